@@ -1,0 +1,342 @@
+"""The two training stages as SpeechBrain Brains.
+
+Everything random in a step (times, noise, swaps) is drawn from a generator seeded by
+(seed, epoch, step, rank), and crops by (seed, epoch, item): a run that was killed and
+resumed ends with the weights of one that was not.
+"""
+
+from contextlib import ExitStack
+
+import speechbrain as sb
+import torch
+from speechbrain.utils.distributed import if_main_process
+from speechbrain.utils.logger import get_logger
+
+from .dataio import fit, level
+from .evaluation import ClipReport
+
+logger = get_logger(__name__)
+
+QUARTERS = 4  # of the diffusion time, for the logged losses
+
+
+class _RestorationBrain(sb.Brain):
+    """What both stages share: EMA, validation on whole clips, logs, checkpoints.
+
+    Arguments
+    ---------
+    restorer : Restorer
+        The unwrapped networks and the way of the data.
+    ema : ExponentialMovingAverage
+        Of the trained network; registered here, before training resumes, because a
+        recoverable that comes later is not restored.
+    epoch_counter : EpochCounter
+        Tells the epoch to the random draws.
+    train_logger : TrainLogger, optional
+        File or TensorBoard.
+    crop_frames : int
+        Frames of a training crop.
+    seed : int
+        Of all random draws.
+    valid_clips : int
+        Clips that are restored whole and measured at each validation.
+    metrics : sequence of str
+        Names for ``lafufu_sb.metrics.evaluate``.
+    best_key : str
+        Metric whose best checkpoint is kept and tested.
+    lr_schedule : callable, optional
+        ``lr_schedule(optimizer, progress)``, progress from 0 to 1.
+    batches_per_epoch : int
+        Of all processes together; with the counter's limit it tells the schedule how
+        long the training is.
+    report_folder : str, optional
+        Where test results and validation pictures go.
+    **kwargs
+        For ``speechbrain.Brain``.
+    """
+
+    def __init__(
+        self,
+        *,
+        restorer,
+        ema,
+        epoch_counter,
+        train_logger=None,
+        crop_frames=256,
+        seed=0,
+        valid_clips=8,
+        metrics=("si_sdr", "pesq", "estoi"),
+        best_key="si_sdr",
+        lr_schedule=None,
+        batches_per_epoch=1,
+        report_folder=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.restorer = restorer.to(self.device)
+        self.ema = ema.to(self.device)
+        if self.checkpointer is not None:
+            self.checkpointer.add_recoverables({"ema": ema, "counter": epoch_counter})
+        self.epoch_counter = epoch_counter
+        self.train_logger = train_logger
+        self.crop_samples = restorer.spectrogram.samples(crop_frames)
+        self.seed = seed
+        self.valid_clips = valid_clips
+        self.metrics = tuple(metrics)
+        self.best_key = best_key
+        self.lr_schedule = lr_schedule
+        steps_per_epoch = batches_per_epoch // (
+            _world_size() * self.grad_accumulation_factor
+        )
+        self.total_steps = max(1, steps_per_epoch * epoch_counter.limit)
+        self.report_folder = report_folder
+
+    def crops(self, batch, stage):
+        """Levelled (batch, time) crops, distorted and clean; central after training."""
+        distorted, clean = (s.data for s in (batch.noisy_sig, batch.clean_sig))
+        if stage != sb.Stage.TRAIN:
+            distorted, clean = (fit(s, self.crop_samples) for s in (distorted, clean))
+        return level(distorted.to(self.device), clean.to(self.device))
+
+    def spectrograms(self, *wavs):
+        """(batch, 2, bins, frames) of each, in the layout that convolves fastest."""
+        return [
+            self.restorer.spectrogram(w).contiguous(memory_format=torch.channels_last)
+            for w in wavs
+        ]
+
+    def generator(self, stage):
+        """Source of this step's random draws."""
+        training = stage == sb.Stage.TRAIN
+        epoch = self.epoch_counter.current if training else 0
+        rank = torch.distributed.get_rank() if _world_size() > 1 else 0
+        key = ((self.seed * 100_003 + epoch) * 1_000_003 + self.step) * 1_003 + rank
+        return torch.Generator(self.device).manual_seed(key % 2**63)
+
+    def on_fit_batch_start(self, batch, should_step):
+        """Set the learning rate of the coming optimiser step."""
+        super().on_fit_batch_start(batch, should_step)
+        if self.lr_schedule is not None:
+            progress = (self.optimizer_step + 1) / self.total_steps
+            self.lr_schedule(self.optimizer, min(1.0, progress))
+
+    def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        """Let the average follow."""
+        super().on_fit_batch_end(batch, outputs, loss, should_step)
+        if should_step:
+            self.ema.update()
+
+    def on_stage_start(self, stage, epoch=None):
+        """Validation and test use the averaged weights throughout."""
+        self.report = ClipReport(self.metrics, self.restorer.sample_rate)
+        self._average = ExitStack()
+        if stage != sb.Stage.TRAIN:
+            self._average.enter_context(self.ema.averaged())
+
+    def measure(self, batch, stage):
+        """Restore the batch's whole clips and measure them."""
+        if stage == sb.Stage.VALID and len(self.report) >= self.valid_clips:
+            return
+        lengths = batch.noisy_sig.lengths.to(self.device)
+        distorted = batch.noisy_sig.data.to(self.device)
+        clean = batch.clean_sig.data.to(self.device)
+        restored = self.restore(distorted, clean, lengths)
+        for item in range(len(batch.id)):
+            samples = round(float(lengths[item]) * distorted.shape[1])
+            self.report.add(
+                batch.id[item],
+                *(s[item, :samples].cpu() for s in (distorted, restored, clean)),
+            )
+
+    def restore(self, distorted, clean, lengths):
+        """What validation listens to, (batch, time)."""
+        return self.restorer.restore(distorted, lengths)
+
+    def stage_stats(self, stage, stage_loss):
+        """Numbers of a finished stage, plain floats as checkpoints demand."""
+        return {"loss": float(stage_loss)}
+
+    def on_stage_end(self, stage, stage_loss, epoch=None):
+        """Log, and in validation keep the best and the newest checkpoint."""
+        self._average.close()
+        stats = self.stage_stats(stage, stage_loss)
+        if stage == sb.Stage.TRAIN:
+            self.train_stats = stats
+            return
+        stats |= self.report.means()
+        if stage == sb.Stage.VALID:
+            self._log(
+                {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]},
+                train_stats=self.train_stats,
+                valid_stats=stats,
+            )
+            if if_main_process():
+                self._show(epoch)
+            self.checkpointer.save_and_keep_only(
+                meta={self.best_key: stats[self.best_key], "epoch": epoch},
+                max_keys=[self.best_key],
+            )
+        else:
+            self._log({"epoch loaded": self.epoch_counter.current}, test_stats=stats)
+            if if_main_process() and self.report_folder is not None:
+                self.report.write(self.report_folder)
+
+    def _log(self, meta, **stats):
+        if self.train_logger is not None:
+            meta = {"stage": type(self).__name__} | meta
+            self.train_logger.log_stats(meta, **stats)
+
+    def _show(self, epoch):
+        """Picture and sound of the first clip, to TensorBoard if that is the logger."""
+        figure = self.report.first_figure()
+        if figure is not None and hasattr(self.train_logger, "log_figure"):
+            name, signals = self.report.first
+            self.train_logger.log_figure(f"spectrogram/{name}", figure)
+            for side, signal in signals.items():
+                self.train_logger.log_audio(
+                    f"{name}/{side}", signal[None], self.restorer.sample_rate
+                )
+        elif figure is not None and self.report_folder is not None:
+            self.report.save_first(self.report_folder, f"valid_epoch{epoch}.png")
+
+
+def _world_size():
+    initialized = torch.distributed.is_initialized()
+    return torch.distributed.get_world_size() if initialized else 1
+
+
+class AutoencoderBrain(_RestorationBrain):
+    """Stage one: trains the ``autoencoder`` of ``modules``.
+
+    Validation measures the oracle ``decode(clean latent, distorted hiddens)``, which
+    bounds everything after it, and how far the two latents lie apart.
+
+    Arguments
+    ---------
+    loss : AutoencoderLoss
+        All terms.
+    swap : float
+        Probability of exchanging distorted and clean for a batch, as in Refusion.
+    **kwargs
+        See ``_RestorationBrain``.
+    """
+
+    def __init__(self, *, loss, swap=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.loss = loss.to(self.device)
+        self.swap = swap
+
+    def compute_forward(self, batch, stage):
+        """Both reconstructions, with all that the loss compares them to."""
+        distorted, clean = self.crops(batch, stage)
+        if stage == sb.Stage.TRAIN and self.swap:
+            generator = self.generator(stage)
+            draw = torch.rand((), generator=generator, device=self.device)
+            if draw < self.swap:
+                distorted, clean = clean, distorted
+        y, x = self.spectrograms(distorted, clean)
+        return self.modules.autoencoder(y, x), y, x, distorted, clean
+
+    def compute_objectives(self, predictions, batch, stage):
+        """Autoencoder loss, a scalar."""
+        if stage != sb.Stage.TRAIN:
+            r = predictions[0]
+            distance = (r.clean_latent - r.distorted_latent).float().std()
+            self.latent_ratios.append(float(distance / r.clean_latent.float().std()))
+            self.measure(batch, stage)
+        return self.loss(*predictions)
+
+    def on_stage_start(self, stage, epoch=None):
+        """Start the collection of latent statistics."""
+        super().on_stage_start(stage, epoch)
+        self.latent_ratios = []
+
+    def restore(self, distorted, clean, lengths):
+        """The oracle."""
+        return self.restorer.oracle(distorted, clean, lengths)
+
+    def stage_stats(self, stage, stage_loss):
+        """Add the ratio of the latents' difference to the clean latent's spread."""
+        stats = super().stage_stats(stage, stage_loss)
+        if self.latent_ratios:
+            stats["latent_ratio"] = sum(self.latent_ratios) / len(self.latent_ratios)
+        return stats
+
+    @torch.no_grad()
+    def latent_std(self, dataset, batches=50, **loader_options):
+        """Standard deviation of the clean and distorted latents over a training set.
+
+        Arguments
+        ---------
+        dataset : DynamicItemDataset
+            Of crops.
+        batches : int
+            How many to measure.
+        **loader_options
+            For the data loader.
+
+        Returns
+        -------
+        float
+        """
+        loader = self.make_dataloader(dataset, sb.Stage.VALID, **loader_options)
+        squares, count = 0.0, 0
+        for _, batch in zip(range(batches), loader, strict=False):
+            for spectrogram in self.spectrograms(*self.crops(batch, sb.Stage.TRAIN)):
+                latent = self.restorer.autoencoder.encode(spectrogram).latent
+                squares += float(latent.double().square().sum())
+                count += latent.numel()
+        return (squares / count) ** 0.5
+
+
+class ScoreBrain(_RestorationBrain):
+    """Stage two: trains the ``score_model`` of ``modules`` on a frozen autoencoder.
+
+    Arguments
+    ---------
+    sde : OUVESDE or SchroedingerBridge
+        The process.
+    objective : ScoreMatching or DataPrediction
+        What the network estimates.
+    **kwargs
+        See ``_RestorationBrain``.
+    """
+
+    def __init__(self, *, sde, objective, **kwargs):
+        super().__init__(**kwargs)
+        self.sde = sde
+        self.objective = objective
+        self.restorer.autoencoder.requires_grad_(False)
+
+    def compute_forward(self, batch, stage):
+        """Loss of each item of the batch, with its diffusion time."""
+        with torch.no_grad():
+            y, x = (
+                self.restorer.autoencoder.encode(s).latent.float()
+                for s in self.spectrograms(*self.crops(batch, stage))
+            )
+        network, generator = self.modules.score_model, self.generator(stage)
+        return self.objective(network, self.sde, x, y, generator)
+
+    def compute_objectives(self, predictions, batch, stage):
+        """Mean of the items' losses, a scalar."""
+        span = (predictions.t - self.sde.t_eps) / (self.sde.t_max - self.sde.t_eps)
+        quarters = (span * QUARTERS).long().clamp(max=QUARTERS - 1)
+        for quarter, loss in zip(quarters, predictions.per_item.detach(), strict=True):
+            self.quarter_losses[int(quarter)].append(loss)
+        if stage != sb.Stage.TRAIN:
+            self.measure(batch, stage)
+        return predictions.per_item.mean()
+
+    def on_stage_start(self, stage, epoch=None):
+        """Start the collection of losses by quarter of the diffusion time."""
+        super().on_stage_start(stage, epoch)
+        self.quarter_losses = [[] for _ in range(QUARTERS)]
+
+    def stage_stats(self, stage, stage_loss):
+        """Add the mean loss of each quarter of the diffusion time."""
+        stats = super().stage_stats(stage, stage_loss)
+        for quarter, losses in enumerate(self.quarter_losses, start=1):
+            if losses:
+                stats[f"loss_t{quarter}"] = float(torch.stack(losses).mean())
+        return stats

@@ -1,0 +1,123 @@
+"""Checkpoints and weight files that are whole or absent, never half-written."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import torch
+from speechbrain.utils.checkpoints import Checkpointer
+from speechbrain.utils.distributed import if_main_process
+
+UNFINISHED = "UNFINISHED_"
+
+
+class AtomicCheckpointer(Checkpointer):
+    """A SpeechBrain Checkpointer whose checkpoints appear under their name when whole.
+
+    The stock one writes the metafile, by which checkpoints are recognised, before the
+    weights: a job killed in between leaves a newest checkpoint that cannot be loaded.
+    """
+
+    def _new_checkpoint_dirpath(self):
+        final = super()._new_checkpoint_dirpath()
+        return final.with_name(UNFINISHED + final.name)
+
+    def save_checkpoint(self, *args, name=None, **kwargs):
+        """Save under a name that is not recognised, then rename.
+
+        Arguments and return value are those of ``Checkpointer.save_checkpoint``,
+        but for ``name``, which is not supported.
+        """
+        if name is not None:
+            raise ValueError("an AtomicCheckpointer chooses the names itself")
+        saved = super().save_checkpoint(*args, **kwargs)
+        if saved is None or not if_main_process():
+            return saved
+        final = saved.path.with_name(saved.path.name[len(UNFINISHED) :])
+        os.replace(saved.path, final)
+        files = {key: final / path.name for key, path in saved.paramfiles.items()}
+        return saved._replace(path=final, paramfiles=files)
+
+
+def save_weights(module, path, half=False):
+    """Write a module's state, whole or not at all.
+
+    Arguments
+    ---------
+    module : torch.nn.Module
+        To save.
+    path : str or Path
+        File to write.
+    half : bool
+        Store floating-point weights in half precision.
+    """
+    state = {
+        name: tensor.detach().cpu() for name, tensor in module.state_dict().items()
+    }
+    if half:
+        state = {n: t.half() if t.is_floating_point() else t for n, t in state.items()}
+    temporary = f"{path}.part"
+    torch.save(state, temporary)
+    os.replace(temporary, path)
+
+
+def load_weights(module, path):
+    """Load a module's state strictly, without running code from the file.
+
+    SpeechBrain's own loading takes missing and unexpected keys for warnings and
+    leaves random weights behind.
+
+    Arguments
+    ---------
+    module : torch.nn.Module
+        To fill.
+    path : str or Path
+        What ``save_weights`` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the file does not hold exactly the weights that the module has.
+    """
+    name = Path(path).name
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"weights {path} do not exist") from error
+    except Exception as error:
+        raise ValueError(
+            f"{name} is not a file of weights ({type(error).__name__})"
+        ) from error
+    expected = module.state_dict()
+    problems = [f"missing {key}" for key in sorted(set(expected) - set(state))]
+    problems += [f"unexpected {key}" for key in sorted(set(state) - set(expected))]
+    problems += [
+        f"{key} is {tuple(state[key].shape)} instead of {tuple(expected[key].shape)}"
+        for key in sorted(set(expected) & set(state))
+        if state[key].shape != expected[key].shape
+    ]
+    if problems:
+        shown = "; ".join(problems[:5])
+        raise ValueError(
+            f"{name} does not fit the model of the YAML, {len(problems)} differences: "
+            f"{shown}. Use weights and hyperparams.yaml of the same export"
+        )
+    module.load_state_dict(state)
+
+
+def fingerprint(module):
+    """Short hash of a module's weights, the same in half and in full precision.
+
+    Binds a score model to the autoencoder in whose latent it was trained.
+
+    Example
+    -------
+    >>> module = torch.nn.Linear(2, 2)
+    >>> fingerprint(module) == fingerprint(module.half())
+    True
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().half().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,203 @@
+"""The command ``lafufu``."""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from . import __version__
+
+
+def main(arguments=None):
+    """Parse, run, and turn errors of use into one line.
+
+    Arguments
+    ---------
+    arguments : list of str, optional
+        By default those of the command line.
+
+    Returns
+    -------
+    int
+        Exit status: 0, 1 if a file of several failed, 2 for an error.
+    """
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    try:
+        return options.run(options)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        message = error.args[0] if isinstance(error, KeyError) else error
+        print(f"lafufu: error: {message}".replace("\n", " "), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("lafufu: interrupted", file=sys.stderr)
+        return 130
+
+
+def build_parser():
+    """The parser of all sub-commands."""
+    parser = argparse.ArgumentParser(
+        prog="lafufu", description="Restore 48-kHz speech: noise and reverberation."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    demo = commands.add_parser("demo", help="restore the embedded recordings, measured")
+    demo.add_argument("-o", "--output", default="lafufu_demo", help="folder to write")
+    demo.add_argument("--device", default="cpu")
+    demo.set_defaults(run=demo_command)
+
+    enhance = commands.add_parser("enhance", help="restore files or folders")
+    enhance.add_argument("input", nargs="+", help="recordings, or folders of them")
+    enhance.add_argument(
+        "-o", "--output", required=True, help="file for one input, folder for several"
+    )
+    enhance.add_argument(
+        "-m",
+        "--model",
+        default="wham",
+        help="wham (noise), reverb (reverberation), a model folder or a Hub id",
+    )
+    enhance.add_argument("--sampler", help="another sampler that fits the model")
+    enhance.add_argument("--num-steps", type=int, help="steps of the sampler")
+    enhance.add_argument("--seed", type=int, default=0, help="of the sampler's noise")
+    enhance.add_argument("--precision", choices=["fp32", "bf16"])
+    enhance.add_argument("--device", default=None, help="cpu, cuda, cuda:1, ...")
+    enhance.add_argument(
+        "--keep-sample-rate",
+        action="store_true",
+        help="write at the input's rate instead of the model's",
+    )
+    enhance.set_defaults(run=enhance_command)
+
+    export = commands.add_parser("export", help="run folder to model folder")
+    export.add_argument("run_folder", help="output_folder of a training")
+    export.add_argument("-o", "--output", required=True, help="model folder to write")
+    export.add_argument("--half", action="store_true", help="half-precision weights")
+    export.set_defaults(run=export_command)
+    return parser
+
+
+def demo_command(options):
+    """``lafufu demo``."""
+    from .demo import run_demo
+
+    run_demo(options.output, options.device)
+    return 0
+
+
+def export_command(options):
+    """``lafufu export``."""
+    from .export import export_run
+
+    export_run(options.run_folder, options.output, options.half)
+    print(f"model folder: {Path(options.output).resolve()}")
+    return 0
+
+
+def enhance_command(options):
+    """``lafufu enhance``."""
+    jobs = plan_outputs(options.input, Path(options.output))
+    model = load_model(options)
+    failed = 0
+    for source, target in jobs:
+        start = time.perf_counter()
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            restored = model.enhance_file(
+                source,
+                target,
+                keep_sample_rate=options.keep_sample_rate,
+                seed=options.seed,
+            )
+        except (OSError, ValueError) as error:
+            if len(jobs) == 1:
+                raise
+            print(f"lafufu: error: {error}", file=sys.stderr)
+            failed += 1
+            continue
+        rate = model.sample_rate
+        if options.keep_sample_rate:
+            import soundfile
+
+            rate = soundfile.info(str(source)).samplerate
+        seconds = restored.shape[-1] / rate
+        rtf = (time.perf_counter() - start) / seconds
+        print(f"{source} -> {target}  {seconds:.2f} s, RTF {rtf:.2f}")
+    if failed:
+        print(f"lafufu: {failed} of {len(jobs)} files failed", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def plan_outputs(inputs, output):
+    """Pairs of input and output path, checked before anything is loaded.
+
+    Arguments
+    ---------
+    inputs : list of str
+        Recordings and folders; a folder keeps its structure.
+    output : Path
+        A file if the input is one recording, else a folder.
+
+    Returns
+    -------
+    list of tuple of Path
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        For inputs that do not exist, outputs that coincide or overwrite their input.
+    """
+    from .audio import AUDIO_SUFFIXES, find_recordings
+
+    jobs = []
+    for source in map(Path, inputs):
+        if source.is_dir():
+            found = find_recordings(source)
+            jobs += [
+                (p, output / p.relative_to(source).with_suffix(".wav")) for p in found
+            ]
+        elif not source.exists():
+            raise FileNotFoundError(f"{source} does not exist")
+        elif len(inputs) == 1 and output.suffix.lower() in AUDIO_SUFFIXES:
+            jobs.append((source, output))
+        else:
+            jobs.append((source, output / source.with_suffix(".wav").name))
+    targets = [os.path.realpath(target) for _, target in jobs]
+    for (source, target), real in zip(jobs, targets, strict=True):
+        if real == os.path.realpath(source):
+            raise ValueError(
+                f"{target} would overwrite its input: choose another output"
+            )
+        if targets.count(real) > 1:
+            raise ValueError(
+                f"several inputs would be written to {target}: rename them"
+            )
+    return jobs
+
+
+def load_model(options):
+    """The model that the options of ``enhance`` ask for."""
+    from .inference import EnhanceLatent
+    from .models import TASK_MODELS, shipped_model
+
+    source = options.model
+    if source in TASK_MODELS:
+        source = shipped_model(source)
+    run_opts = {"device": options.device} if options.device else {}
+    model = EnhanceLatent.from_hparams(source=source, run_opts=run_opts)
+    restorer = model.restorer
+    if options.sampler or options.num_steps is not None:
+        sampler = options.sampler or restorer.sampler_name
+        kept = restorer.sampler_options if sampler == restorer.sampler_name else {}
+        if options.num_steps is not None:
+            kept = kept | {"num_steps": options.num_steps}
+        restorer.set_sampler(sampler, **kept)
+    if options.precision:
+        restorer.set_precision(options.precision)
+    return model
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""EARS-WHAM and EARS-Reverb: mixing rules, generation, simulated corpora."""

@@ -1,0 +1,167 @@
+"""``EnhanceLatent``: restore speech with a model folder or a model of the Hub."""
+
+import os
+from pathlib import Path
+
+import torch
+from speechbrain.inference.interfaces import Pretrained
+
+from .audio import read_recording, resample, write_recording
+from .checkpoints import fingerprint
+
+
+class EnhanceLatent(Pretrained):
+    """Restores 48-kHz speech: SpeechBrain's Pretrained interface around ``Restorer``.
+
+    Made with ``EnhanceLatent.from_hparams(source=...)``, where ``source`` is a model
+    folder (``lafufu export`` writes one; ``shipped_model("wham")`` finds those that
+    come with the package) or an id of the Hugging Face Hub.
+
+    Attributes
+    ----------
+    sample_rate : int
+        Hz of everything that ``enhance_batch`` takes and gives.
+    restorer : Restorer
+        The way of the data.
+
+    Example
+    -------
+    >>> from lafufu_sb import EnhanceLatent, shipped_model
+    >>> model = EnhanceLatent.from_hparams(source=shipped_model("wham"))
+    >>> model.enhance_batch(torch.randn(1, 4800)).shape
+    torch.Size([1, 4800])
+    """
+
+    HPARAMS_NEEDED = ["sample_rate", "modules", "autoencoder_fingerprint"]
+    MODULES_NEEDED = ["restorer"]
+
+    @classmethod
+    def from_hparams(cls, source, *args, run_opts=None, **kwargs):
+        """Load a model; see ``Pretrained.from_hparams`` for all arguments.
+
+        Arguments
+        ---------
+        source : str or Path
+            Folder, or id of the Hub.
+        *args, **kwargs
+            For SpeechBrain, such as ``savedir`` and ``fetch_config``.
+        run_opts : dict, optional
+            ``{"device": "cuda"}`` (a ``torch.device`` will do too).
+
+        Returns
+        -------
+        EnhanceLatent
+
+        Raises
+        ------
+        FileNotFoundError
+            If ``source`` looks like a path and does not exist: nothing is asked of
+            the Hub then.
+        ValueError
+            If weights and YAML do not fit each other.
+        """
+        _refuse_missing_folder(source)
+        if isinstance(run_opts, dict) and "device" in run_opts:
+            run_opts = run_opts | {"device": str(run_opts["device"])}
+        return super().from_hparams(str(source), *args, run_opts=run_opts, **kwargs)
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        missing = [name for name in self.MODULES_NEEDED if name not in self.mods]
+        if missing:
+            raise ValueError(f"hyperparams.yaml has no module {', '.join(missing)}")
+        self.restorer = self.mods.restorer
+        self.sample_rate = self.restorer.sample_rate
+        if self.hparams.sample_rate != self.sample_rate:
+            raise ValueError(
+                f"hyperparams.yaml says sample_rate {self.hparams.sample_rate}, its "
+                f"restorer {self.sample_rate}: they must agree"
+            )
+        mark = fingerprint(self.restorer.autoencoder)
+        if self.hparams.autoencoder_fingerprint != mark:
+            raise ValueError(
+                "the autoencoder's weights are not those that the score model was "
+                f"trained with (fingerprint {mark}, expected "
+                f"{self.hparams.autoencoder_fingerprint}): export the run again"
+            )
+
+    def enhance_batch(self, noisy, lengths=None, *, seed=0):
+        """Restore a batch.
+
+        An item's result does not depend on the other items, their order or padding.
+
+        Arguments
+        ---------
+        noisy : torch.Tensor or array
+            (batch, time) at ``sample_rate``.
+        lengths : torch.Tensor, optional
+            (batch,) relative lengths.
+        seed : int
+            Of the sampler's noise.
+
+        Returns
+        -------
+        torch.Tensor
+            (batch, time), on the model's device.
+        """
+        noisy = torch.as_tensor(noisy).to(self.device)
+        return self.restorer.restore(noisy, lengths, seed=seed)
+
+    def forward(self, noisy, lengths=None):
+        """See ``enhance_batch``."""
+        return self.enhance_batch(noisy, lengths)
+
+    def enhance_file(
+        self, filename, output_filename=None, *, keep_sample_rate=False, seed=0
+    ):
+        """Restore a recording, each of its channels by itself.
+
+        Arguments
+        ---------
+        filename : str or Path
+            Any rate and number of channels.
+        output_filename : str or Path, optional
+            Where to write the result, 24 bits or float. An existing file is replaced
+            once the result is there.
+        keep_sample_rate : bool
+            Give the result at the recording's rate instead of the model's.
+        seed : int
+            Of the sampler's noise.
+
+        Returns
+        -------
+        torch.Tensor
+            (time,) for one channel, (channels, time) for several, on the CPU.
+
+        Raises
+        ------
+        FileNotFoundError, IsADirectoryError, ValueError
+            See ``read_recording`` and ``write_recording``.
+        """
+        wavs, rate = read_recording(filename)
+        restored = self.restorer.restore(
+            resample(wavs, rate, self.sample_rate).to(self.device), seed=seed
+        ).cpu()
+        if keep_sample_rate:
+            restored = resample(restored, self.sample_rate, rate)[:, : wavs.shape[1]]
+        if output_filename is not None:
+            out_rate = rate if keep_sample_rate else self.sample_rate
+            write_recording(output_filename, restored, out_rate)
+        return restored[0] if len(restored) == 1 else restored
+
+
+def _refuse_missing_folder(source):
+    if Path(source).is_dir() or str(source).startswith(("http://", "https://")):
+        return
+    text = str(source)
+    pathlike = (
+        isinstance(source, os.PathLike)
+        or text.startswith((".", "~", os.sep))
+        or text.count("/") != 1  # ids of the Hub are user/name
+        or Path(text).parent.is_dir()
+    )
+    if pathlike:
+        raise FileNotFoundError(
+            f"model folder {text} does not exist: give the path of a folder with "
+            "hyperparams.yaml, or a Hub id such as user/name"
+        )

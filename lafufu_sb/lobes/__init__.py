@@ -1,0 +1,1 @@
+"""Networks and transforms: spectrogram, autoencoder, noise-conditional score U-Net."""

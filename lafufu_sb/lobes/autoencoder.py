@@ -1,0 +1,342 @@
+"""The autoencoder whose latent the diffusion runs in.
+
+``LatentAutoencoder`` is the U-Net of Refusion (Luo et al. 2023) with two halvings,
+as LAFUFU uses it: the decoder receives, beside the latent, the hidden tensors of
+the encoder ("hidden connections"). At restoration these always come from the
+DISTORTED input, while the latent has been replaced by the restored one.
+"""
+
+from collections import namedtuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+Encoded = namedtuple("Encoded", ["latent", "hiddens", "size"])
+Encoded.__doc__ = """What an encoder gives.
+
+latent : torch.Tensor
+    (batch, latent_channels, height, width), scaled by ``latent_scale``.
+hiddens : tuple of torch.Tensor
+    Encoder activations for the decoder; empty without hidden connections.
+size : tuple of int
+    (bins, frames) of the input, so that ``decode`` can cut its padding off.
+"""
+
+Reconstructions = namedtuple(
+    "Reconstructions", ["distorted", "clean", "distorted_latent", "clean_latent"]
+)
+Reconstructions.__doc__ = """What a training step of the autoencoder needs.
+
+distorted : torch.Tensor
+    decode(distorted latent, distorted hiddens).
+clean : torch.Tensor
+    decode(CLEAN latent, DISTORTED hiddens): the upper bound of any restoration.
+distorted_latent, clean_latent : torch.Tensor
+    The latents, on the scale that the regulariser of the paper sees.
+"""
+
+
+class ResBlock(nn.Module):
+    """conv, SiLU, conv, SiLU, plus a shortcut; no bias and no normalisation."""
+
+    def __init__(self, in_channels, out_channels):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
+            nn.SiLU(),
+            nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
+            nn.SiLU(),
+        )
+        self.shortcut = (
+            nn.Identity()
+            if in_channels == out_channels
+            else nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        )
+
+    def forward(self, x):
+        """(batch, in_channels, h, w) to (batch, out_channels, h, w)."""
+        return self.body(x) + self.shortcut(x)
+
+
+class ChannelNorm(nn.Module):
+    """Layer normalisation over the channels of each position, with a gain."""
+
+    def __init__(self, channels, eps=1e-5):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(1, channels, 1, 1))
+        self.eps = eps
+
+    def forward(self, x):
+        """(batch, channels, h, w), same shape out."""
+        mean = x.mean(dim=1, keepdim=True)
+        variance = x.var(dim=1, unbiased=False, keepdim=True)
+        return (x - mean) * torch.rsqrt(variance + self.eps) * self.gain
+
+
+class LinearAttention(nn.Module):
+    """Attention whose cost grows linearly with the number of positions.
+
+    Softmax of the queries over features and of the keys over positions (Shen et
+    al. 2021), normalised before, residual around.
+    """
+
+    def __init__(self, channels, heads=4, head_channels=32):
+        super().__init__()
+        self.heads = heads
+        self.head_channels = head_channels
+        width = heads * head_channels
+        self.norm = ChannelNorm(channels)
+        self.to_qkv = nn.Conv2d(channels, 3 * width, 1, bias=False)
+        self.to_out = nn.Sequential(
+            nn.Conv2d(width, channels, 1), ChannelNorm(channels)
+        )
+
+    def forward(self, x):
+        """(batch, channels, h, w), same shape out."""
+        batch, _, height, width = x.shape
+        qkv = self.to_qkv(self.norm(x)).reshape(
+            batch, 3, self.heads, self.head_channels, height * width
+        )
+        q, k, v = qkv.unbind(dim=1)  # (batch, heads, head_channels, positions)
+        q = q.softmax(dim=-2) * self.head_channels**-0.5
+        k = k.softmax(dim=-1)
+        context = k @ (v / (height * width)).transpose(-1, -2)
+        out = context.transpose(-1, -2) @ q  # (batch, heads, head_ch, positions)
+        return x + self.to_out(out.reshape(batch, -1, height, width))
+
+
+class EncoderLevel(nn.Module):
+    """Two residual blocks, attention at the deepest level, then the way down."""
+
+    def __init__(self, in_channels, out_channels, deepest):
+        super().__init__()
+        self.block1 = ResBlock(in_channels, in_channels)
+        self.block2 = ResBlock(in_channels, in_channels)
+        self.attention = LinearAttention(in_channels) if deepest else nn.Identity()
+        self.down = (
+            nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+            if deepest
+            else nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1)
+        )
+
+    def forward(self, x):
+        """Give the level's output and its two hidden tensors."""
+        first = self.block1(x)
+        second = self.attention(self.block2(first))
+        return self.down(second), (first, second)
+
+
+class DecoderLevel(nn.Module):
+    """Two residual blocks, each fed one hidden tensor, then the way up."""
+
+    def __init__(self, in_channels, out_channels, deepest, top, hidden):
+        super().__init__()
+        extra = out_channels if hidden else 0
+        self.block1 = ResBlock(in_channels + extra, in_channels)
+        self.block2 = ResBlock(in_channels + extra, in_channels)
+        self.attention = LinearAttention(in_channels) if deepest else nn.Identity()
+        conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+        self.up = conv if top else nn.Sequential(nn.Upsample(scale_factor=2), conv)
+
+    def forward(self, x, hiddens=()):
+        """Undo the encoder level; ``hiddens`` is its pair, or empty."""
+        first, second = hiddens or (None, None)
+        x = self.block1(x if second is None else torch.cat([x, second], dim=1))
+        x = self.block2(x if first is None else torch.cat([x, first], dim=1))
+        return self.up(self.attention(x))
+
+
+class LatentAutoencoder(nn.Module):
+    """U-Net autoencoder with hidden connections (Refusion, two halvings).
+
+    The latent has ``2**halvings`` times fewer rows and columns than the
+    spectrogram: 16 times fewer positions with three levels.
+
+    Arguments
+    ---------
+    data_channels : int
+        Channels of the spectrogram: real and imaginary part.
+    channels : int
+        Width of the first level.
+    multipliers : sequence of int
+        One per level: the width that the level hands on, times ``channels``.
+        ``len(multipliers) - 1`` halvings.
+    latent_channels : int
+        Channels of the latent.
+    hidden_connections : bool
+        Whether the decoder sees the encoder's hidden tensors (the ablation of the
+        paper trains without).
+    gain : float
+        Fixed factor on the way in, divided out again on the latent and on the
+        output. A compressed spectrogram has a standard deviation of about 0.07; fed
+        as it is, the blocks (no normalisation, SiLU) stay in their linear range and
+        the decoder never learns to use the latent. 12 brings it near one.
+
+    Attributes
+    ----------
+    latent_scale : torch.Tensor
+        Factor on the latent that the diffusion sees, one until it is measured
+        (``set_latent_std``) after training; travels with the weights.
+
+    Example
+    -------
+    >>> autoencoder = LatentAutoencoder(channels=8, latent_channels=4)
+    >>> spec = torch.randn(1, 2, 768, 64)
+    >>> latent, hiddens, size = autoencoder.encode(spec)
+    >>> latent.shape
+    torch.Size([1, 4, 192, 16])
+    >>> autoencoder.decode(latent, hiddens, size).shape
+    torch.Size([1, 2, 768, 64])
+    """
+
+    def __init__(
+        self,
+        *,
+        data_channels=2,
+        channels=64,
+        multipliers=(1, 2, 4),
+        latent_channels=4,
+        hidden_connections=True,
+        gain=12.0,
+    ):
+        super().__init__()
+        self.data_channels = data_channels
+        self.latent_channels = latent_channels
+        self.hidden_connections = hidden_connections
+        self.gain = gain
+        self.reduction = 2 ** (len(multipliers) - 1)
+        widths = [channels] + [channels * m for m in multipliers]
+        last = len(multipliers) - 1
+        self.stem = nn.Conv2d(data_channels, channels, 3, padding=1, bias=False)
+        self.encoder = nn.ModuleList(
+            EncoderLevel(widths[i], widths[i + 1], deepest=i == last)
+            for i in range(last + 1)
+        )
+        self.to_latent = nn.Conv2d(widths[-1], latent_channels, 1, bias=False)
+        self.from_latent = nn.Conv2d(latent_channels, widths[-1], 1, bias=False)
+        self.decoder = nn.ModuleList(
+            DecoderLevel(
+                widths[i + 1],
+                widths[i],
+                deepest=i == last,
+                top=i == 0,
+                hidden=hidden_connections,
+            )
+            for i in range(last + 1)
+        )
+        self.head = nn.Conv2d(channels, data_channels, 3, padding=1)
+        self.register_buffer("latent_scale", torch.ones(()))
+
+    def encode(self, spectrograms):
+        """Spectrogram to latent.
+
+        Arguments
+        ---------
+        spectrograms : torch.Tensor
+            (batch, data_channels, bins, frames); sizes that are no multiple of
+            ``reduction`` are padded on the right by repeating the edge.
+
+        Returns
+        -------
+        Encoded
+            latent (batch, latent_channels, ceil(bins/reduction),
+            ceil(frames/reduction)), hiddens, size.
+        """
+        size = tuple(spectrograms.shape[-2:])
+        below, right = (-s % self.reduction for s in size)
+        x = self.gain * F.pad(spectrograms, (0, right, 0, below), mode="replicate")
+        x = self.stem(x)  # (batch, channels, bins, frames)
+        hiddens = [x]
+        for level in self.encoder:
+            x, pair = level(x)
+            hiddens.extend(pair)
+        latent = self.to_latent(x) * (self.latent_scale / self.gain)
+        return Encoded(latent, tuple(hiddens) if self.hidden_connections else (), size)
+
+    def decode(self, latent, hiddens=(), size=None):
+        """Latent to spectrogram.
+
+        Arguments
+        ---------
+        latent : torch.Tensor
+            (batch, latent_channels, height, width), as ``encode`` scales it.
+        hiddens : tuple of torch.Tensor
+            Those of the distorted input's ``encode``.
+        size : tuple of int, optional
+            (bins, frames) of the output; by default all of it.
+
+        Returns
+        -------
+        torch.Tensor
+            (batch, data_channels, bins, frames).
+
+        Raises
+        ------
+        ValueError
+            If the hiddens are missing, or given to a decoder that has none.
+        """
+        expected = 1 + 2 * len(self.decoder) if self.hidden_connections else 0
+        if len(hiddens) != expected:
+            raise ValueError(
+                f"decode needs {expected} hidden tensors, got {len(hiddens)}: pass the "
+                "hiddens that encode returned for the distorted input"
+            )
+        x = self.from_latent(latent * (self.gain / self.latent_scale))
+        for i in reversed(range(len(self.decoder))):
+            x = self.decoder[i](x, hiddens[1 + 2 * i : 3 + 2 * i])
+        if self.hidden_connections:
+            x = x + hiddens[0]
+        x = self.head(x) / self.gain
+        return x if size is None else x[..., : size[0], : size[1]]
+
+    def forward(self, distorted, clean):
+        """Both reconstructions of a training step, in one call so that DDP sees it.
+
+        Arguments
+        ---------
+        distorted, clean : torch.Tensor
+            (batch, data_channels, bins, frames).
+
+        Returns
+        -------
+        Reconstructions
+        """
+        y, x = self.encode(distorted), self.encode(clean)
+        return Reconstructions(
+            self.decode(y.latent, y.hiddens, y.size),
+            self.decode(x.latent, y.hiddens, y.size),
+            y.latent,
+            x.latent,
+        )
+
+    @torch.no_grad()
+    def set_latent_std(self, measured, wanted):
+        """Rescale the latent from its measured standard deviation to a wanted one."""
+        self.latent_scale.mul_(wanted / measured)
+
+
+class IdentityAutoencoder(nn.Module):
+    """No autoencoder: the diffusion runs on the spectrogram itself (SGMSE+).
+
+    Example
+    -------
+    >>> identity = IdentityAutoencoder()
+    >>> latent, hiddens, size = identity.encode(torch.randn(1, 2, 768, 64))
+    >>> identity.decode(latent, hiddens, size).shape
+    torch.Size([1, 2, 768, 64])
+    """
+
+    reduction = 1
+
+    def __init__(self, data_channels=2):
+        super().__init__()
+        self.latent_channels = data_channels
+
+    def encode(self, spectrograms):
+        """Give the spectrogram as its own latent, without hiddens."""
+        return Encoded(spectrograms, (), tuple(spectrograms.shape[-2:]))
+
+    def decode(self, latent, hiddens=(), size=None):
+        """Give the latent as the spectrogram."""
+        return latent

@@ -1,0 +1,176 @@
+"""Losses of the autoencoder stage."""
+
+import torch
+from speechbrain.utils.autocast import fwd_default_precision
+from torch import nn
+
+# Power below this is inaudible and has no stable logarithm or square root.
+POWER_FLOOR = 1e-7
+
+
+class MultiResolutionSTFTLoss(nn.Module):
+    """Spectral convergence plus log-magnitude distance over several windows.
+
+    As in Parallel WaveGAN (Yamamoto et al. 2020, eq. 4-6), with the windows of
+    LAFUFU: 32 to 2048 samples and 1534, the hop a quarter of each. Blind to phase.
+
+    Arguments
+    ---------
+    windows : sequence of int
+        Window and transform lengths in samples.
+
+    Example
+    -------
+    >>> loss = MultiResolutionSTFTLoss()
+    >>> wavs = torch.randn(2, 9600)
+    >>> loss(wavs, wavs).item()
+    0.0
+    """
+
+    def __init__(self, windows=(32, 64, 128, 256, 512, 1024, 1534, 2048)):
+        super().__init__()
+        self.windows = tuple(windows)
+        for n in self.windows:
+            self.register_buffer(f"window{n}", torch.hann_window(n), persistent=False)
+
+    def magnitude(self, wavs, n_fft):
+        """(batch, time) to (batch, bins, frames), floored."""
+        spectra = torch.stft(
+            wavs,
+            n_fft,
+            n_fft // 4,
+            window=getattr(self, f"window{n_fft}"),
+            return_complex=True,
+        )
+        power = torch.view_as_real(spectra).square().sum(dim=-1)
+        return power.clamp(min=POWER_FLOOR).sqrt()
+
+    @fwd_default_precision(cast_inputs=torch.float32)
+    def forward(self, estimate, target):
+        """Mean over windows of convergence + log magnitude, a scalar.
+
+        Arguments
+        ---------
+        estimate, target : torch.Tensor
+            (batch, time), longer than half the largest window.
+        """
+        total = 0.0
+        for n_fft in self.windows:
+            est, ref = self.magnitude(estimate, n_fft), self.magnitude(target, n_fft)
+            # Norms per item: a loud item does not hide a quiet one.
+            distance = torch.linalg.vector_norm(ref - est, dim=(1, 2))
+            convergence = distance / torch.linalg.vector_norm(ref, dim=(1, 2))
+            log_magnitude = (ref.log() - est.log()).abs().mean()
+            total = total + convergence.mean() + log_magnitude
+        return total / len(self.windows)
+
+
+class RegLoss(nn.Module):
+    """Keeps the distorted latent's mean and half its spread near the spectrogram's.
+
+    ``|mean(z) - mean(s)| + |std(z) - 0.5 std(s)|`` over the whole batch (Refusion,
+    and the LAFUFU post).
+
+    Example
+    -------
+    >>> RegLoss()(torch.zeros(1, 4, 8, 8), torch.zeros(1, 2, 32, 32)).item()
+    0.0
+    """
+
+    @fwd_default_precision(cast_inputs=torch.float32)
+    def forward(self, latent, spectrogram):
+        """A scalar from (batch, ...) tensors of any shapes."""
+        shift = (latent.mean() - spectrogram.mean()).abs()
+        spread = (latent.std() - 0.5 * spectrogram.std()).abs()
+        return shift + spread
+
+
+class AutoencoderLoss(nn.Module):
+    """All terms of the autoencoder stage, weighted.
+
+    Each of the two reconstructions (see ``Reconstructions``) is compared with its
+    target; the regulariser sees the distorted latent.
+
+    Arguments
+    ---------
+    spectrogram : CompressedSpectrogram
+        To resynthesise what is compared as a waveform.
+    mrstft_weight : float
+        On waveforms, the loss of the paper. Zero skips the resynthesis.
+    complex_weight : float
+        Mean absolute difference of the compressed real and imaginary parts: the only
+        term that sees phase.
+    magnitude_weight : float
+        Mean absolute difference of the compressed magnitudes.
+    reg_weight : float
+        Of ``RegLoss``.
+    distorted_weight : float
+        Of everything on the reconstruction of the distorted input, relative to that
+        of the clean one.
+    """
+
+    def __init__(
+        self,
+        spectrogram,
+        *,
+        mrstft_weight=1.0,
+        complex_weight=0.0,
+        magnitude_weight=0.0,
+        reg_weight=0.1,
+        distorted_weight=1.0,
+    ):
+        super().__init__()
+        self.spectrogram = spectrogram
+        self.mrstft = MultiResolutionSTFTLoss()
+        self.regulariser = RegLoss()
+        self.mrstft_weight = mrstft_weight
+        self.complex_weight = complex_weight
+        self.magnitude_weight = magnitude_weight
+        self.reg_weight = reg_weight
+        self.distorted_weight = distorted_weight
+
+    def reconstruction(self, estimate, target, wavs):
+        """Distance of one reconstruction, a scalar.
+
+        Arguments
+        ---------
+        estimate, target : torch.Tensor
+            (batch, 2, bins, frames) compressed spectrograms.
+        wavs : torch.Tensor
+            (batch, time), the target as a waveform.
+        """
+        loss = 0.0
+        if self.mrstft_weight:
+            resynthesised = self.spectrogram.inverse(estimate, wavs.shape[-1])
+            loss = loss + self.mrstft_weight * self.mrstft(resynthesised, wavs)
+        if self.complex_weight:
+            loss = loss + self.complex_weight * (estimate - target).abs().mean()
+        if self.magnitude_weight:
+            difference = _magnitude(estimate) - _magnitude(target)
+            loss = loss + self.magnitude_weight * difference.abs().mean()
+        return loss
+
+    def forward(self, reconstructions, distorted, clean, distorted_wavs, clean_wavs):
+        """Total loss, a scalar.
+
+        Arguments
+        ---------
+        reconstructions : Reconstructions
+            Output of ``LatentAutoencoder.forward``.
+        distorted, clean : torch.Tensor
+            (batch, 2, bins, frames), its inputs.
+        distorted_wavs, clean_wavs : torch.Tensor
+            (batch, time), the same as waveforms.
+        """
+        r = reconstructions
+        loss = self.reconstruction(r.clean.float(), clean, clean_wavs)
+        if self.distorted_weight:
+            loss = loss + self.distorted_weight * self.reconstruction(
+                r.distorted.float(), distorted, distorted_wavs
+            )
+        return loss + self.reg_weight * self.regulariser(r.distorted_latent, distorted)
+
+
+def _magnitude(spectrogram):
+    # The floor keeps the gradient finite where both channels are zero.
+    return spectrogram.square().sum(dim=1).clamp(min=1e-10).sqrt()

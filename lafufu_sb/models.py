@@ -1,0 +1,44 @@
+"""Where the shipped model folders are."""
+
+from pathlib import Path
+
+TASK_MODELS = {"wham": "lafufu_mini_wham", "reverb": "lafufu_mini_reverb"}
+
+
+def models_folder():
+    """``pretrained_interfaces``: in the installed package or beside it in a checkout."""
+    here = Path(__file__).parent
+    installed = here / "pretrained_interfaces"
+    return installed if installed.is_dir() else here.parent / "pretrained_interfaces"
+
+
+def shipped_model(name):
+    """Folder of a shipped model.
+
+    Arguments
+    ---------
+    name : str
+        A folder name, or a task: "wham" (denoising) or "reverb" (dereverberation).
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ValueError
+        If there is no such model; names those there are.
+
+    Example
+    -------
+    >>> shipped_model("reverb").name
+    'lafufu_mini_reverb'
+    """
+    folder = models_folder() / TASK_MODELS.get(name, name)
+    if not (folder / "hyperparams.yaml").is_file():
+        known = sorted(p.parent.name for p in models_folder().glob("*/hyper*.yaml"))
+        raise ValueError(
+            f"no shipped model {name!r}: choose {', '.join([*TASK_MODELS, *known])}, or "
+            "give the path of a model folder"
+        )
+    return folder

@@ -1,0 +1,108 @@
+"""Recipe files: a base YAML, variants that hold differences only, run folders."""
+
+import io
+import os
+from pathlib import Path
+
+from hyperpyyaml import load_hyperpyyaml, resolve_references
+from hyperpyyaml.core import recursive_update
+from ruamel.yaml import YAML
+
+RECIPE_NAME = "recipe.yaml"  # in the run folder: all values as they were used
+
+
+def read_recipe(path):
+    """Read a recipe, a variant merged over its ``base``.
+
+    Arguments
+    ---------
+    path : str or Path
+        A HyperPyYAML file. With a top-level key ``base`` (a file beside it) the other
+        keys replace or extend those of the base; nested mappings are merged unless
+        they carry a tag such as ``!new:``, which replaces the object.
+
+    Returns
+    -------
+    ruamel.yaml.comments.CommentedMap
+        Not yet resolved: ``!ref`` still refer, so that overrides reach them.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file or its base does not exist.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"recipe {path} does not exist")
+    recipe = YAML().load(path.read_text())
+    if "base" not in recipe:
+        return recipe
+    merged = read_recipe(Path(os.path.realpath(path)).parent / recipe.pop("base"))
+    for key, value in recipe.items():
+        merged[key] = _merged(merged.get(key), value)
+    return merged
+
+
+def _merged(old, new):
+    plain = isinstance(old, dict) and isinstance(new, dict)
+    if not plain or getattr(new, "tag", None) and new.tag.value:
+        return new
+    for key, value in new.items():
+        old[key] = _merged(old.get(key), value)
+    return old
+
+
+def load_recipe(path, overrides="", debug=False):
+    """Build a recipe's objects.
+
+    Arguments
+    ---------
+    path : str or Path
+        See ``read_recipe``.
+    overrides : str
+        YAML text, as ``speechbrain.parse_arguments`` returns it.
+    debug : bool
+        Put everything into a sub-folder ``debug`` of the output folder: two batches
+        must never be taken for a finished run.
+
+    Returns
+    -------
+    hparams : dict
+        The objects.
+    text : str
+        The recipe as it was used, to keep in the run folder.
+
+    Raises
+    ------
+    KeyError
+        For an override of a key that the recipe does not have.
+    """
+    recipe = read_recipe(path)
+    changes = YAML().load(overrides) if overrides else {}
+    unknown = sorted(set(changes) - set(recipe))
+    if unknown:
+        raise KeyError(f"{path} has no key {', '.join(unknown)}")
+    recursive_update(recipe, changes)
+    if debug:
+        folder = YAML(typ="safe").load(_output_folder(recipe))["output_folder"]
+        recipe["output_folder"] = str(Path(folder) / "debug")
+    text = _dump(recipe)
+    return load_hyperpyyaml(text), text
+
+
+def _output_folder(recipe):
+    # Only the plain keys: resolving does not build anything, but a safe reader
+    # cannot parse the tags of the objects.
+    plain = {k: v for k, v in recipe.items() if not isinstance(v, (dict, list))}
+    plain = {
+        k: v
+        for k, v in plain.items()
+        if getattr(getattr(v, "tag", None), "value", None) in (None, "!ref")
+    }
+    return resolve_references(_dump(plain)).getvalue()
+
+
+def _dump(tree):
+    stream = io.StringIO()
+    YAML().dump(tree, stream)
+    return stream.getvalue()

@@ -1,0 +1,116 @@
+"""Fixed windows over a signal of any length, and noise that follows them.
+
+Windows of one fixed length make the cost of a file proportional to its length, its
+memory flat, and its result independent of whatever else is in the batch: a network
+that normalises over all of its input (GroupNorm) never sees a neighbour's padding.
+"""
+
+import torch
+
+
+class WindowPlan:
+    """Where windows start and how their outputs are cross-faded.
+
+    Arguments
+    ---------
+    window : int
+        Samples of a window.
+    stride : int
+        Samples between the starts of neighbours, at least half of ``window``.
+
+    Example
+    -------
+    >>> plan = WindowPlan(window=10, stride=8)
+    >>> plan.starts(25)
+    [0, 8, 16]
+    >>> plan.starts(3)
+    [0]
+    """
+
+    def __init__(self, window, stride):
+        if not window // 2 <= stride <= window:
+            raise ValueError(
+                f"stride must lie between half of the window and the window "
+                f"({window // 2} to {window} samples), got {stride}"
+            )
+        self.window = window
+        self.stride = stride
+
+    @property
+    def overlap(self):
+        """Samples that neighbours share."""
+        return self.window - self.stride
+
+    def starts(self, length):
+        """First sample of each window that a signal of ``length`` samples needs."""
+        count = 1 + max(0, -(-(length - self.window) // self.stride))
+        return [i * self.stride for i in range(count)]
+
+    def weights(self, first, last, device=None):
+        """Cross-fade of one window, (window,): those of neighbours sum to one.
+
+        Raised cosine over the overlap; a plain one at the outer ends of the signal.
+        """
+        weights = torch.ones(self.window, device=device)
+        phase = (torch.arange(self.overlap, device=device) + 0.5) / max(self.overlap, 1)
+        fade = torch.sin(0.5 * torch.pi * phase).square()
+        if not first:
+            weights[: self.overlap] = fade
+        if not last:
+            weights[self.stride :] = 1 - fade
+        return weights
+
+
+class AnchoredNoise:
+    """Noise that belongs to a place in the signal, not to an order of drawing.
+
+    Each chunk of columns has a generator of its own, seeded by the item's seed and the
+    chunk's place in the item. So two windows that overlap sample from the same
+    noise where they overlap, which keeps their results together, and an item gets
+    the same noise alone, in a batch, first or last.
+
+    Arguments
+    ---------
+    seed : int
+        Of the item(s).
+    first_columns : sequence of int
+        For each window of the batch, the column of the item that it begins with; a
+        multiple of ``chunk``.
+    chunk : int
+        Columns that share a generator.
+
+    Example
+    -------
+    >>> noise = AnchoredNoise(seed=0, first_columns=[0, 2], chunk=2)
+    >>> drawn = noise(torch.zeros(2, 1, 3, 4))
+    >>> torch.equal(drawn[0, :, :, 2:], drawn[1, :, :, :2])
+    True
+    """
+
+    def __init__(self, seed, first_columns, chunk):
+        self.seed = seed
+        self.first_chunks = [column // chunk for column in first_columns]
+        self.chunk = chunk
+        self._generators = None
+
+    def __call__(self, like):
+        """Draw the next noise for a (windows, channels, height, columns) tensor."""
+        windows, channels, height, columns = like.shape
+        if self._generators is None:
+            self._generators = [
+                [self._generator(first + i) for i in range(-(-columns // self.chunk))]
+                for first in self.first_chunks
+            ]
+        shape = (channels, height, self.chunk)
+        drawn = torch.stack(
+            [
+                torch.cat([torch.randn(shape, generator=g) for g in row], dim=-1)
+                for row in self._generators
+            ]
+        )
+        return drawn[..., :columns].to(like)
+
+    def _generator(self, chunk_index):
+        # Drawn on the CPU, so that a seed means the same on every device.
+        seed = (self.seed * 1_000_003 + chunk_index) % 2**63
+        return torch.Generator().manual_seed(seed)

@@ -1,0 +1,68 @@
+"""Manifests of EARS-WHAM and EARS-Reverb for training.
+
+The corpora are described in Richter et al. 2024, "EARS: An Anechoic Fullband Speech
+Dataset Benchmarked for Speech Enhancement and Dereverberation"; recipes/EARS/README.md
+says how to get them.
+"""
+
+from pathlib import Path
+
+from speechbrain.utils.logger import get_logger
+
+from lafufu_sb.ears.manifests import SUBSETS, write_manifest
+from lafufu_sb.mini_corpus import mini_corpus_folder
+
+logger = get_logger(__name__)
+
+
+def prepare_ears(data_folder, save_folder, task, skip_prep=False):
+    """Write train.json, valid.json and test.json.
+
+    Arguments
+    ---------
+    data_folder : str
+        Folder of EARS-WHAM or EARS-Reverb with train, valid and test; or "embedded"
+        for the mini corpus of the package, which shows that everything runs and
+        trains nothing of use.
+    save_folder : str
+        Where the manifests go.
+    task : str
+        "EARS-WHAM" or "EARS-Reverb".
+    skip_prep : bool
+        Keep the manifests that are there.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder has not the expected layout.
+
+    Example
+    -------
+    >>> folder = getfixture("tmpdir")
+    >>> prepare_ears("embedded", str(folder), "EARS-WHAM")
+    >>> (folder / "train.json").exists()
+    True
+    """
+    if skip_prep:
+        return
+    if data_folder == "embedded":
+        data_folder = mini_corpus_folder(task)
+        logger.warning(
+            "\n%s\nTRAINING ON THE EMBEDDED MINI CORPUS: less than a minute of speech, "
+            "enough to\nsee everything run, not enough to learn from. For the real "
+            "benchmark:\n    --data_folder=/path/to/%s\n%s",
+            "!" * 78,
+            task,
+            "!" * 78,
+        )
+    folder = Path(data_folder)
+    missing = [name for name in SUBSETS if not (folder / name).is_dir()]
+    if missing:
+        raise FileNotFoundError(
+            f"data_folder {folder} has no {', '.join(missing)}: it must hold {task} "
+            "with train, valid and test (recipes/EARS/README.md says how to generate "
+            "it), or be 'embedded' for the mini corpus"
+        )
+    for name in SUBSETS:
+        pairs = write_manifest(folder / name, Path(save_folder) / f"{name}.json")
+        logger.info("%s: %d pairs", name, pairs)

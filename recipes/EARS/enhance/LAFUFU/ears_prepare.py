@@ -1,0 +1,1 @@
+../../ears_prepare.py

@@ -1,0 +1,319 @@
+"""The score U-Net: parity with the published network, shapes, invariances, refusals."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lafufu_sb.lobes.ncsnpp import FIRResample, NCSNpp
+from lafufu_sb.lobes.sgmse_keys import _key_table, sgmse_to_ncsnpp
+
+REFERENCE = Path(
+    os.environ.get(
+        "LAFUFU_REFERENCE",
+        Path(__file__).parents[2].parent / "shared" / "reference",
+    )
+)
+
+# Corners of the output of `public_weights` on `pattern` inputs, (2, 2, 2, 2) flattened,
+# computed once with the NCSN++ layers distributed in espnet 202511 (nf=8, ch_mult
+# (1, 2, 2), one block, no pyramids), then divided by t.
+PUBLIC_CORNERS = [
+    [1.5572605, 0.3801180, -1.1128252, -0.0731793],
+    [-0.6865791, -1.0682018, 0.2653395, 0.5917153],
+    [-6.6209531, -1.6849926, 1.9416887, 1.2583494],
+    [-7.6376252, 1.2548654, 0.1351926, 5.3209705],
+]
+
+
+def reference(name):
+    path = REFERENCE / name
+    if not path.exists():
+        pytest.skip(f"{name} not found; set LAFUFU_REFERENCE to its folder")
+    return path
+
+
+def pattern(*shape):
+    """Numbers that look random and do not depend on any generator."""
+    n = torch.arange(torch.Size(shape).numel(), dtype=torch.float64)
+    return torch.sin(0.37 * n * n + 1.3 * n + len(shape)).float().reshape(shape)
+
+
+def public_weights(shapes):
+    """Weights by published name with every branch at a scale that shows."""
+    weights = {}
+    for key, shape in shapes.items():
+        value = pattern(*shape)
+        if key == "all_modules.0.W":
+            weights[key] = 16 * value
+        elif "NIN" in key and key.endswith("W"):
+            weights[key] = value * (2 / shape[0]) ** 0.5
+        elif len(shape) > 1:
+            weights[key] = value * (2 / value[0].numel()) ** 0.5
+        else:
+            weights[key] = key.endswith("weight") + 0.1 * value
+    return weights
+
+
+def published_shapes(model):
+    """Published names and shapes for a model, from the key map."""
+    own = model.state_dict()
+    return {
+        key: tuple(own[ours].squeeze().T.shape if is_matrix else own[ours].shape)
+        for key, (ours, is_matrix) in _key_table(model).items()
+    }
+
+
+def small(**changes):
+    settings = {
+        "data_channels": 4,
+        "base_channels": 8,
+        "multipliers": (1, 2, 2),
+        "blocks_per_level": 1,
+        "output_layer": False,
+    }
+    torch.manual_seed(0)
+    return NCSNpp(**(settings | changes))
+
+
+def lively(model):
+    """The same model with all weights at a scale that shows, near-zero ones too."""
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if value.ndim > 1:
+                value.normal_(0, value[0].numel() ** -0.5)
+            elif not name.endswith("frequencies"):
+                value.add_(torch.randn_like(value), alpha=0.1)
+    return model
+
+
+def inputs(batch=2, channels=4, freq=16, frames=8):
+    generator = torch.Generator().manual_seed(1)
+    shape = (batch, channels, freq, frames)
+    x = torch.randn(shape, generator=generator)
+    y = torch.randn(shape, generator=generator)
+    return x, y, torch.linspace(0.05, 1.0, batch)
+
+
+def as_channels(spectrogram):
+    """Complex (batch, f, l) array -> real tensor (batch, 2, f, l)."""
+    return torch.view_as_real(torch.from_numpy(spectrogram)).movedim(-1, 1)
+
+
+def test_output_of_public_sgmse_network():
+    arrays = np.load(reference("ncsnpp_48k_nf16.npz"))
+    weights = {
+        key.removeprefix("w/"): torch.from_numpy(arrays[key])
+        for key in arrays.files
+        if key.startswith("w/")
+    }
+    model = NCSNpp(base_channels=16).eval()
+    model.load_state_dict(sgmse_to_ncsnpp(weights, model))
+    t = torch.from_numpy(arrays["t"])
+    with torch.no_grad():
+        out = model(as_channels(arrays["x_t"]), as_channels(arrays["y"]), t)
+    expected = as_channels(arrays["net_out"][:, 0])
+    torch.testing.assert_close(out, expected, atol=1e-5, rtol=0)
+    # The weights are freshly initialised, so nearly all of the output is the last
+    # bias: the rest, of the order of 1e-5, is compared on its own.
+    out = out - out.mean((2, 3), keepdim=True)
+    expected = expected - expected.mean((2, 3), keepdim=True)
+    assert F.cosine_similarity(out.flatten(), expected.flatten(), dim=0) > 0.999
+
+
+def test_output_of_public_layers_with_all_branches_active():
+    model = NCSNpp(base_channels=8, multipliers=(1, 2, 2), blocks_per_level=1).eval()
+    weights = public_weights(published_shapes(model))
+    model.load_state_dict(sgmse_to_ncsnpp(weights, model))
+    z = pattern(2, 2, 16, 64, 2).movedim(-1, 2)  # (batch, x or y, re or im, 16, 64)
+    with torch.no_grad():
+        out = model(z[:, 0], z[:, 1], torch.tensor([0.37, 0.05]))
+    corners = out[:, :, ::15, ::63].reshape(4, 4)
+    torch.testing.assert_close(
+        corners, torch.tensor(PUBLIC_CORNERS), atol=1e-3, rtol=1e-3
+    )
+
+
+def test_published_key_list_maps_one_to_one():
+    shapes = json.loads(reference("ncsnpp_48k_nf128_keys.json").read_text())
+    with torch.device("meta"):
+        model = NCSNpp()
+        weights = {key: torch.empty(shape) for key, shape in shapes.items()}
+    renamed = sgmse_to_ncsnpp(weights, model)
+    expected = {key: value.shape for key, value in model.state_dict().items()}
+    assert {key: value.shape for key, value in renamed.items()} == expected
+
+
+def test_key_map_names_missing_unexpected_and_misshapen():
+    model = small(output_layer=True)
+    weights = public_weights(published_shapes(model))
+    weights["stranger"] = weights.pop("all_modules.3.bias")
+    weights["all_modules.1.bias"] = torch.zeros(5)
+    with pytest.raises(ValueError) as error:
+        sgmse_to_ncsnpp(weights, model)
+    message = str(error.value)
+    assert "missing: all_modules.3.bias" in message
+    assert "unexpected: stranger" in message
+    assert "all_modules.1.bias is (5,)" in message
+
+
+def test_key_map_refuses_extra_attention():
+    with pytest.raises(ValueError, match="attention_levels"):
+        sgmse_to_ncsnpp({}, small(attention_levels=(1,)))
+
+
+@pytest.mark.parametrize(
+    ("base_channels", "count"), [(128, 64_739_854), (96, 36_435_854), (64, 16_211_214)]
+)
+def test_parameter_count_full_band(base_channels, count):
+    with torch.device("meta"):
+        model = NCSNpp(base_channels=base_channels)
+    assert sum(p.numel() for p in model.parameters()) == count
+
+
+def test_shapes_full_band_and_latent():
+    full_band = NCSNpp(base_channels=8).eval()
+    latent = NCSNpp(data_channels=4, base_channels=8, output_layer=False).eval()
+    with torch.no_grad():
+        x, y, t = inputs(1, 2, 768, 64)
+        assert full_band(x, y, t).shape == (1, 2, 768, 64)
+        x, y, t = inputs(2, 4, 192, 64)
+        assert latent(x, y, t).shape == (2, 4, 192, 64)
+    assert full_band.grid == latent.grid == 64
+
+
+@pytest.mark.parametrize(("freq", "frames"), [(18, 8), (16, 6)])
+def test_sides_off_the_grid_are_refused(freq, frames):
+    with pytest.raises(ValueError, match="multiples of 4"):
+        small()(*inputs(freq=freq, frames=frames))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"multipliers": ()},
+        {"blocks_per_level": 0},
+        {"attention_levels": (3,)},
+    ],
+)
+def test_impossible_settings_are_refused(changes):
+    with pytest.raises(ValueError):
+        small(**changes)
+
+
+def test_normalisation_groups():
+    # 8 channels have 2 groups by the published rule; its 32 do not divide 144.
+    assert small().encoder[0].blocks[0].norm_in.num_groups == 2
+    decoder = small(base_channels=48, multipliers=(1, 2)).decoder
+    assert decoder[-1].blocks[0].norm_in.num_channels == 144
+    assert decoder[-1].blocks[0].norm_in.num_groups == 24
+
+
+@pytest.mark.parametrize(
+    "memory_format", [torch.contiguous_format, torch.channels_last]
+)
+def test_resampling_equals_naive_fir(memory_format):
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+    kernel = torch.outer(taps, taps).expand(3, 1, 4, 4)
+    x = pattern(2, 3, 10, 6).to(memory_format=memory_format)
+
+    padded = F.pad(x, (1, 1, 1, 1))
+    down = F.conv2d(padded, kernel, groups=3)[:, :, ::2, ::2]
+    torch.testing.assert_close(FIRResample("down")(x), down)
+
+    stuffed = torch.zeros(2, 3, 20, 12)
+    stuffed[:, :, ::2, ::2] = x
+    up = F.conv2d(F.pad(stuffed, (2, 1, 2, 1)), 4 * kernel, groups=3)
+    torch.testing.assert_close(FIRResample("up")(x), up)
+
+
+def test_items_of_a_batch_do_not_meet():
+    # Undivided, as a division by a small t would enlarge the rounding too.
+    model = lively(small(divide_by_time=False)).eval()
+    x, y, t = inputs(batch=3)
+    with torch.no_grad():
+        together = model(x, y, t)
+        alone = torch.cat([model(x[[i]], y[[i]], t[[i]]) for i in range(3)])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_state_condition_and_time_all_matter():
+    model = lively(small(divide_by_time=False)).eval()
+    x, y, t = inputs()
+    with torch.no_grad():
+        out = model(x, y, t)
+        for changed in ((x + 1, y, t), (x, y + 1, t), (x, y, 0.9 * t)):
+            assert (model(*changed) - out).abs().max() > 1e-2
+
+
+def test_division_by_time():
+    divided, plain = lively(small()), small(divide_by_time=False)
+    plain.load_state_dict(divided.state_dict())
+    x, y, t = inputs()
+    with torch.no_grad():
+        expected = plain(x, y, t) / t[:, None, None, None]
+        torch.testing.assert_close(divided(x, y, t), expected)
+
+
+def test_new_network_starts_near_zero():
+    x, y, t = inputs()
+    assert small()(x, y, t).abs().max() < 1e-2
+
+
+@pytest.mark.parametrize("attention_levels", [(), (1,), (0, 2)])
+def test_gradient_reaches_every_trainable_parameter(attention_levels):
+    model = lively(small(attention_levels=attention_levels, output_layer=True))
+    x, y, t = inputs()
+    (model(x, y, t) * torch.randn(x.shape)).sum().backward()
+    trainable = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    # A key bias shifts all logits of a query alike, so softmax leaves it no gradient.
+    still = [
+        name
+        for name, p in trainable.items()
+        if p.grad is None or (p.grad == 0).all() and not name.endswith("key.bias")
+    ]
+    assert still == []
+    assert not model.time_embedding.frequencies.requires_grad
+
+
+def test_extra_attention_adds_modules_at_that_level():
+    names = small(attention_levels=(1,)).state_dict()
+    assert "encoder.1.attentions.0.out.weight" in names
+    assert "decoder.1.attentions.1.out.weight" in names
+    assert "encoder.0.attentions.0.out.weight" not in names
+
+
+def test_channels_last_gives_the_same():
+    model = lively(small()).eval()
+    x, y, t = inputs()
+    with torch.no_grad():
+        plain = model(x, y, t)
+        model = model.to(memory_format=torch.channels_last)
+        x, y = (v.to(memory_format=torch.channels_last) for v in (x, y))
+        torch.testing.assert_close(model(x, y, t), plain, atol=1e-4, rtol=1e-4)
+
+
+def test_bfloat16_autocast_stays_close():
+    model = lively(small())
+    x, y, t = inputs()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = model(x, y, t)
+    out.square().sum().backward()
+    assert out.dtype == x.dtype
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
+    with torch.no_grad():
+        exact = model(x, y, t)
+    assert (out - exact).norm() < 0.05 * exact.norm()
+
+
+def test_compiles_as_one_graph():
+    model = lively(small(attention_levels=(1,))).eval()
+    # Backend "eager" checks the capture and needs no compiler on the machine.
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    x, y, t = inputs()
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x, y, t), model(x, y, t))
