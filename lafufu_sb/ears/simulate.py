@@ -17,6 +17,7 @@ import csv
 import fnmatch
 import logging
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -196,10 +197,12 @@ def simulate_corpus(
     plan = pieces.plan_pieces(
         speech, minutes, seed, subset, piece_seconds, speaker_weights, clips
     )
+    unfinished = corpus / f".{subset}.part"  # takes its name when all is there
+    shutil.rmtree(unfinished, ignore_errors=True)
     settings = Settings(
         task=task,
         subset=subset,
-        folder=str(corpus / subset),
+        folder=str(unfinished),
         seed=seed,
         sample_rate=sample_rate,
         snr_range=tuple(snr_range),
@@ -209,10 +212,13 @@ def simulate_corpus(
     jobs = (joblib.delayed(_render)(p, sources, chances, settings) for p in plan)
     results = joblib.Parallel(n_jobs=workers, return_as="generator")(jobs)
     done = [r for r in tqdm(results, total=len(plan), desc=f"{task} {subset}") if r]
+    if not done:
+        raise ValueError(f"all speech drawn for {subset} is silent: check the files")
     with open(corpus / f"simulated_{subset}.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(FIELDS)
         writer.writerows(row for row, _ in done)
+    os.replace(unfinished, corpus / subset)
     return sum(seconds for _, seconds in done) / 60.0
 
 

@@ -141,19 +141,22 @@ def test_silent_speech_is_left_out_and_said(material, tmp_path, caplog):
     (tmp_path / "mute").mkdir()
     for number in range(3):
         soundfile.write(tmp_path / f"mute/{number}.wav", np.zeros(2 * RATE), RATE)
-    speech, noise = [tmp_path / "mute"], [material / "noise"]
-    minutes = simulate.simulate_corpus(
-        "wham",
-        simulate.gather(speech),
-        simulate.gather(noise),
-        tmp_path,
-        "train",
-        1.0,
-        0,
-        clips=1,
-        piece_seconds=(2.0, 4.0),
-    )
-    assert minutes == 0.0 and "left out" in caplog.text
+    mute, noise = simulate.gather([tmp_path / "mute"]), [material / "noise/all"]
+    options = {"clips": 4, "piece_seconds": (2.0, 4.0)}
+
+    def simulated(speech):
+        return simulate.simulate_corpus(
+            "wham", speech, simulate.gather(noise), tmp_path, "train", 1, 0, **options
+        )
+
+    with pytest.raises(ValueError, match="silent: check"):
+        simulated(mute)
+    assert "clip 00003 left out" in caplog.text
+    options["speaker_weights"] = {"mute": 0.5}
+    assert simulated(mute + simulate.gather([material / "speech"])) > 0.0
+    speakers = {p.name for p in tmp_path.glob("EARS-WHAM/train/clean/*")}
+    assert speakers and speakers <= {"anna", "bert"}
+    assert 1 <= len(list(tmp_path.rglob("noisy/*/*.wav"))) < 4
 
 
 def test_refusals_name_the_way_out(material, tmp_path):

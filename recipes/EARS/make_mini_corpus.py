@@ -1,0 +1,183 @@
+"""Rebuild the embedded mini corpus from the recordings in pyclarity's source archive.
+
+Prepare: ``pip download --no-deps --no-binary :all: pyclarity==0.9.0``, unpack, and
+``pip install pyroomacoustics==0.10.1``.  Then::
+
+    python recipes/EARS/make_mini_corpus.py pyclarity-0.9.0
+
+writes ``EARS-WHAM`` and ``EARS-Reverb`` into the package (or into --output).  All
+choices are in the tables below, no draw is left to chance but seeded ones, so a
+second run gives the same bytes.  mini_corpus/README.md repeats the tables for
+whoever only sees the recordings.
+"""
+
+import argparse
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from lafufu_sb.ears import mixing, pieces, rooms
+
+logger = logging.getLogger(__name__)
+
+SAMPLE_RATE = 48000
+PAUSE_SECONDS = 0.25  # between two sentences of a training clip
+CLEAN_PEAK = 0.35  # room for the noise at 0 dB below full scale
+CPC1 = "recipes/cpc1/e029_sheffield/clarity_CPC1_data_test/clarity_data/scenes"
+
+# Sentence: file under tests/test_data, channel, start and length in seconds.
+SENTENCES = {
+    "som1": ("interferers/speech/som_04766_05.wav", 0, 0.00, 1.43),
+    "som2": ("interferers/speech/som_04766_05.wav", 0, 1.72, 1.93),
+    "som3": ("interferers/speech/som_04766_05.wav", 0, 3.88, 1.12),
+    "T010": ("targets/T010_G0N_02468.wav", 0, 0.00, 1.45),
+    "S06001": ("scenes/S06001_target_anechoic.wav", 1, 2.02, 3.30),
+    "S08520": (f"{CPC1}/S08520_target_anechoic.wav", 1, 1.60, 2.55),
+}
+# Noise: file, channel, start and length; subsets share no second of it.
+FAN = "interferers/noise/CIN_fan_014.wav"
+NOISES = {
+    "fan1": (FAN, 0, 0.15, 3.40),
+    "fan2": (FAN, 0, 3.60, 1.50),
+    "fan3": (FAN, 0, 5.15, 3.45),
+}
+BABBLE = ("som1", "som2", "som3")  # reversed and overlaid; "babble" below
+# Room: file and channel, or the seed of a room by lafufu_sb.ears.rooms.
+ROOMS = {
+    "brir": ("rooms/brir/brir_R00001_i1_CH0.wav", 0),
+    "hoa": ("rooms/HOA_IRs/HOA_R06001_i3.wav", 1),
+    "shoebox7": 7,
+    "shoebox12": 12,
+    "shoebox20": 20,
+    "shoebox24": 24,
+    "shoebox1": 1,
+    "shoebox16": 16,
+}
+# Clip: speaker folder, sentences, then noise and SNR in dB, or room.
+WHAM = {
+    "train": (
+        ("som04766", ("som1", "som2"), "fan1", 0.0),
+        ("som04766", ("som2", "som3"), "fan1", 10.0),
+        ("som04766", ("som3", "som1"), "babble", 5.0),
+        ("som04766", ("som1", "som2", "som3"), "babble", 0.0),
+        ("som04766", ("som2", "som1"), "fan1", 5.0),
+    ),
+    "valid": (("T010", ("T010",), "fan2", 5.0),),
+    "test": (
+        ("S06001", ("S06001",), "fan3", 0.0),
+        ("S08520", ("S08520",), "fan3", 7.5),
+    ),
+}
+REVERB = {
+    "train": (
+        ("som04766", ("som1", "som2"), "brir"),
+        ("som04766", ("som2", "som3"), "shoebox12"),
+        ("som04766", ("som3", "som1"), "hoa"),
+        ("som04766", ("som1", "som2", "som3"), "shoebox20"),
+        ("som04766", ("som2", "som1"), "shoebox7"),
+    ),
+    "valid": (("T010", ("T010",), "shoebox24"),),
+    "test": (
+        ("S06001", ("S06001",), "shoebox16"),
+        ("S08520", ("S08520",), "shoebox1"),
+    ),
+}
+
+
+def read(folder, entry):
+    """Read one entry of SENTENCES or NOISES at 48 kHz, float32 (samples,)."""
+    path, *cut = entry
+    return pieces.read_channel(folder / path, SAMPLE_RATE, *cut)
+
+
+def clean_clip(folder, names):
+    """Join sentences with pauses; float64 of shape (samples,), peak CLEAN_PEAK."""
+    parts = []
+    for name in names:
+        parts += [mixing.ramp(read(folder, SENTENCES[name]))]
+        parts += [np.zeros(round(PAUSE_SECONDS * SAMPLE_RATE))]
+    speech = np.concatenate(parts[:-1])
+    return CLEAN_PEAK * speech / np.abs(speech).max()
+
+
+def babble(folder):
+    """Overlay the training sentences, reversed and repeated; shape (samples,)."""
+    voices = [read(folder, SENTENCES[name])[::-1] for name in BABBLE]
+    samples = max(len(voice) for voice in voices)
+    return sum(np.resize(voice, samples) for voice in voices)  # resize repeats
+
+
+def noise_clip(folder, name, samples, number):
+    """Cut or tile a noise to a clip's length; ``number`` seeds where a tile starts."""
+    noise = babble(folder) if name == "babble" else read(folder, NOISES[name])
+    if len(noise) < samples:
+        rng = np.random.default_rng(number)
+        noise = pieces.tile(noise, samples, rng, SAMPLE_RATE)
+    return noise[:samples]
+
+
+def room(folder, name):
+    """Read or simulate a room impulse response; shape (taps,)."""
+    entry = ROOMS[name]
+    if isinstance(entry, int):
+        return rooms.simulate_room(np.random.default_rng(entry), SAMPLE_RATE)
+    path, channel = entry
+    return pieces.read_channel(folder / path, SAMPLE_RATE, channel)
+
+
+def build(task, table, folder, output):
+    """Write one corpus beside its final place, then put it there."""
+    temporary = output / f".{task}.part"
+    shutil.rmtree(temporary, ignore_errors=True)
+    for subset, clips in table.items():
+        for number, (speaker, names, source, *snr_db) in enumerate(clips):
+            speech = clean_clip(folder, names)
+            if snr_db:
+                noise = noise_clip(folder, source, speech.size, number)
+                distorted, used = mixing.mix_at_snr(
+                    speech, noise, snr_db[0], SAMPLE_RATE
+                )
+                side, label = "noisy", f"{used:.1f}dB"
+            else:
+                rir = room(folder, source)
+                distorted = mixing.reverberate(speech, rir, SAMPLE_RATE)
+                label = f"{mixing.rt60(rir, SAMPLE_RATE):.2f}"
+                side = "reverberant"
+            stem = f"{number:05}"
+            for kind, name, signal in (
+                ("clean", stem, speech),
+                (side, f"{stem}_{label}", distorted),
+            ):
+                path = temporary / subset / kind / speaker / f"{name}.wav"
+                pieces.write_wav(path, signal, SAMPLE_RATE, "PCM_16")
+            logger.info("%s %s %s %s %s", task, subset, stem, label, "+".join(names))
+    shutil.rmtree(output / task, ignore_errors=True)
+    os.replace(temporary, output / task)
+
+
+def main():
+    """Command line; see ``--help``."""
+    here = Path(__file__).resolve()
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("sdist", type=Path, help="folder of the unpacked pyclarity")
+    parser.add_argument(
+        "--output", type=Path, default=here.parents[2] / "lafufu_sb" / "mini_corpus"
+    )
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    recordings = options.sdist / "tests" / "test_data"
+    if not recordings.is_dir():
+        raise FileNotFoundError(
+            f"{recordings} is missing: give the folder of the unpacked pyclarity-0.9.0 "
+            "source archive"
+        )
+    options.output.mkdir(parents=True, exist_ok=True)
+    build("EARS-WHAM", WHAM, recordings, options.output)
+    build("EARS-Reverb", REVERB, recordings, options.output)
+
+
+if __name__ == "__main__":
+    main()
