@@ -38,17 +38,21 @@ def read_recipe(path):
     if "base" not in recipe:
         return recipe
     merged = read_recipe(Path(os.path.realpath(path)).parent / recipe.pop("base"))
-    for key, value in recipe.items():
-        merged[key] = _merged(merged.get(key), value)
+    _merge_into(merged, recipe)
     return merged
+
+
+def _merge_into(old, new):
+    for key, value in new.items():
+        old[key] = _merged(old.get(key), value)
+        old.ca.items.pop(key, None)  # the base's comment speaks of the base's value
 
 
 def _merged(old, new):
     plain = isinstance(old, dict) and isinstance(new, dict)
     if not plain or getattr(new, "tag", None) and new.tag.value:
         return new
-    for key, value in new.items():
-        old[key] = _merged(old.get(key), value)
+    _merge_into(old, new)
     return old
 
 

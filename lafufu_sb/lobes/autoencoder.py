@@ -310,6 +310,10 @@ class LatentAutoencoder(nn.Module):
             x.latent,
         )
 
+    def reset_latent_scale(self):
+        """Go back to the scale of training, on which the regulariser works."""
+        self.latent_scale.fill_(1.0)
+
     @torch.no_grad()
     def set_latent_std(self, measured, wanted):
         """Rescale the latent from its measured standard deviation to a wanted one."""

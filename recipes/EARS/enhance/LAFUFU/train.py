@@ -63,6 +63,9 @@ def fit(brain, data, counter, batch_size, num_workers):
 def train_autoencoder(hparams, run_opts, finished):
     """Stage one. Leaves the averaged weights of the best epoch in ``finished``."""
     counter = hparams["ae_counter"]
+    if hparams["ae_init"] is not None:
+        load_weights(hparams["autoencoder"], hparams["ae_init"])
+        hparams["autoencoder"].reset_latent_scale()
     data = datasets(hparams, hparams["ae_crop_frames"], counter)
     brain = AutoencoderBrain(
         modules=hparams["ae_modules"],

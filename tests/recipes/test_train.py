@@ -1,0 +1,132 @@
+"""The recipe trains, resumes where it was killed, skips what is finished, exports."""
+
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+import torch
+from conftest import (
+    RECIPE,
+    train,
+    train_command,
+    train_environment,
+    write_tiny_recipe,
+)
+
+from lafufu_sb.checkpoints import UNFINISHED
+
+
+def weights(run):
+    files = ["autoencoder.ckpt", "model/autoencoder.ckpt", "model/score_model.ckpt"]
+    return [torch.load(run / name, weights_only=True) for name in files]
+
+
+def assert_same_weights(one, other):
+    for a, b in zip(weights(one), weights(other), strict=True):
+        assert a.keys() == b.keys()
+        for name in a:
+            assert torch.equal(a[name], b[name]), name
+
+
+def test_run_leaves_logs_report_and_model(tiny_run):
+    log = (tiny_run / "train_log.txt").read_text()
+    assert "AutoencoderBrain" in log and "valid latent_ratio" in log
+    assert "ScoreBrain" in log and "train loss_t" in log and "test si_sdr" in log
+    assert "EMBEDDED MINI CORPUS" in (tiny_run / "log.txt").read_text()
+    summary = json.loads((tiny_run / "report" / "summary.json").read_text())
+    assert summary["si_sdr"]["n"] == 2  # the test clips of the mini corpus
+    assert (tiny_run / "report" / "valid_epoch1.png").stat().st_size > 10_000
+    names = {path.name for path in (tiny_run / "model").iterdir()}
+    assert names == {"hyperparams.yaml", "autoencoder.ckpt", "score_model.ckpt"}
+
+
+def test_finished_stages_are_skipped(tiny_run):
+    before = weights(tiny_run)
+    recipe = tiny_run.parent / "tiny.yaml"
+    process = train(recipe)
+    assert process.returncode == 0, process.stderr[-3000:]
+    assert "Stage autoencoder is finished" in process.stderr + process.stdout
+    assert "Going into epoch" not in process.stderr + process.stdout
+    after = weights(tiny_run)
+    assert all(torch.equal(a[k], b[k]) for a, b in zip(before, after) for k in a)
+
+
+def kill_at(recipe, folder, pattern):
+    """Start training, kill it -9 as soon as a path appears."""
+    process = subprocess.Popen(
+        train_command(recipe),
+        cwd=RECIPE,
+        env=train_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 300
+    while not list(folder.glob(pattern)):
+        assert process.poll() is None, "training ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.slow
+def test_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path):
+    steps = "ckpt_interval_steps: 1"
+    whole = write_tiny_recipe(
+        tmp_path / "whole.yaml", tmp_path / "whole", epochs=2, more=steps
+    )
+    killed = write_tiny_recipe(
+        tmp_path / "killed.yaml", tmp_path / "killed", epochs=2, more=steps
+    )
+    process = train(whole)
+    assert process.returncode == 0, process.stderr[-3000:]
+    kill_at(killed, tmp_path, "killed/autoencoder/CKPT*")
+    kill_at(killed, tmp_path, "killed/score/CKPT*")
+    process = train(killed)
+    assert process.returncode == 0, process.stderr[-3000:]
+    assert_same_weights(tmp_path / "whole", tmp_path / "killed")
+    left = [p for p in tmp_path.rglob("*") if p.name.startswith(UNFINISHED)]
+    assert len(left) <= 2  # at most what the two kills interrupted
+
+
+def test_debug_run_keeps_to_a_folder_of_its_own_and_resumes(tmp_path):
+    recipe = write_tiny_recipe(
+        tmp_path / "tiny.yaml", tmp_path / "run", base="lafufu_mini_reverb"
+    )
+    for _ in range(2):
+        process = train(recipe, "--debug", "--stage", "autoencoder")
+        assert process.returncode == 0, process.stderr[-3000:]
+    assert (tmp_path / "run" / "debug" / "autoencoder.ckpt").exists()
+    assert not (tmp_path / "run" / "autoencoder.ckpt").exists()
+    assert "Stage autoencoder is finished" in process.stderr + process.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--stage", "both"], "stage must be all, autoencoder, score, test, got 'both'"),
+        (["--stage", "score"], "run --stage autoencoder first"),
+        (["--data_folder=/nowhere"], "/nowhere has no train, valid, test"),
+        (["--ae_epoch=3"], "has no key ae_epoch"),
+    ],
+)
+def test_wrong_use_is_refused_with_the_way_out(tmp_path, arguments, message):
+    recipe = write_tiny_recipe(tmp_path / "tiny.yaml", tmp_path / "run")
+    process = train(recipe, *arguments)
+    assert process.returncode != 0
+    assert message in process.stderr + process.stdout
+
+
+def test_score_model_of_another_autoencoder_is_refused(tiny_run, tmp_path):
+    import shutil
+
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    state = torch.load(run / "autoencoder.ckpt", weights_only=True)
+    state["stem.weight"] += 1
+    torch.save(state, run / "autoencoder.ckpt")
+    process = train(write_tiny_recipe(tmp_path / "tiny.yaml", run), "--stage", "test")
+    assert process.returncode != 0
+    assert "latent of another autoencoder" in process.stderr + process.stdout
