@@ -20,7 +20,8 @@ METRICS = [
     "onnxruntime>=1.17",
     "requests>=2.28",
 ]
-TESTS = ["pytest>=8", "ruff==0.12.4", "yamllint>=1.35", "pyroomacoustics>=0.8"]
+ROOMS = ["pyroomacoustics>=0.8"]
+TESTS = ["pytest>=8", "ruff==0.12.4", "yamllint>=1.35", "tensorboard>=2.14"]
 
 setup(
     name="lafufu_sb",
@@ -59,8 +60,8 @@ setup(
     ],
     extras_require={
         "metrics": METRICS,
-        "rooms": ["pyroomacoustics>=0.8"],
-        "tests": METRICS + TESTS,
+        "rooms": ROOMS,
+        "tests": METRICS + ROOMS + TESTS,
     },
     entry_points={"console_scripts": ["lafufu = lafufu_sb.cli:main"]},
 )

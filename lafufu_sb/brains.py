@@ -10,12 +10,10 @@ from contextlib import ExitStack
 import speechbrain as sb
 import torch
 from speechbrain.utils.distributed import if_main_process
-from speechbrain.utils.logger import get_logger
+from speechbrain.utils.train_logger import TensorboardLogger
 
 from .dataio import fit, level
 from .evaluation import ClipReport
-
-logger = get_logger(__name__)
 
 QUARTERS = 4  # of the diffusion time, for the logged losses
 
@@ -33,7 +31,8 @@ class _RestorationBrain(sb.Brain):
     epoch_counter : EpochCounter
         Tells the epoch to the random draws.
     train_logger : TrainLogger, optional
-        File or TensorBoard.
+        Log file. TensorBoard gets the same, with pictures and sounds, when it is
+        installed.
     crop_frames : int
         Frames of a training crop.
     seed : int
@@ -50,7 +49,7 @@ class _RestorationBrain(sb.Brain):
         Of all processes together; with the counter's limit it tells the schedule how
         long the training is.
     report_folder : str, optional
-        Where test results and validation pictures go.
+        Where test results, validation pictures and TensorBoard's files go.
     **kwargs
         For ``speechbrain.Brain``.
     """
@@ -90,6 +89,7 @@ class _RestorationBrain(sb.Brain):
         )
         self.total_steps = max(1, steps_per_epoch * epoch_counter.limit)
         self.report_folder = report_folder
+        self.tensorboard = _tensorboard(report_folder)
 
     def crops(self, batch, stage):
         """Levelled (batch, time) crops, distorted and clean; central after training."""
@@ -170,7 +170,7 @@ class _RestorationBrain(sb.Brain):
                 train_stats=self.train_stats,
                 valid_stats=stats,
             )
-            if if_main_process():
+            if if_main_process() and self.report_folder is not None:
                 self._show(epoch)
             self.checkpointer.save_and_keep_only(
                 meta={self.best_key: stats[self.best_key], "epoch": epoch},
@@ -183,21 +183,32 @@ class _RestorationBrain(sb.Brain):
 
     def _log(self, meta, **stats):
         if self.train_logger is not None:
-            meta = {"stage": type(self).__name__} | meta
-            self.train_logger.log_stats(meta, **stats)
+            stage = {"stage": type(self).__name__}
+            self.train_logger.log_stats(stage | meta, **stats)
+        if self.tensorboard is not None:
+            self.tensorboard.log_stats(meta, **stats)
 
     def _show(self, epoch):
-        """Picture and sound of the first clip, to TensorBoard if that is the logger."""
-        figure = self.report.first_figure()
-        if figure is not None and hasattr(self.train_logger, "log_figure"):
-            name, signals = self.report.first
-            self.train_logger.log_figure(f"spectrogram/{name}", figure)
-            for side, signal in signals.items():
-                self.train_logger.log_audio(
-                    f"{name}/{side}", signal[None], self.restorer.sample_rate
-                )
-        elif figure is not None and self.report_folder is not None:
-            self.report.save_first(self.report_folder, f"valid_epoch{epoch}.png")
+        """Picture and sound of the first validation clip."""
+        self.report.save_first(self.report_folder, f"valid_epoch{epoch}.png")
+        if self.tensorboard is None:
+            return
+        name, signals = self.report.first
+        writer = self.tensorboard.writer
+        writer.add_figure(f"spectrogram/{name}", self.report.first_figure(), epoch)
+        for side, signal in signals.items():
+            rate = self.restorer.sample_rate
+            writer.add_audio(f"{name}/{side}", signal[None], epoch, sample_rate=rate)
+
+
+def _tensorboard(folder):
+    """A logger, or None without folder or without TensorBoard."""
+    if folder is None:
+        return None
+    try:
+        return TensorboardLogger(f"{folder}/tensorboard")
+    except ImportError:
+        return None
 
 
 def _world_size():

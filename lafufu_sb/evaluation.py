@@ -91,9 +91,7 @@ class ClipReport:
         _replace(folder / "summary.json", json.dumps(self.summary(), indent=1))
 
     def first_figure(self):
-        """Spectrograms of the first clip, or None without clips."""
-        if self.first is None:
-            return None
+        """Spectrograms of the first clip, a matplotlib figure."""
         name, signals = self.first
         return spectrogram_figure(signals, self.sample_rate, title=name)
 

@@ -6,7 +6,7 @@ TASK_MODELS = {"wham": "lafufu_mini_wham", "reverb": "lafufu_mini_reverb"}
 
 
 def models_folder():
-    """``pretrained_interfaces``: in the installed package or beside it in a checkout."""
+    """``pretrained_interfaces``, in the package or beside it in a checkout."""
     here = Path(__file__).parent
     installed = here / "pretrained_interfaces"
     return installed if installed.is_dir() else here.parent / "pretrained_interfaces"
@@ -37,8 +37,9 @@ def shipped_model(name):
     folder = models_folder() / TASK_MODELS.get(name, name)
     if not (folder / "hyperparams.yaml").is_file():
         known = sorted(p.parent.name for p in models_folder().glob("*/hyper*.yaml"))
+        choices = ", ".join([*TASK_MODELS, *known])
         raise ValueError(
-            f"no shipped model {name!r}: choose {', '.join([*TASK_MODELS, *known])}, or "
-            "give the path of a model folder"
+            f"no shipped model {name!r}: choose {choices}, or give "
+            "the path of a model folder"
         )
     return folder

@@ -101,7 +101,10 @@ def score_brain(hparams, run_opts, autoencoder_file):
     """Stage two, ready to train or to test."""
     counter = hparams["score_counter"]
     load_weights(hparams["autoencoder"], autoencoder_file)
-    check_pairing(hparams["autoencoder"], Path(hparams["output_folder"]) / "score")
+    run_on_main(
+        check_pairing,
+        args=[hparams["autoencoder"], Path(hparams["output_folder"]) / "score"],
+    )
     data = datasets(hparams, hparams["score_crop_frames"], counter)
     brain = ScoreBrain(
         modules=hparams["score_modules"],

@@ -1,0 +1,93 @@
+"""The command line: one-line errors, exit statuses, nothing half-done."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from lafufu_sb.cli import main
+
+
+@pytest.fixture
+def recording(tmp_path):
+    path = tmp_path / "in" / "a.wav"
+    path.parent.mkdir()
+    noise = np.random.default_rng(0).normal(0, 0.1, 20000)
+    soundfile.write(path, noise, 48000)
+    return path
+
+
+def run(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+def test_enhance_one_file(recording, tiny_model, tmp_path, capsys):
+    out = tmp_path / "out.wav"
+    assert run("enhance", recording, "-o", out, "-m", tiny_model) == 0
+    assert soundfile.info(out).frames == 20000
+    assert "RTF" in capsys.readouterr().out
+
+
+def test_enhance_folder_keeps_its_structure(recording, tiny_model, tmp_path):
+    (tmp_path / "in" / "sub").mkdir()
+    noise = np.random.default_rng(1).normal(0, 0.1, 9000)
+    soundfile.write(tmp_path / "in" / "sub" / "b.flac", noise, 44100)
+    assert run("enhance", tmp_path / "in", "-o", tmp_path / "o", "-m", tiny_model) == 0
+    written = sorted(
+        str(p.relative_to(tmp_path / "o")) for p in tmp_path.rglob("o/**/*.wav")
+    )
+    assert written == ["a.wav", "sub/b.wav"]
+
+
+def test_broken_file_of_a_folder_is_reported_and_the_rest_restored(
+    recording, tiny_model, tmp_path, capsys
+):
+    (tmp_path / "in" / "broken.wav").write_text("not audio")
+    assert run("enhance", tmp_path / "in", "-o", tmp_path / "o", "-m", tiny_model) == 1
+    assert [p.name for p in (tmp_path / "o").iterdir()] == ["a.wav"]
+    error = capsys.readouterr().err
+    assert "broken.wav is not audio" in error and "1 of 2 files failed" in error
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["missing.wav", "-o", "o"], "missing.wav does not exist"),
+        (["{folder}/nothing", "-o", "o"], "holds no audio files"),
+        (["{folder}/in/text.wav", "-o", "o.wav"], "not audio"),
+        (["{folder}/in/a.wav", "-o", "o", "--sampler", "magic"], "'magic' is unknown"),
+        (["{folder}/in/a.wav", "-o", "o", "--num-steps", "-1"], "at least 1, got -1"),
+        (
+            ["{folder}/in/a.wav", "-o", "o", "--sampler", "predictor_corrector"],
+            "does not fit this model",
+        ),
+        (["{folder}/in/a.wav", "-o", "{folder}/in"], "would overwrite its input"),
+        (["{folder}/in/a.wav", "{folder}/in/sub/a.wav", "-o", "o"], "several inputs"),
+    ],
+)  # fmt: skip
+def test_wrong_use_is_one_line_and_writes_nothing(
+    recording, tiny_model, tmp_path, monkeypatch, capsys, arguments, message
+):
+    (tmp_path / "nothing").mkdir()
+    (tmp_path / "in" / "text.wav").write_text("x")
+    (tmp_path / "in" / "sub").mkdir()
+    (tmp_path / "in" / "sub" / "a.wav").write_bytes(recording.read_bytes())
+    workplace = tmp_path / "workplace"
+    workplace.mkdir()
+    monkeypatch.chdir(workplace)
+    arguments = [a.format(folder=tmp_path) for a in arguments]
+    assert run("enhance", *arguments, "-m", tiny_model) == 2
+    captured = capsys.readouterr()
+    error = [line for line in captured.err.splitlines() if "error" in line]
+    assert len(error) == 1 and error[0].startswith("lafufu: error: ")
+    assert message in error[0]
+    assert not list(workplace.rglob("*.wav"))
+
+
+def test_export_command(tiny_run, tmp_path):
+    assert run("export", tiny_run, "-o", tmp_path / "model", "--half") == 0
+    assert (tmp_path / "model" / "hyperparams.yaml").exists()
+
+
+def test_export_of_no_run_is_an_error(tmp_path, capsys):
+    assert run("export", tmp_path, "-o", tmp_path / "model") == 2
+    assert "not a run folder" in capsys.readouterr().err
