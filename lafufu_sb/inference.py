@@ -60,7 +60,7 @@ class EnhanceLatent(Pretrained):
         ValueError
             If weights and YAML do not fit each other.
         """
-        _refuse_missing_folder(source)
+        _refuse_missing_folder(source, kwargs.get("hparams_file", "hyperparams.yaml"))
         if isinstance(run_opts, dict) and "device" in run_opts:
             run_opts = run_opts | {"device": str(run_opts["device"])}
         return super().from_hparams(str(source), *args, run_opts=run_opts, **kwargs)
@@ -150,10 +150,17 @@ class EnhanceLatent(Pretrained):
         return restored[0] if len(restored) == 1 else restored
 
 
-def _refuse_missing_folder(source):
-    if Path(source).is_dir() or str(source).startswith(("http://", "https://")):
-        return
+def _refuse_missing_folder(source, hparams_file):
     text = str(source)
+    if text.startswith(("http://", "https://")):
+        return
+    if Path(source).is_dir():
+        if not (Path(source) / hparams_file).is_file():
+            raise FileNotFoundError(
+                f"{text} is no model folder: it has no {hparams_file}. `lafufu export` "
+                "writes one from a training run"
+            )
+        return
     pathlike = (
         isinstance(source, os.PathLike)
         or text.startswith((".", "~", os.sep))

@@ -117,6 +117,11 @@ def test_missing_folder_is_an_error_and_no_download(source):
         EnhanceLatent.from_hparams(source=source)
 
 
+def test_folder_without_yaml_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no hyperparams.yaml"):
+        EnhanceLatent.from_hparams(source=tmp_path)
+
+
 def broken(model_folder, tmp_path, change):
     folder = tmp_path / "model"
     shutil.copytree(model_folder, folder)

@@ -122,8 +122,18 @@ def test_debug_run_keeps_to_a_folder_of_its_own_and_resumes(tmp_path):
 def test_wrong_use_is_refused_with_the_way_out(tmp_path, arguments, message):
     recipe = write_tiny_recipe(tmp_path / "tiny.yaml", tmp_path / "run")
     process = train(recipe, *arguments)
-    assert process.returncode != 0
-    assert message in process.stderr + process.stdout
+    assert process.returncode == 1
+    assert "Traceback" not in process.stderr
+    assert message in process.stderr
+
+
+def test_testing_an_untrained_score_model_is_refused(tmp_path):
+    recipe = write_tiny_recipe(tmp_path / "tiny.yaml", tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "autoencoder.ckpt").touch()
+    process = train(recipe, "--stage", "test")
+    assert process.returncode == 1
+    assert "score has no checkpoint: run --stage score" in process.stderr
 
 
 def test_score_model_of_another_autoencoder_is_refused(tiny_run, tmp_path):

@@ -29,6 +29,7 @@ from lafufu_sb.recipe import RECIPE_NAME, load_recipe
 logger = get_logger(__name__)
 
 STAGES = ("autoencoder", "score", "test")
+AUTOENCODER = "autoencoder.ckpt"  # in the output folder once stage one is finished
 
 
 def datasets(hparams, crop_frames, epoch_counter):
@@ -142,16 +143,27 @@ def check_pairing(autoencoder, score_folder):
     note.write_text(mark)
 
 
-def main(arguments):
-    """Run the stages that are asked for and not yet finished."""
+def set_up(arguments):
+    """Read the recipe, make the output folder and the manifests.
+
+    Raises
+    ------
+    FileNotFoundError, KeyError, ValueError
+        For wrong use; the message says what to do.
+    """
     hparams_file, run_opts, overrides = sb.parse_arguments(arguments)
     ddp_init_group(run_opts)
     hparams, text = load_recipe(hparams_file, overrides, run_opts.debug)
     stage = hparams["stage"]
     if stage not in ("all", *STAGES):
         raise ValueError(f"stage must be all, {', '.join(STAGES)}, got {stage!r}")
-
     folder = Path(hparams["output_folder"])
+    if stage in ("score", "test") and not (folder / AUTOENCODER).exists():
+        raise FileNotFoundError(
+            f"{folder / AUTOENCODER} does not exist: run --stage autoencoder first"
+        )
+    if stage == "test" and not list((folder / "score").glob("CKPT*")):
+        raise FileNotFoundError(f"{folder}/score has no checkpoint: run --stage score")
     folder.mkdir(parents=True, exist_ok=True)
     run_on_main((folder / RECIPE_NAME).write_text, args=[text])
     sb.create_experiment_directory(
@@ -166,20 +178,25 @@ def main(arguments):
             "skip_prep": hparams["skip_prep"],
         },
     )
+    return hparams, run_opts, folder
 
-    autoencoder_file = folder / "autoencoder.ckpt"
+
+def main(arguments):
+    """Run the stages that are asked for and not yet finished."""
+    try:
+        hparams, run_opts, folder = set_up(arguments)
+    except (FileNotFoundError, KeyError, ValueError) as error:
+        message = error.args[0] if isinstance(error, KeyError) else error
+        sys.exit(f"train.py: error: {message}")
+    stage = hparams["stage"]
     if stage in ("all", "autoencoder"):
-        if autoencoder_file.exists():
-            logger.info("Stage autoencoder is finished: %s", autoencoder_file)
+        if (folder / AUTOENCODER).exists():
+            logger.info("Stage autoencoder is finished: %s", folder / AUTOENCODER)
         else:
-            train_autoencoder(hparams, run_opts, autoencoder_file)
+            train_autoencoder(hparams, run_opts, folder / AUTOENCODER)
     if stage == "autoencoder":
         return
-    if not autoencoder_file.exists():
-        raise FileNotFoundError(
-            f"{autoencoder_file} does not exist: run --stage autoencoder first"
-        )
-    brain, data = score_brain(hparams, run_opts, autoencoder_file)
+    brain, data = score_brain(hparams, run_opts, folder / AUTOENCODER)
     if stage in ("all", "score"):
         counter, batch_size = hparams["score_counter"], hparams["score_batch_size"]
         fit(brain, data, counter, batch_size, hparams["num_workers"])
@@ -190,7 +207,6 @@ def main(arguments):
             max_key=brain.best_key,
             test_loader_kwargs={"batch_size": 1},
         )
-        brain.ema.copy_to_module()
         run_on_main(export_run, args=[folder, folder / "model"])
 
 
