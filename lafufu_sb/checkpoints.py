@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import torch
@@ -30,6 +31,9 @@ class AtomicCheckpointer(Checkpointer):
         """
         if name is not None:
             raise ValueError("an AtomicCheckpointer chooses the names itself")
+        if if_main_process():
+            for left_over in self.checkpoints_dir.glob(f"{UNFINISHED}*"):
+                shutil.rmtree(left_over)  # of a run that was killed while saving
         saved = super().save_checkpoint(*args, **kwargs)
         if saved is None or not if_main_process():
             return saved
@@ -56,9 +60,12 @@ def save_weights(module, path, half=False):
     }
     if half:
         state = {n: t.half() if t.is_floating_point() else t for n, t in state.items()}
-    temporary = f"{path}.part"
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+    temporary = Path(f"{path}.part")
+    try:
+        torch.save(state, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load_weights(module, path):
@@ -88,6 +95,8 @@ def load_weights(module, path):
         raise ValueError(
             f"{name} is not a file of weights ({type(error).__name__})"
         ) from error
+    if not isinstance(state, dict) or not all(map(torch.is_tensor, state.values())):
+        raise ValueError(f"{name} is not a file of weights")
     expected = module.state_dict()
     problems = [f"missing {key}" for key in sorted(set(expected) - set(state))]
     problems += [f"unexpected {key}" for key in sorted(set(state) - set(expected))]

@@ -1,6 +1,6 @@
 """Pairs of distorted and clean recordings for training and evaluation."""
 
-import zlib
+import random
 
 import soundfile
 import torch
@@ -125,12 +125,13 @@ def paired_dataset(manifest, *, sample_rate, crop=None, seed=0, epoch_counter=No
             samples = min(len(signal) for signal in pair)
             return [signal[:samples] for signal in pair]
         epoch = 0 if epoch_counter is None else epoch_counter.current
-        room = wav_samples(noisy_wav, sample_rate) - crop
-        draw = zlib.crc32(f"{seed}/{epoch}/{item}".encode()) / 2**32
-        start = int(draw * (room + 1)) if room > 0 else 0
+        paths = (noisy_wav, clean_wav)
+        length = min(wav_samples(path, sample_rate) for path in paths)
+        draw = random.Random(f"{seed}/{epoch}/{item}").random()
+        start = int(draw * (max(0, length - crop) + 1))
         return [
-            fit(read_wav(path, sample_rate, start, crop), crop, start=0)
-            for path in (noisy_wav, clean_wav)
+            fit(read_wav(path, sample_rate, start, min(crop, length)), crop)
+            for path in paths
         ]
 
     return DynamicItemDataset.from_json(

@@ -4,7 +4,7 @@ import io
 import os
 from pathlib import Path
 
-from hyperpyyaml import load_hyperpyyaml, resolve_references
+from hyperpyyaml import load_hyperpyyaml
 from hyperpyyaml.core import recursive_update
 from ruamel.yaml import YAML
 
@@ -88,22 +88,13 @@ def load_recipe(path, overrides="", debug=False):
         raise KeyError(f"{path} has no key {', '.join(unknown)}")
     recursive_update(recipe, changes)
     if debug:
-        folder = YAML(typ="safe").load(_output_folder(recipe))["output_folder"]
-        recipe["output_folder"] = str(Path(folder) / "debug")
+        folder = recipe["output_folder"]
+        if hasattr(folder, "tag"):  # "!ref <...>/...", which more text may follow
+            folder.value += "/debug"
+        else:
+            recipe["output_folder"] = f"{folder}/debug"
     text = _dump(recipe)
     return load_hyperpyyaml(text), text
-
-
-def _output_folder(recipe):
-    # Only the plain keys: resolving does not build anything, but a safe reader
-    # cannot parse the tags of the objects.
-    plain = {k: v for k, v in recipe.items() if not isinstance(v, (dict, list))}
-    plain = {
-        k: v
-        for k, v in plain.items()
-        if getattr(getattr(v, "tag", None), "value", None) in (None, "!ref")
-    }
-    return resolve_references(_dump(plain)).getvalue()
 
 
 def _dump(tree):

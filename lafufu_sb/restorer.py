@@ -68,6 +68,10 @@ class Restorer(nn.Module):
         self.sde = sde
         self.objective = objective
         self.sample_rate = sample_rate
+        if windows_per_batch < 1:
+            raise ValueError(
+                f"windows_per_batch must be at least 1, got {windows_per_batch}"
+            )
         self.windows_per_batch = windows_per_batch
         self.set_precision(precision)
         self.set_sampler(sampler, **(sampler_options or {}))
@@ -94,7 +98,8 @@ class Restorer(nn.Module):
                 f"window_frames must be a multiple of {grid}, which the autoencoder "
                 f"and the score model need, got {window_frames}"
             )
-        if window_frames % overlap_frames or overlap_frames % reduction:
+        fits = overlap_frames > 0 and window_frames % overlap_frames == 0
+        if not fits or overlap_frames % reduction:
             raise ValueError(
                 f"overlap_frames must divide window_frames ({window_frames}) and be a "
                 f"multiple of {reduction}, got {overlap_frames}"
@@ -254,4 +259,9 @@ def _valid_samples(wavs, lengths):
         raise ValueError(
             f"expected {wavs.shape[0]} relative lengths, got {tuple(lengths.shape)}"
         )
-    return (lengths.to(wavs.device) * wavs.shape[1]).round().long().clamp(min=1)
+    lengths = lengths.to(wavs.device)
+    if not ((lengths > 0) & (lengths <= 1)).all():
+        raise ValueError(
+            f"relative lengths lie above 0 and up to 1, got {lengths.tolist()}"
+        )
+    return (lengths * wavs.shape[1]).round().long().clamp(min=1)

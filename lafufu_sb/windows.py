@@ -28,7 +28,7 @@ class WindowPlan:
     """
 
     def __init__(self, window, stride):
-        if not window // 2 <= stride <= window:
+        if not window <= 2 * stride <= 2 * window:
             raise ValueError(
                 f"stride must lie between half of the window and the window "
                 f"({window // 2} to {window} samples), got {stride}"

@@ -165,11 +165,12 @@ class SchroedingerBridge(_Process):
     def variances(self, t):
         """``sigma_t**2``, grown since 0, and what is left until 1; (batch,) each."""
 
-        def grown(time):
-            return self.c * (self.k ** (2 * time) - 1) / (2 * math.log(self.k))
-
-        since = grown(t)
-        return since, (grown(1.0) - since).clamp(min=0.0)
+        # With expm1 both are exact at their zero, where the difference of two large
+        # numbers would leave a rest.
+        rate = 2 * math.log(self.k)
+        since = self.c * torch.expm1(rate * t) / rate
+        left = self.c * torch.exp(rate * t) * torch.expm1(rate * (1 - t)) / rate
+        return since, left
 
     def mean(self, x0, y, t):
         """Mean of ``x_t`` given both ends."""

@@ -1,0 +1,161 @@
+"""The autoencoder of the latent: shapes, hidden connections, latent scale."""
+
+import pytest
+import torch
+
+from lafufu_sb.lobes.autoencoder import IdentityAutoencoder, LatentAutoencoder
+
+
+def autoencoder(seed=0, **options):
+    torch.manual_seed(seed)
+    return LatentAutoencoder(**{"channels": 4, "latent_channels": 4} | options).eval()
+
+
+def noise(*shape, seed=1):
+    return 0.07 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def parameters(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+@pytest.fixture(scope="module")
+def small():
+    return autoencoder()
+
+
+@pytest.mark.parametrize("multipliers", [(2,), (1, 2), (1, 2, 4), (4, 8, 8, 16)])
+def test_every_level_gives_two_hiddens_and_the_stem_one(multipliers):
+    encoded = autoencoder(multipliers=multipliers).encode(noise(1, 2, 16, 8))
+    halvings = len(multipliers) - 1
+    assert len(encoded.hiddens) == 1 + 2 * len(multipliers)
+    assert encoded.latent.shape == (1, 4, 16 >> halvings, 8 >> halvings)
+    assert encoded.hiddens[0].shape == (1, 4, 16, 8)
+
+
+@pytest.mark.parametrize("latent_channels", [2, 4, 8])
+@torch.no_grad()
+def test_latent_of_a_training_crop(latent_channels):
+    model = autoencoder(channels=1, latent_channels=latent_channels)
+    encoded = model.encode(torch.zeros(1, 2, 768, 256))
+    assert encoded.latent.shape == (1, latent_channels, 192, 64)
+    assert encoded.size == (768, 256)
+    assert model.reduction == 4
+
+
+@pytest.mark.parametrize("size", [(32, 16), (33, 16), (30, 21), (7, 5), (1, 1)])
+def test_any_size_keeps_its_shape(small, size):
+    latent, hiddens, encoded_size = small.encode(noise(2, 2, *size))
+    assert latent.shape == (2, 4, -(-size[0] // 4), -(-size[1] // 4))
+    assert small.decode(latent, hiddens, encoded_size).shape == (2, 2, *size)
+
+
+def test_edges_are_repeated_on_the_right_and_below(small):
+    spec = noise(1, 2, 30, 21)
+    padded = torch.nn.functional.pad(spec, (0, 3, 0, 2), mode="replicate")
+    assert torch.equal(small.encode(spec).latent, small.encode(padded).latent)
+
+
+def test_without_size_the_padding_stays(small):
+    latent, hiddens, size = small.encode(noise(1, 2, 30, 21))
+    whole = small.decode(latent, hiddens)
+    assert whole.shape == (1, 2, 32, 24)
+    assert torch.equal(small.decode(latent, hiddens, size), whole[..., :30, :21])
+
+
+def test_two_sizes_can_be_interleaved(small):
+    first, second = noise(1, 2, 30, 21), noise(1, 2, 17, 9, seed=2)
+    expected = small.decode(*small.encode(first))
+    kept = small.encode(first)
+    other = small.encode(second)
+    assert torch.equal(small.decode(*kept), expected)
+    assert small.decode(*other).shape == second.shape
+
+
+def test_items_do_not_see_each_other(small):
+    batch = noise(3, 2, 16, 12)
+    alone = torch.cat([small.decode(*small.encode(item[None])) for item in batch])
+    together = small.decode(*small.encode(batch))
+    torch.testing.assert_close(together, alone, atol=1e-6, rtol=1e-5)
+
+
+def test_hidden_connections_can_be_left_out(small):
+    bare = autoencoder(hidden_connections=False)
+    assert parameters(bare) < parameters(small)
+    latent, hiddens, size = bare.encode(noise(1, 2, 30, 21))
+    assert hiddens == ()
+    assert bare.decode(latent, hiddens, size).shape == (1, 2, 30, 21)
+    assert torch.equal(bare.decode(latent), bare.decode(latent, ()))
+
+
+def test_decode_refuses_hiddens_that_do_not_belong():
+    small, bare = autoencoder(), autoencoder(hidden_connections=False)
+    latent, hiddens, size = small.encode(noise(1, 2, 16, 8))
+    with pytest.raises(ValueError, match="needs 7 hidden tensors, got 0"):
+        small.decode(latent)
+    with pytest.raises(ValueError, match="needs 7 hidden tensors, got 6"):
+        small.decode(latent, hiddens[:-1], size)
+    with pytest.raises(ValueError, match="needs 0 hidden tensors, got 7"):
+        bare.decode(latent, hiddens, size)
+
+
+def test_decoder_uses_every_hidden_and_the_latent(small):
+    latent, hiddens, size = small.encode(noise(1, 2, 16, 8))
+    reference = small.decode(latent, hiddens, size)
+    assert not torch.equal(small.decode(latent + 1, hiddens, size), reference)
+    for i in range(len(hiddens)):
+        changed = [h + 1 if i == j else h for j, h in enumerate(hiddens)]
+        assert not torch.equal(small.decode(latent, changed, size), reference)
+
+
+def test_forward_decodes_both_latents_with_the_distorted_hiddens(small):
+    distorted, clean = noise(2, 2, 16, 8), noise(2, 2, 16, 8, seed=2)
+    result = small(distorted, clean)
+    y, x = small.encode(distorted), small.encode(clean)
+    assert torch.equal(result.distorted_latent, y.latent)
+    assert torch.equal(result.clean_latent, x.latent)
+    assert torch.equal(result.distorted, small.decode(*y))
+    assert torch.equal(result.clean, small.decode(x.latent, y.hiddens, y.size))
+
+
+def test_latent_scale_cancels_between_encode_and_decode():
+    model, spec = autoencoder(), noise(1, 2, 16, 8)
+    before = model.encode(spec)
+    decoded = model.decode(*before)
+    model.set_latent_std(measured=0.5, wanted=2.0)
+    after = model.encode(spec)
+    torch.testing.assert_close(after.latent, 4 * before.latent)
+    torch.testing.assert_close(model.decode(*after), decoded, atol=1e-6, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_latent_gets_the_wanted_deviation():
+    model, spec = autoencoder(), noise(1, 2, 32, 32)
+    for wanted in (1.0, 0.12):
+        model.set_latent_std(float(model.encode(spec).latent.std()), wanted)
+        assert float(model.encode(spec).latent.std()) == pytest.approx(wanted)
+
+
+def test_latent_scale_travels_with_the_weights():
+    trained, fresh = autoencoder(seed=0), autoencoder(seed=1)
+    trained.set_latent_std(measured=0.5, wanted=2.0)
+    fresh.load_state_dict(trained.state_dict())
+    spec = noise(1, 2, 16, 8)
+    assert float(fresh.latent_scale) == 4
+    assert torch.equal(fresh.encode(spec).latent, trained.encode(spec).latent)
+
+
+def test_autoencoder_of_the_paper_has_6_15_million_parameters():
+    with torch.device("meta"):
+        model = LatentAutoencoder(channels=64, multipliers=(1, 2, 4), latent_channels=4)
+    assert parameters(model) == pytest.approx(6.15e6, abs=5e3)
+
+
+def test_identity_is_its_own_latent():
+    identity, spec = IdentityAutoencoder(), noise(1, 2, 30, 21)
+    latent, hiddens, size = identity.encode(spec)
+    assert torch.equal(latent, spec)
+    assert (hiddens, size) == ((), (30, 21))
+    assert torch.equal(identity.decode(latent, hiddens, size), spec)
+    assert (identity.reduction, identity.latent_channels) == (1, 2)
+    assert parameters(identity) == 0

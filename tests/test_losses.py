@@ -1,0 +1,183 @@
+"""Losses of the autoencoder stage."""
+
+import math
+
+import pytest
+import torch
+
+from lafufu_sb.lobes.autoencoder import Reconstructions
+from lafufu_sb.lobes.spectrogram import CompressedSpectrogram
+from lafufu_sb.losses import AutoencoderLoss, MultiResolutionSTFTLoss, RegLoss
+
+WINDOWS = (32, 64, 128, 256, 512, 1024, 1534, 2048)
+
+
+def noise(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def mrstft():
+    return MultiResolutionSTFTLoss()
+
+
+def test_windows_are_those_of_the_paper_and_hops_a_quarter(mrstft):
+    assert mrstft.windows == WINDOWS
+    wavs = noise(1, 4096)
+    for n in WINDOWS:
+        frames = 1 + 4096 // (n // 4)
+        assert mrstft.magnitude(wavs, n).shape == (1, n // 2 + 1, frames)
+    assert mrstft.magnitude(noise(1, 383 * 10), 1534).shape[-1] == 11
+
+
+def test_equal_waveforms_cost_nothing_and_polarity_neither(mrstft):
+    wavs = noise(2, 4096)
+    assert float(mrstft(wavs, wavs)) == 0
+    assert float(mrstft(-wavs, wavs)) == 0
+    assert float(mrstft(wavs + 0.1 * noise(2, 4096, seed=1), wavs)) > 0.1
+
+
+@pytest.mark.parametrize("gain", [2.0, 0.5])
+def test_wrong_level_has_a_known_cost(mrstft, gain):
+    """Convergence is the relative error, log magnitude the logarithm of the gain."""
+    wavs = 100 * noise(2, 4096)
+    expected = abs(gain - 1) + abs(math.log(gain))
+    assert float(mrstft(gain * wavs, wavs)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_loud_items_do_not_hide_quiet_ones(mrstft):
+    target = noise(2, 4096) * torch.tensor([[10.0], [0.1]])
+    estimate = target * torch.tensor([[1.0], [3.0]])
+    alone = [mrstft(estimate[i : i + 1], target[i : i + 1]) for i in range(2)]
+    assert float(alone[0]) == 0 and float(alone[1]) > 1
+    together = float(mrstft(estimate, target))
+    assert together == pytest.approx(float(alone[1]) / 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("estimate_level", [0.0, 1.0])
+@pytest.mark.parametrize("target_level", [0.0, 1.0])
+def test_silence_has_a_finite_loss_and_gradient(mrstft, estimate_level, target_level):
+    estimate = (estimate_level * noise(1, 4096)).requires_grad_()
+    loss = mrstft(estimate, target_level * noise(1, 4096))
+    loss.backward()
+    assert loss.isfinite() and estimate.grad.isfinite().all()
+
+
+def test_gradient_leads_to_the_target(mrstft):
+    target = noise(1, 4096)
+    estimate = (0.5 * target).requires_grad_()
+    before = mrstft(estimate, target)
+    before.backward()
+    step = 10 * estimate.grad / estimate.grad.norm()
+    assert mrstft(estimate.detach() - step, target) < before.detach()
+
+
+def test_losses_are_computed_in_float32(mrstft):
+    wavs = noise(1, 4096)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = mrstft(wavs, 2 * wavs)
+        reg = RegLoss()(wavs.bfloat16(), wavs.bfloat16())
+    assert torch.equal(inside, mrstft(wavs, 2 * wavs))
+    assert reg.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("latent", "spectrogram", "expected"),
+    [
+        ([-1.0, 1.0], [-2.0, 2.0], 0.0),  # same mean, half the deviation
+        ([3.0, 3.0], [-1.0, 1.0], 3 + 0.5 * math.sqrt(2)),
+        ([-2.0, 2.0], [-2.0, 2.0], math.sqrt(2)),
+        ([0.0, 2.0], [-3.0, 1.0], 2.0),
+        ([-3.0, 1.0], [1.0, 5.0], 4 + 0.5 * 2 * math.sqrt(2)),
+    ],
+)
+def test_reg_loss_values(latent, spectrogram, expected):
+    loss = RegLoss()(torch.tensor(latent), torch.tensor(spectrogram))
+    assert float(loss) == pytest.approx(expected, abs=1e-6)
+
+
+def test_reg_loss_takes_the_whole_batch_as_one():
+    """Means of opposite sign in two items cancel."""
+    latent = torch.tensor([[1.0, 3.0], [-1.0, -3.0]])
+    assert float(RegLoss()(latent, 2 * latent)) == pytest.approx(0, abs=1e-6)
+
+
+SPECTROGRAM = CompressedSpectrogram(n_fft=62, hop_length=16)
+OFF = {
+    "mrstft_weight": 0.0,
+    "complex_weight": 0.0,
+    "magnitude_weight": 0.0,
+    "reg_weight": 0.0,
+}
+
+
+def step():
+    """Inputs of the loss: reconstructions that are wrong in different ways."""
+    distorted_wavs, clean_wavs = noise(2, 2048), noise(2, 2048, seed=1)
+    distorted, clean = SPECTROGRAM(distorted_wavs), SPECTROGRAM(clean_wavs)
+    latents = noise(2, 4, 8, 8, seed=2), noise(2, 4, 8, 8, seed=3)
+    reconstructions = Reconstructions(1.5 * distorted, -clean, *latents)
+    return reconstructions, distorted, clean, distorted_wavs, clean_wavs
+
+
+def loss_of(**weights):
+    return float(AutoencoderLoss(SPECTROGRAM, **OFF | weights)(*step()))
+
+
+def test_all_weights_off_cost_nothing():
+    assert loss_of() == 0
+
+
+def test_complex_term_sees_phase_and_the_magnitude_term_does_not():
+    _, distorted, clean, *_ = step()
+    both = float(0.5 * distorted.abs().mean() + 2 * clean.abs().mean())
+    assert loss_of(complex_weight=1.0) == pytest.approx(both, rel=1e-4)
+    magnitude = 0.5 * distorted.square().sum(dim=1).sqrt().mean()
+    assert loss_of(magnitude_weight=1.0) == pytest.approx(float(magnitude), rel=1e-4)
+
+
+def test_distorted_weight_scales_only_that_reconstruction():
+    _, _, clean, *_ = step()
+    without = loss_of(complex_weight=1.0, distorted_weight=0.0)
+    assert without == pytest.approx(float(2 * clean.abs().mean()), rel=1e-4)
+    once = loss_of(complex_weight=1.0, distorted_weight=1.0)
+    thrice = loss_of(complex_weight=1.0, distorted_weight=3.0)
+    assert thrice - without == pytest.approx(3 * (once - without), rel=1e-4)
+
+
+def test_mrstft_term_compares_waveforms():
+    r, _, _, distorted_wavs, clean_wavs = step()
+    mrstft = MultiResolutionSTFTLoss()
+    resynthesised = SPECTROGRAM.inverse(r.distorted, 2048)
+    expected = mrstft(resynthesised, distorted_wavs)  # the clean one: only polarity
+    assert loss_of(mrstft_weight=1.0) == pytest.approx(float(expected), abs=1e-3)
+
+
+def test_reg_term_sees_the_distorted_latent():
+    r, distorted, *_ = step()
+    expected = 0.1 * float(RegLoss()(r.distorted_latent, distorted))
+    assert loss_of(reg_weight=0.1) == pytest.approx(expected, rel=1e-5)
+
+
+def test_terms_add_up():
+    weights = {name: 0.5 for name in OFF}
+    parts = [loss_of(**{name: value}) for name, value in weights.items()]
+    assert loss_of(**weights) == pytest.approx(sum(parts), rel=1e-5)
+
+
+def test_without_mrstft_nothing_is_resynthesised(monkeypatch):
+    def refuse(*args):
+        raise AssertionError("resynthesised for nothing")
+
+    loss = AutoencoderLoss(SPECTROGRAM, **OFF | {"complex_weight": 1.0})
+    monkeypatch.setattr(SPECTROGRAM, "inverse", refuse)
+    assert float(loss(*step())) > 0
+
+
+def test_gradient_is_finite_where_the_estimate_is_silent():
+    loss = AutoencoderLoss(SPECTROGRAM, complex_weight=1.0, magnitude_weight=1.0)
+    wavs = noise(1, 2048)
+    target = SPECTROGRAM(wavs)
+    estimate = torch.zeros_like(target).requires_grad_()
+    loss.reconstruction(estimate, target, wavs).backward()
+    assert estimate.grad.isfinite().all() and estimate.grad.abs().max() > 0

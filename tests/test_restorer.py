@@ -1,0 +1,335 @@
+"""The way of the data, with networks that are small enough to think about."""
+
+import pytest
+import torch
+from torch import nn
+
+from lafufu_sb.diffusion.objectives import DataPrediction, ScoreMatching
+from lafufu_sb.diffusion.sde import OUVESDE, SchroedingerBridge
+from lafufu_sb.lobes.autoencoder import IdentityAutoencoder, LatentAutoencoder
+from lafufu_sb.lobes.spectrogram import CompressedSpectrogram
+from lafufu_sb.restorer import Restorer
+
+WINDOW = 7 * 16  # samples of the small windows below
+STRIDE = 6 * 16
+
+
+class NoChange(nn.Module):
+    """Predicts the distorted latent."""
+
+    grid = 1
+
+    def forward(self, x_t, y, t):
+        return torch.zeros_like(y)
+
+
+class Entangled(nn.Module):
+    """Every output depends on noise, time and all of the window."""
+
+    grid = 1
+
+    def forward(self, x_t, y, t):
+        energy = x_t.square().mean(dim=(1, 2, 3), keepdim=True)
+        return torch.tanh(x_t - y) * (0.5 + energy) * t.reshape(-1, 1, 1, 1) - 0.3 * y
+
+
+def restorer(**changes):
+    options = {
+        "spectrogram": CompressedSpectrogram(n_fft=62, hop_length=16),
+        "autoencoder": IdentityAutoencoder(),
+        "score_model": NoChange(),
+        "sde": SchroedingerBridge(),
+        "objective": DataPrediction(),
+        "sampler": "bridge_ode",
+        "window_frames": 8,
+        "overlap_frames": 2,
+    }
+    return Restorer(**options | changes)
+
+
+def entangled(**changes):
+    options = {
+        "score_model": Entangled(),
+        "sampler": "bridge_sde",
+        "sampler_options": {"num_steps": 3},
+    }
+    return restorer(**options | changes)
+
+
+def speech(batch, samples, seed=0):
+    """Noise with an envelope, its peak away from one."""
+    wavs = torch.randn(batch, samples, generator=torch.Generator().manual_seed(seed))
+    return 0.2 * wavs * (1.5 + torch.sin(torch.arange(samples) / 40))
+
+
+LENGTHS = [1, 20, WINDOW - 1, WINDOW, WINDOW + 1, WINDOW + STRIDE, 1000]
+
+
+@pytest.mark.parametrize("samples", LENGTHS)
+def test_what_the_network_leaves_alone_comes_back(samples):
+    wavs = speech(2, samples)
+    restored = restorer().restore(wavs)
+    torch.testing.assert_close(restored, wavs, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("samples", [4000, 97920, 200000])
+def test_what_the_network_leaves_alone_comes_back_in_windows_of_the_paper(samples):
+    model = restorer(
+        spectrogram=CompressedSpectrogram(), window_frames=256, overlap_frames=32
+    )
+    wavs = speech(1, samples)
+    assert model.plan.window == 97920
+    torch.testing.assert_close(model.restore(wavs), wavs, atol=1e-5, rtol=0)
+
+
+def test_score_models_go_the_same_way():
+    """A score that is exact for the distorted latent gives it back."""
+    sde = OUVESDE()
+
+    class PointMass(nn.Module):
+        grid = 1
+
+        def forward(self, x_t, y, t):
+            return (x_t - y) / sde.std(t).square().reshape(-1, 1, 1, 1)
+
+    model = restorer(
+        score_model=PointMass(),
+        sde=sde,
+        objective=ScoreMatching(),
+        sampler="predictor_corrector",
+        sampler_options={"num_steps": 10},
+        spectrogram=CompressedSpectrogram(62, 16, factor=50.0),
+    )
+    wavs = speech(1, 300)
+    torch.testing.assert_close(model.restore(wavs), wavs, atol=0.01, rtol=0)
+
+
+def test_silence_gives_exact_zeros():
+    wavs = speech(3, 500)
+    wavs[1] = 0
+    restored = entangled().restore(wavs)
+    assert restored[1].abs().max() == 0
+    assert restored[[0, 2]].abs().amax(dim=1).min() > 0
+
+
+def test_silence_costs_no_call_of_the_network():
+    wavs = speech(3, 100)
+    wavs[1:] = 0
+    model = restorer(score_model=Scaled())
+    model.restore(wavs)
+    assert [shape for *_, shape in model.score_model.seen] == [(1,)]
+    assert model.restore(wavs[1:]).abs().max() == 0
+    assert len(model.score_model.seen) == 1
+
+
+def test_padding_gives_exact_zeros():
+    wavs = speech(2, 500)
+    restored = entangled().restore(wavs, torch.tensor([1.0, 0.5]))
+    assert restored[1, 250:].abs().max() == 0
+    assert restored[1, :250].abs().max() > 0
+
+
+@pytest.mark.parametrize("windows_per_batch", [1, 4, 100])
+@pytest.mark.parametrize("order", [[0, 1, 2, 3, 4], [3, 1, 4, 0, 2]])
+def test_an_item_is_restored_the_same_alone_and_in_a_batch(windows_per_batch, order):
+    samples = [700, 30, WINDOW, 433, 250]
+    wavs = [speech(1, n, seed=n)[0] for n in samples]
+    batch = torch.full((5, 800), 9.0)  # padding must not be heard either
+    for row, item in enumerate(order):
+        batch[row, : samples[item]] = wavs[item]
+    lengths = torch.tensor([samples[item] / 800 for item in order])
+    model = entangled(windows_per_batch=windows_per_batch)
+    together = model.restore(batch, lengths)
+    for row, item in enumerate(order):
+        alone = model.restore(wavs[item][None])[0]
+        actual = together[row, : samples[item]]
+        torch.testing.assert_close(actual, alone, atol=1e-5, rtol=0)
+        assert together[row, samples[item] :].abs().sum() == 0
+
+
+@pytest.mark.parametrize("gain", [1e-6, 1 / 64, 3.0, -1.0, 1e6])
+def test_level_of_the_input_is_the_level_of_the_output(gain):
+    wavs, model = speech(2, 300), restorer(score_model=Shrink())
+    expected = gain * model.restore(wavs)
+    torch.testing.assert_close(
+        model.restore(gain * wavs) / abs(gain),
+        expected / abs(gain),
+        atol=1e-5,
+        rtol=0,
+    )
+
+
+class Shrink(nn.Module):
+    """Odd in its input, so that polarity is kept as well as level."""
+
+    grid = 1
+
+    def forward(self, x_t, y, t):
+        return -0.5 * y * torch.tanh(y.abs().mean(dim=(1, 2, 3), keepdim=True))
+
+
+def test_level_is_kept_when_noise_is_involved():
+    wavs, model = speech(2, 300), entangled()
+    restored = model.restore(wavs)
+    assert torch.equal(model.restore(0.125 * wavs), 0.125 * restored)
+
+
+def test_items_keep_their_own_levels():
+    wavs = speech(1, 300)
+    both = restorer(score_model=Shrink()).restore(torch.cat([wavs, 100 * wavs]))
+    torch.testing.assert_close(both[1], 100 * both[0], atol=1e-3, rtol=0)
+
+
+def test_seed_decides_the_noise():
+    wavs, model = speech(1, 300), entangled()
+    first = model.restore(wavs, seed=1)
+    assert torch.equal(model.restore(wavs, seed=1), first)
+    assert not torch.allclose(model.restore(wavs, seed=2), first, atol=1e-3)
+
+
+def test_global_generator_and_input_are_left_alone():
+    wavs, model, state = speech(1, 300), entangled(), torch.get_rng_state()
+    kept = wavs.clone()
+    model.restore(wavs)
+    assert torch.equal(wavs, kept)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_no_gradient_is_kept():
+    model = restorer(score_model=Scaled())
+    assert not model.restore(speech(1, 100).requires_grad_()).requires_grad
+
+
+class Scaled(nn.Module):
+    """With a parameter and a convolution, whose output shows the arithmetic."""
+
+    grid = 1
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 2, 1)
+        self.seen = []
+
+    def forward(self, x_t, y, t):
+        out = self.conv(y)
+        self.seen.append((out.dtype, x_t.dtype, tuple(t.shape)))
+        return out
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
+)
+def test_precision_is_that_of_the_networks_alone(precision, dtype):
+    model = restorer(score_model=Scaled(), precision=precision)
+    restored = model.restore(speech(1, 100))
+    assert restored.dtype == torch.float32
+    assert model.score_model.seen == [(dtype, torch.float32, (1,))]
+
+
+def test_windows_are_computed_in_batches_of_the_given_size():
+    model = restorer(score_model=Scaled(), windows_per_batch=3)
+    model.restore(speech(2, WINDOW + STRIDE))  # two windows each
+    assert [shape for *_, shape in model.score_model.seen] == [(3,), (1,)]
+
+
+def test_sampler_can_be_exchanged():
+    model = entangled()
+    wavs = speech(1, 300)
+    before = model.restore(wavs)
+    model.set_sampler("bridge_ode", num_steps=2)
+    assert (model.sampler_name, model.sampler_options) == (
+        "bridge_ode",
+        {"num_steps": 2},
+    )
+    assert not torch.allclose(model.restore(wavs), before, atol=1e-3)
+
+
+def test_oracle_is_the_clean_signal_where_nothing_is_lost():
+    distorted, clean = speech(2, 500), speech(2, 500, seed=1)
+    restored = restorer().oracle(distorted, clean)
+    torch.testing.assert_close(restored, clean, atol=1e-5, rtol=0)
+
+
+def test_oracle_decodes_with_the_distorted_hiddens():
+    torch.manual_seed(0)
+    autoencoder = LatentAutoencoder(channels=4, latent_channels=2)
+    spectrogram = CompressedSpectrogram(62, 16)
+    model = restorer(
+        autoencoder=autoencoder,
+        spectrogram=spectrogram,
+        window_frames=16,
+        overlap_frames=4,
+    )
+    distorted, clean = speech(1, 15 * 16), speech(1, 15 * 16, seed=1)
+    peak = distorted.abs().max()
+    with torch.no_grad():
+        y = autoencoder.encode(spectrogram(distorted / peak))
+        x = autoencoder.encode(spectrogram(clean / peak))
+        decoded = autoencoder.decode(x.latent, y.hiddens, y.size)
+    expected = spectrogram.inverse(decoded, 15 * 16) * peak
+    actual = model.oracle(distorted, clean)
+    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(100,), (1, 2, 100), (1, 0)])
+def test_waveforms_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match=r"shape \(batch, time\)"):
+        restorer().restore(torch.ones(shape))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_waveforms_that_are_not_finite_are_refused(value):
+    wavs = speech(2, 100)
+    wavs[1, 50] = value
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        restorer().restore(wavs)
+
+
+@pytest.mark.parametrize("lengths", [[1.0], [1.0, 1.0, 1.0], [[1.0, 1.0]]])
+def test_lengths_of_another_batch_are_refused(lengths):
+    with pytest.raises(ValueError, match="expected 2 relative lengths"):
+        restorer().restore(speech(2, 100), torch.tensor(lengths))
+
+
+@pytest.mark.parametrize("overlap", [0, -2, 3, 8, 16])
+def test_overlap_that_does_not_fit_is_refused(overlap):
+    with pytest.raises(ValueError):
+        restorer(overlap_frames=overlap)
+
+
+@pytest.mark.parametrize("window", [0, -8, 1])
+def test_window_that_is_none_is_refused(window):
+    with pytest.raises(ValueError):
+        restorer(window_frames=window)
+
+
+def test_window_must_suit_the_grid_of_the_networks():
+    network = NoChange()
+    network.grid = 4
+    autoencoder = LatentAutoencoder(channels=4, latent_channels=2)
+    options = {"autoencoder": autoencoder, "score_model": network}
+    restorer(**options, window_frames=32, overlap_frames=4)
+    with pytest.raises(ValueError, match="multiple of 16.*got 24"):
+        restorer(**options, window_frames=24, overlap_frames=4)
+    with pytest.raises(ValueError, match="overlap_frames.*multiple of 4, got 2"):
+        restorer(**options, window_frames=32, overlap_frames=2)
+
+
+@pytest.mark.parametrize("windows_per_batch", [0, -1])
+def test_batches_of_no_windows_are_refused(windows_per_batch):
+    with pytest.raises(ValueError):
+        model = restorer(windows_per_batch=windows_per_batch)
+        model.restore(speech(1, 100))
+
+
+@pytest.mark.parametrize("precision", ["fp16", "float32", None])
+def test_unknown_precision_is_refused(precision):
+    with pytest.raises(ValueError, match="precision must be 'fp32' or 'bf16'"):
+        restorer(precision=precision)
+
+
+def test_sampler_of_another_process_is_refused():
+    with pytest.raises(ValueError, match="does not fit this model"):
+        restorer(sampler="predictor_corrector")
+    with pytest.raises(ValueError, match="num_steps"):
+        restorer(sampler_options={"num_steps": 0})
