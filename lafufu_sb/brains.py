@@ -42,7 +42,7 @@ class _RestorationBrain(sb.Brain):
     metrics : sequence of str
         Names for ``lafufu_sb.metrics.evaluate``.
     best_key : str
-        Metric whose best checkpoint is kept and tested.
+        Metric whose best checkpoint is kept and tested; one of ``metrics``.
     lr_schedule : callable, optional
         ``lr_schedule(optimizer, progress)``, progress from 0 to 1.
     batches_per_epoch : int
@@ -72,6 +72,11 @@ class _RestorationBrain(sb.Brain):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if best_key not in metrics:
+            raise ValueError(
+                f"best_key must be one of the metrics ({', '.join(metrics)}), got "
+                f"{best_key!r}"
+            )
         self.restorer = restorer.to(self.device)
         self.ema = ema.to(self.device)
         if self.checkpointer is not None:

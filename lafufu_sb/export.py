@@ -113,7 +113,7 @@ def export_run(run_folder, output_folder, half=False):
     load_weights(hparams["autoencoder"], run_folder / "autoencoder.ckpt")
     checkpointer = hparams["score_checkpointer"]
     checkpointer.add_recoverable("ema", hparams["score_ema"])
-    if checkpointer.recover_if_possible(max_key="si_sdr") is None:
+    if checkpointer.recover_if_possible(max_key=hparams["best_key"]) is None:
         raise FileNotFoundError(
             f"{run_folder}/score has no checkpoint: train the score model first"
         )
