@@ -24,6 +24,10 @@ t : torch.Tensor
 class _Objective:
     """Draw a time, perturb, estimate, compare."""
 
+    def times(self, sde, uniform):
+        """Diffusion times for numbers uniform in [0, 1), (batch,) each."""
+        return sde.t_eps + (sde.t_max - sde.t_eps) * uniform
+
     def __call__(self, network, sde, x0, y, generator=None):
         """Loss of a batch.
 
@@ -44,7 +48,7 @@ class _Objective:
         """
         device = x0.device if generator is None else generator.device
         uniform = torch.rand(x0.shape[0], generator=generator, device=device)
-        t = (sde.t_eps + (sde.t_max - sde.t_eps) * uniform).to(x0.device)
+        t = self.times(sde, uniform).to(x0.device)
         z = sde.noise(x0, generator)
         x_t = sde.perturb(x0, y, t, z)
         error = self.error(self.estimate(network, x_t, y, t), sde, x0, t, z)
@@ -70,7 +74,28 @@ class DataPrediction(_Objective):
 
     With a near-zero last layer an untrained network returns ``y``: training starts
     from "leave it as it is" instead of from noise.
+
+    Arguments
+    ---------
+    prior_share : float
+        Fraction of the training items whose time is ``t_max``, below one. A bridge
+        sampler's first call is made there, with nothing but ``y`` to see: the hardest
+        call, which a uniform draw of times almost never trains.
+
+    Example
+    -------
+    >>> from lafufu_sb.diffusion.sde import SchroedingerBridge
+    >>> uniform = torch.tensor([0.0, 0.25, 0.5, 0.9])
+    >>> DataPrediction(prior_share=0.5).times(SchroedingerBridge(), uniform)
+    tensor([1.0000e-04, 5.0005e-01, 1.0000e+00, 1.0000e+00])
     """
+
+    def __init__(self, prior_share=0.0):
+        self.prior_share = prior_share
+
+    def times(self, sde, uniform):
+        """Uniform times, and ``t_max`` for the upper ``prior_share`` of the draws."""
+        return super().times(sde, (uniform / (1 - self.prior_share)).clamp(max=1.0))
 
     @staticmethod
     def estimate(network, x_t, y, t):
