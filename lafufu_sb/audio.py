@@ -8,7 +8,10 @@ import soundfile
 import torch
 import torchaudio
 
-AUDIO_SUFFIXES = tuple(f".{name.lower()}" for name in soundfile.available_formats())
+# RAW has no header: nobody knows its rate, and cameras use the suffix for photos.
+AUDIO_SUFFIXES = tuple(
+    f".{name.lower()}" for name in soundfile.available_formats() if name != "RAW"
+)
 
 
 def read_recording(path):

@@ -5,15 +5,21 @@ Everything random in a step (times, noise, swaps) is drawn from a generator seed
 resumed ends with the weights of one that was not.
 """
 
+import math
 from contextlib import ExitStack
 
+import numpy
 import speechbrain as sb
 import torch
 from speechbrain.utils.distributed import if_main_process
+from speechbrain.utils.logger import get_logger
 from speechbrain.utils.train_logger import TensorboardLogger
 
 from .dataio import fit, level
+from .errors import WrongUse
 from .evaluation import ClipReport
+
+logger = get_logger(__name__)
 
 QUARTERS = 4  # of the diffusion time, for the logged losses
 
@@ -85,6 +91,8 @@ class _RestorationBrain(sb.Brain):
         self.train_logger = train_logger
         self.crop_samples = restorer.spectrogram.samples(crop_frames)
         self.seed = seed
+        if valid_clips < 1:
+            raise WrongUse(f"valid_clips must be at least 1, got {valid_clips}")
         self.valid_clips = valid_clips
         self.metrics = tuple(metrics)
         self.best_key = best_key
@@ -92,7 +100,13 @@ class _RestorationBrain(sb.Brain):
         steps_per_epoch = batches_per_epoch // (
             _world_size() * self.grad_accumulation_factor
         )
-        self.total_steps = max(1, steps_per_epoch * epoch_counter.limit)
+        if steps_per_epoch == 0:
+            raise WrongUse(
+                f"an epoch has {batches_per_epoch} batches, too few for one step of "
+                f"{_world_size()} processes with gradient accumulation over "
+                f"{self.grad_accumulation_factor}: lower that or the batch size"
+            )
+        self.total_steps = steps_per_epoch * epoch_counter.limit
         self.report_folder = report_folder
         self.tensorboard = _tensorboard(report_folder)
 
@@ -130,6 +144,22 @@ class _RestorationBrain(sb.Brain):
         super().on_fit_batch_end(batch, outputs, loss, should_step)
         if should_step:
             self.ema.update()
+
+    def _should_save_intra_epoch_ckpt(self, last_ckpt_time, steps_since_ckpt):
+        # Gradients that are still being accumulated would be lost by a resume.
+        whole_step = self.step % self.grad_accumulation_factor == 0
+        return whole_step and super()._should_save_intra_epoch_ckpt(
+            last_ckpt_time, steps_since_ckpt
+        )
+
+    def on_evaluate_start(self, max_key=None, min_key=None):
+        """Load the best checkpoint; WrongUse where no epoch was validated yet."""
+        found = self.checkpointer.recover_if_possible(max_key=max_key, min_key=min_key)
+        if found is None:
+            raise WrongUse(
+                f"{self.checkpointer.checkpoints_dir} has no checkpoint of a validated "
+                f"epoch with {max_key or min_key}: train this stage first"
+            )
 
     def on_stage_start(self, stage, epoch=None):
         """Validation and test use the averaged weights throughout."""
@@ -177,8 +207,11 @@ class _RestorationBrain(sb.Brain):
             )
             if if_main_process() and self.report_folder is not None:
                 self._show(epoch)
+            best = stats[self.best_key]
+            if not math.isfinite(best):
+                best = -math.inf  # NaN would be sorted first, as the best
             self.checkpointer.save_and_keep_only(
-                meta={self.best_key: stats[self.best_key], "epoch": epoch},
+                meta={self.best_key: best, "epoch": epoch},
                 max_keys=[self.best_key],
             )
         else:
@@ -195,10 +228,13 @@ class _RestorationBrain(sb.Brain):
 
     def _show(self, epoch):
         """Picture and sound of the first validation clip."""
+        name, signals = self.report.first
+        if not all(numpy.isfinite(signal).all() for signal in signals.values()):
+            logger.warning("validation of %s is not finite: no picture", name)
+            return
         self.report.save_first(self.report_folder, f"valid_epoch{epoch}.png")
         if self.tensorboard is None:
             return
-        name, signals = self.report.first
         writer = self.tensorboard.writer
         writer.add_figure(f"spectrogram/{name}", self.report.first_figure(), epoch)
         for side, signal in signals.items():
@@ -295,7 +331,12 @@ class AutoencoderBrain(_RestorationBrain):
         -------
         float
         """
-        loader = self.make_dataloader(dataset, sb.Stage.VALID, **loader_options)
+        order = torch.randperm(
+            len(dataset), generator=torch.Generator().manual_seed(self.seed)
+        )
+        loader = self.make_dataloader(
+            dataset, sb.Stage.VALID, sampler=order.tolist(), **loader_options
+        )
         squares, count = 0.0, 0
         for _, batch in zip(range(batches), loader, strict=False):
             for spectrogram in self.spectrograms(*self.crops(batch, sb.Stage.TRAIN)):

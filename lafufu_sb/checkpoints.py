@@ -9,6 +9,8 @@ import torch
 from speechbrain.utils.checkpoints import Checkpointer
 from speechbrain.utils.distributed import if_main_process
 
+from .errors import WrongUse
+
 UNFINISHED = "UNFINISHED_"
 
 
@@ -112,6 +114,34 @@ def load_weights(module, path):
             f"{shown}. Use weights and hyperparams.yaml of the same export"
         )
     module.load_state_dict(state)
+
+
+PAIRING = "autoencoder.sha256"  # beside the checkpoints of a score model
+
+
+def mark_pairing(autoencoder, score_folder):
+    """Note beside a score model's checkpoints in whose latent it is trained."""
+    note = Path(score_folder) / PAIRING
+    note.parent.mkdir(parents=True, exist_ok=True)
+    temporary = note.with_suffix(".part")
+    temporary.write_text(fingerprint(autoencoder))
+    os.replace(temporary, note)
+
+
+def check_pairing(autoencoder, score_folder):
+    """Refuse a score model that was trained in the latent of another autoencoder.
+
+    Raises
+    ------
+    WrongUse
+        If the note of ``mark_pairing`` names another one.
+    """
+    note = Path(score_folder) / PAIRING
+    if note.exists() and note.read_text() != fingerprint(autoencoder):
+        raise WrongUse(
+            f"{score_folder} was trained in the latent of another autoencoder: delete "
+            "it to train anew, or bring that autoencoder back"
+        )
 
 
 def fingerprint(module):

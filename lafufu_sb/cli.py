@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 from . import __version__
@@ -26,7 +27,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     try:
         return options.run(options)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         message = error.args[0] if isinstance(error, KeyError) else error
         print(f"lafufu: error: {message}".replace("\n", " "), file=sys.stderr)
         return 2
@@ -111,7 +112,7 @@ def enhance_command(options):
                 keep_sample_rate=options.keep_sample_rate,
                 seed=options.seed,
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             if len(jobs) == 1:
                 raise
             print(f"lafufu: error: {error}", file=sys.stderr)
@@ -165,12 +166,13 @@ def plan_outputs(inputs, output):
         else:
             jobs.append((source, output / source.with_suffix(".wav").name))
     targets = [os.path.realpath(target) for _, target in jobs]
+    counts = Counter(targets)
     for (source, target), real in zip(jobs, targets, strict=True):
         if real == os.path.realpath(source):
             raise ValueError(
                 f"{target} would overwrite its input: choose another output"
             )
-        if targets.count(real) > 1:
+        if counts[real] > 1:
             raise ValueError(
                 f"several inputs would be written to {target}: rename them"
             )

@@ -1,6 +1,5 @@
 """``lafufu demo``: restore the embedded recordings and show what came of it."""
 
-import logging
 import time
 from pathlib import Path
 
@@ -18,8 +17,6 @@ from .models import shipped_model
 
 TASKS = {"wham": "EARS-WHAM", "reverb": "EARS-Reverb"}
 SHOWN = {"si_sdr": "SI-SDR dB", "pesq": "PESQ", "estoi": "ESTOI", "dnsmos": "DNSMOS"}
-
-logger = logging.getLogger(__name__)
 
 
 def run_demo(output_folder, device="cpu", log=print):

@@ -9,7 +9,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
-from .checkpoints import fingerprint, load_weights, save_weights
+from .checkpoints import check_pairing, fingerprint, load_weights, save_weights
 from .recipe import RECIPE_NAME, load_recipe
 
 HYPERPARAMS = "hyperparams.yaml"
@@ -83,7 +83,7 @@ def export_run(run_folder, output_folder, half=False):
     """Write a model folder from a trained run.
 
     Takes the averaged weights of the best epoch. The folder appears whole or not at
-    all; an existing one is replaced.
+    all; in an existing model folder only these files are replaced.
 
     Arguments
     ---------
@@ -100,6 +100,8 @@ def export_run(run_folder, output_folder, half=False):
         If the run folder is none, or its score model has no checkpoint yet.
     FileExistsError
         If the output folder exists and is no model folder.
+    ValueError
+        If the score model was trained in the latent of another autoencoder.
     """
     run_folder, output_folder = Path(run_folder), Path(output_folder)
     recipe_file = run_folder / RECIPE_NAME
@@ -109,8 +111,9 @@ def export_run(run_folder, output_folder, half=False):
             "output_folder of a training"
         )
     _refuse_foreign(output_folder)
-    hparams, text = load_recipe(recipe_file, f"output_folder: {run_folder}")
+    hparams, text = load_recipe(recipe_file, {"output_folder": str(run_folder)})
     load_weights(hparams["autoencoder"], run_folder / "autoencoder.ckpt")
+    check_pairing(hparams["autoencoder"], run_folder / "score")
     checkpointer = hparams["score_checkpointer"]
     checkpointer.add_recoverable("ema", hparams["score_ema"])
     if checkpointer.recover_if_possible(max_key=hparams["best_key"]) is None:
@@ -126,14 +129,18 @@ def export_run(run_folder, output_folder, half=False):
         save_weights(hparams[name], temporary / f"{name}.ckpt", half)
     mark = fingerprint(hparams["autoencoder"])
     (temporary / HYPERPARAMS).write_text(inference_recipe(YAML().load(text), mark))
-    if (output_folder / "README.md").exists():
-        shutil.copy2(output_folder / "README.md", temporary)
-    shutil.rmtree(output_folder, ignore_errors=True)
-    os.replace(temporary, output_folder)
+    if not output_folder.exists():
+        os.replace(temporary, output_folder)
+        return
+    for path in temporary.iterdir():  # whatever else is there belongs to the user
+        os.replace(path, output_folder / path.name)
+    temporary.rmdir()
 
 
 def _refuse_foreign(folder):
-    if folder.exists() and not (folder / HYPERPARAMS).is_file():
+    # A run folder has a hyperparams.yaml too: SpeechBrain writes one.
+    model = (folder / HYPERPARAMS).is_file() and not (folder / RECIPE_NAME).exists()
+    if folder.exists() and not model:
         raise FileExistsError(
             f"{folder} exists and is not a model folder: choose another output folder"
         )

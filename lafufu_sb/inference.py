@@ -154,6 +154,10 @@ def _refuse_missing_folder(source, hparams_file):
     text = str(source)
     if text.startswith(("http://", "https://")):
         return
+    if (Path(source) / "recipe.yaml").exists():
+        raise FileNotFoundError(
+            f"{text} is a training run, not a model folder: `lafufu export` it first"
+        )
     if Path(source).is_dir():
         if not (Path(source) / hparams_file).is_file():
             raise FileNotFoundError(

@@ -97,7 +97,7 @@ def pesq_wb(estimate, reference, sample_rate):
     >>> round(pesq_wb(speech, speech, 16000), 2)
     4.64
     """
-    _require("pesq")
+    check_metrics(["pesq"])
     from pesq import PesqError, pesq
 
     estimate, reference = _checked(estimate=estimate, reference=reference)
@@ -136,7 +136,7 @@ def estoi(estimate, reference, sample_rate):
     >>> round(estoi(speech, speech, 16000), 3)
     1.0
     """
-    _require("estoi")
+    check_metrics(["estoi"])
     from pystoi import stoi
 
     estimate, reference = _checked(estimate=estimate, reference=reference)
@@ -219,7 +219,7 @@ def dnsmos(signal, sample_rate):
     >>> list(scores), scores["ovr"] < 2
     (['sig', 'bak', 'ovr'], True)
     """
-    _require("dnsmos")
+    check_metrics(["dnsmos"])
     signal = _to_speech_rate(*_checked(signal=signal), sample_rate)
     if _unusable("DNSMOS", signal=signal):
         return dict.fromkeys(("sig", "bak", "ovr"), math.nan)
@@ -266,9 +266,7 @@ def evaluate(estimate, reference, sample_rate, names=("si_sdr", "pesq", "estoi")
     {'lsd': 0.0}
     """
     names = (names,) if isinstance(names, str) else tuple(names)
-    if unknown := [name for name in names if name not in METRICS]:
-        raise ValueError(f"Unknown metrics {unknown}: choose from {list(METRICS)}.")
-    _require(*names)
+    check_metrics(names)
     if reference is not None:
         estimate, reference = _checked(estimate=estimate, reference=reference)
     elif not _DNSMOS_PARTS.keys() >= set(names):
@@ -323,7 +321,10 @@ def _missing(name):
     return [p for p in _PACKAGES.get(name, ()) if importlib.util.find_spec(p) is None]
 
 
-def _require(*names):
+def check_metrics(names):
+    """Raise ValueError for an unknown name, ImportError for a missing package."""
+    if unknown := [name for name in names if name not in METRICS]:
+        raise ValueError(f"Unknown metrics {unknown}: choose from {list(METRICS)}.")
     for name in names:
         if missing := _missing(name):
             remedy = 'pip install "lafufu_sb[metrics]"'

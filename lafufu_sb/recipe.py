@@ -35,6 +35,11 @@ def read_recipe(path):
     if not path.is_file():
         raise FileNotFoundError(f"recipe {path} does not exist")
     recipe = YAML().load(path.read_text())
+    if not isinstance(recipe, dict):
+        raise ValueError(
+            f"{path} holds no settings: is it a link that was checked out as text? Use "
+            "the file in recipes/"
+        )
     if "base" not in recipe:
         return recipe
     merged = read_recipe(Path(os.path.realpath(path)).parent / recipe.pop("base"))
@@ -63,8 +68,8 @@ def load_recipe(path, overrides="", debug=False):
     ---------
     path : str or Path
         See ``read_recipe``.
-    overrides : str
-        YAML text, as ``speechbrain.parse_arguments`` returns it.
+    overrides : str or dict
+        YAML text, as ``speechbrain.parse_arguments`` returns it, or values.
     debug : bool
         Put everything into a sub-folder ``debug`` of the output folder: two batches
         must never be taken for a finished run.
@@ -82,7 +87,8 @@ def load_recipe(path, overrides="", debug=False):
         For an override of a key that the recipe does not have.
     """
     recipe = read_recipe(path)
-    changes = YAML().load(overrides) if overrides else {}
+    changes = YAML().load(overrides) if isinstance(overrides, str) else overrides
+    changes = changes or {}
     unknown = sorted(set(changes) - set(recipe))
     if unknown:
         raise KeyError(f"{path} has no key {', '.join(unknown)}")

@@ -7,7 +7,7 @@ command line all call ``Restorer.restore``.
 import torch
 from torch import nn
 
-from .diffusion.samplers import get_sampler
+from .diffusion.samplers import ESTIMATES, SAMPLERS, get_sampler
 from .windows import AnchoredNoise, WindowPlan
 
 
@@ -82,6 +82,13 @@ class Restorer(nn.Module):
     def set_sampler(self, sampler, **options):
         """Choose sampler and options; ValueError for what does not exist or fit."""
         self.sampler = get_sampler(sampler, self.sde, **options)
+        needed = ESTIMATES[SAMPLERS[sampler][1]]
+        if self.objective.estimates != needed:
+            raise ValueError(
+                f"sampler {sampler!r} needs a network that estimates the {needed}, "
+                f"{type(self.objective).__name__} trains for the "
+                f"{self.objective.estimates}: change the objective or the process"
+            )
         self.sampler_name, self.sampler_options = sampler, dict(options)
 
     def set_precision(self, precision):

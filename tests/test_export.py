@@ -65,6 +65,18 @@ def test_foreign_folders_are_left_alone(tiny_run, tmp_path):
     assert (tmp_path / "thesis" / "chapter1.txt").read_text() == "precious"
 
 
+def test_run_folder_is_never_overwritten_by_an_export(tiny_run):
+    before = sorted(tiny_run.rglob("*"))
+    with pytest.raises(FileExistsError, match="not a model folder"):
+        export_run(tiny_run, tiny_run)
+    assert sorted(tiny_run.rglob("*")) == before
+
+
+def test_run_folder_as_a_model_says_what_to_do(tiny_run):
+    with pytest.raises(FileNotFoundError, match="`lafufu export` it first"):
+        EnhanceLatent.from_hparams(source=tiny_run)
+
+
 def test_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="not a run folder"):
         export_run(tmp_path, tmp_path / "model")

@@ -58,6 +58,8 @@ class _Objective:
 class ScoreMatching(_Objective):
     """Denoising score matching: ``|sigma(t) score + z|**2`` (SGMSE+, eq. 21)."""
 
+    estimates = "score"
+
     @staticmethod
     def estimate(network, x_t, y, t):
         """The score. The minus sign is the convention of the published weights."""
@@ -90,7 +92,11 @@ class DataPrediction(_Objective):
     tensor([1.0000e-04, 5.0005e-01, 1.0000e+00, 1.0000e+00])
     """
 
+    estimates = "data"
+
     def __init__(self, prior_share=0.0):
+        if not 0 <= prior_share < 1:
+            raise ValueError(f"prior_share lies in [0, 1), got {prior_share}")
         self.prior_share = prior_share
 
     def times(self, sde, uniform):

@@ -23,6 +23,9 @@ import torch
 
 from .sde import OUVESDE, SchroedingerBridge, along_batch
 
+# What a sampler's ``estimate`` must be, as objectives name it.
+ESTIMATES = {OUVESDE: "score", SchroedingerBridge: "data"}
+
 
 def predictor_corrector(
     estimate, sde, y, *, num_steps=30, generator=None, corrector="ald", snr=0.5
@@ -203,7 +206,7 @@ def get_sampler(name, sde, **options):
     ...
     ValueError: num_steps must be a whole number of at least 1, got 0
     """
-    fitting = sorted(n for n, (_, process) in SAMPLERS.items() if type(sde) is process)
+    fitting = sorted(n for n, (_, p) in SAMPLERS.items() if isinstance(sde, p))
     if name not in fitting:
         known = "does not fit this model" if name in SAMPLERS else "is unknown"
         raise ValueError(

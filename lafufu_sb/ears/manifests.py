@@ -89,7 +89,10 @@ def write_manifest(subset_folder, manifest):
     """
     entries = {}
     for key, distorted, clean in pair_recordings(subset_folder):
-        info = soundfile.info(str(distorted))
+        try:
+            info = soundfile.info(str(distorted))
+        except soundfile.LibsndfileError as error:
+            raise ValueError(f"{distorted} is not audio that can be read") from error
         entries[key] = {
             "noisy_wav": str(distorted.resolve()),
             "clean_wav": str(clean.resolve()),

@@ -1,7 +1,7 @@
 """Waveform to compressed two-channel spectrogram and back.
 
-The only place of the package where complex numbers live: everything after it
-sees real tensors, so that export, ``channels_last`` and bfloat16 just work.
+Complex numbers stay in here: the networks see real tensors, so that export,
+``channels_last`` and bfloat16 just work.
 """
 
 import torch

@@ -117,6 +117,9 @@ def test_debug_run_keeps_to_a_folder_of_its_own_and_resumes(tmp_path):
         (["--stage", "score"], "run --stage autoencoder first"),
         (["--data_folder=/nowhere"], "/nowhere has no train, valid, test"),
         (["--ae_epoch=3"], "has no key ae_epoch"),
+        (["--ae_init=/nope.ckpt"], "ae_init /nope.ckpt does not exist"),
+        (["--best_key=pesqq"], "best_key pesqq must be one of metrics"),
+        (["--grad_accumulation_factor=8"], "too few for one step"),
     ],
 )
 def test_wrong_use_is_refused_with_the_way_out(tmp_path, arguments, message):
@@ -129,11 +132,12 @@ def test_wrong_use_is_refused_with_the_way_out(tmp_path, arguments, message):
 
 def test_testing_an_untrained_score_model_is_refused(tmp_path):
     recipe = write_tiny_recipe(tmp_path / "tiny.yaml", tmp_path / "run")
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "autoencoder.ckpt").touch()
+    process = train(recipe, "--stage", "autoencoder")
+    assert process.returncode == 0, process.stderr[-3000:]
     process = train(recipe, "--stage", "test")
     assert process.returncode == 1
-    assert "score has no checkpoint: run --stage score" in process.stderr
+    assert "no checkpoint of a validated epoch" in process.stderr
+    assert not (tmp_path / "run" / "report" / "summary.json").exists()
 
 
 def test_score_model_of_another_autoencoder_is_refused(tiny_run, tmp_path):
@@ -143,7 +147,7 @@ def test_score_model_of_another_autoencoder_is_refused(tiny_run, tmp_path):
     state["stem.weight"] += 1
     torch.save(state, run / "autoencoder.ckpt")
     process = train(write_tiny_recipe(tmp_path / "tiny.yaml", run), "--stage", "test")
-    assert process.returncode != 0
+    assert process.returncode == 1
     assert "latent of another autoencoder" in process.stderr + process.stdout
 
 

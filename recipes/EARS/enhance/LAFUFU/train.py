@@ -19,11 +19,19 @@ import speechbrain as sb
 from ears_prepare import prepare_ears
 from speechbrain.utils.distributed import ddp_init_group, run_on_main
 from speechbrain.utils.logger import get_logger
+from yaml import YAMLError
 
 from lafufu_sb.brains import AutoencoderBrain, ScoreBrain
-from lafufu_sb.checkpoints import fingerprint, load_weights, save_weights
+from lafufu_sb.checkpoints import (
+    check_pairing,
+    load_weights,
+    mark_pairing,
+    save_weights,
+)
 from lafufu_sb.dataio import paired_dataset
+from lafufu_sb.errors import WrongUse
 from lafufu_sb.export import export_run
+from lafufu_sb.metrics import check_metrics
 from lafufu_sb.recipe import RECIPE_NAME, load_recipe
 
 logger = get_logger(__name__)
@@ -103,10 +111,9 @@ def score_brain(hparams, run_opts, autoencoder_file):
     """Stage two, ready to train or to test."""
     counter = hparams["score_counter"]
     load_weights(hparams["autoencoder"], autoencoder_file)
-    run_on_main(
-        check_pairing,
-        args=[hparams["autoencoder"], Path(hparams["output_folder"]) / "score"],
-    )
+    score_folder = Path(hparams["output_folder"]) / "score"
+    check_pairing(hparams["autoencoder"], score_folder)
+    run_on_main(mark_pairing, args=[hparams["autoencoder"], score_folder])
     data = datasets(hparams, hparams["score_crop_frames"], counter)
     brain = ScoreBrain(
         modules=hparams["score_modules"],
@@ -132,25 +139,12 @@ def score_brain(hparams, run_opts, autoencoder_file):
     return brain, data
 
 
-def check_pairing(autoencoder, score_folder):
-    """Refuse to go on with a score model of another autoencoder's latent."""
-    note = score_folder / "autoencoder.sha256"
-    mark = fingerprint(autoencoder)
-    if note.exists() and note.read_text() != mark:
-        raise ValueError(
-            f"{score_folder} was trained in the latent of another autoencoder: delete "
-            "it to train anew, or bring that autoencoder back"
-        )
-    note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(mark)
-
-
 def set_up(arguments):
     """Read the recipe, make the output folder and the manifests.
 
     Raises
     ------
-    FileNotFoundError, KeyError, ValueError
+    OSError, KeyError, ValueError, ImportError
         For wrong use; the message says what to do.
     """
     hparams_file, run_opts, overrides = sb.parse_arguments(arguments)
@@ -164,8 +158,11 @@ def set_up(arguments):
         raise FileNotFoundError(
             f"{folder / AUTOENCODER} does not exist: run --stage autoencoder first"
         )
-    if stage == "test" and not list((folder / "score").glob("CKPT*")):
-        raise FileNotFoundError(f"{folder}/score has no checkpoint: run --stage score")
+    if hparams["ae_init"] is not None and not Path(hparams["ae_init"]).is_file():
+        raise FileNotFoundError(f"ae_init {hparams['ae_init']} does not exist")
+    check_metrics({*hparams["metrics"], *hparams["test_metrics"]})
+    if hparams["best_key"] not in hparams["metrics"]:
+        raise ValueError(f"best_key {hparams['best_key']} must be one of metrics")
     folder.mkdir(parents=True, exist_ok=True)
     run_on_main((folder / RECIPE_NAME).write_text, args=[text])
     sb.create_experiment_directory(
@@ -183,13 +180,8 @@ def set_up(arguments):
     return hparams, run_opts, folder
 
 
-def main(arguments):
+def run(hparams, run_opts, folder):
     """Run the stages that are asked for and not yet finished."""
-    try:
-        hparams, run_opts, folder = set_up(arguments)
-    except (FileNotFoundError, KeyError, ValueError) as error:
-        message = error.args[0] if isinstance(error, KeyError) else error
-        sys.exit(f"train.py: error: {message}")
     stage = hparams["stage"]
     if stage in ("all", "autoencoder"):
         if (folder / AUTOENCODER).exists():
@@ -210,6 +202,19 @@ def main(arguments):
             test_loader_kwargs={"batch_size": 1},
         )
         run_on_main(export_run, args=[folder, folder / "model"])
+
+
+def main(arguments):
+    """Run the recipe; wrong use ends in one line, not in a traceback."""
+    try:
+        prepared = set_up(arguments)
+    except (OSError, KeyError, ValueError, ImportError, YAMLError) as error:
+        message = error.args[0] if isinstance(error, KeyError) else error
+        sys.exit(f"train.py: error: {message}")
+    try:
+        run(*prepared)
+    except WrongUse as error:
+        sys.exit(f"train.py: error: {error}")
 
 
 if __name__ == "__main__":

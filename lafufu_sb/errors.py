@@ -1,0 +1,5 @@
+"""Errors that tell a user what to do."""
+
+
+class WrongUse(ValueError):
+    """Something that was asked for cannot be done; the message says what can."""
