@@ -54,18 +54,17 @@ def inference_recipe(recipe, autoencoder_mark):
         for line in stream.getvalue().splitlines()
         if line.strip() and not line.lstrip().startswith("#")
     ]
-    loadables = "".join(f"        {name}: !ref <{name}>\n" for name in LOADABLES)
+    loadables = "".join(f"    {name}: !ref <{name}>\n" for name in LOADABLES)
     hooks = "".join(
-        f"        {name}: !name:lafufu_sb.checkpoints.load_weights\n"
-        for name in LOADABLES
+        f"    {name}: !name:lafufu_sb.checkpoints.load_weights\n" for name in LOADABLES
     )
     return (
         f"{HEADER}"
         + "\n".join(lines)
         + f"\n\nautoencoder_fingerprint: {autoencoder_mark}\n"
-        + "modules:\n    restorer: !ref <restorer>\n"
+        + "modules:\n  restorer: !ref <restorer>\n"
         + "pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer\n"
-        + f"    loadables:\n{loadables}    custom_hooks:\n{hooks}"
+        + f"  loadables:\n{loadables}  custom_hooks:\n{hooks}"
     )
 
 
