@@ -31,7 +31,7 @@ class ExponentialMovingAverage(nn.Module):
     >>> ema.update()
     >>> with ema.averaged():
     ...     round(module.weight.item() - before, 4)
-    9.0
+    9.9
     """
 
     def __init__(self, module, decay=0.999):
