@@ -97,11 +97,13 @@ def test_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path):
 
 def test_debug_run_keeps_to_a_folder_of_its_own_and_resumes(tmp_path):
     recipe = write_tiny_recipe(
-        tmp_path / "tiny.yaml", tmp_path / "run", base="lafufu_mini_reverb"
+        tmp_path / "tiny.yaml", tmp_path / "run", base="lafufu_mini_reverb", epochs=5
     )
-    for _ in range(2):
-        process = train(recipe, "--debug", "--stage", "autoencoder")
+    for epochs in (4, 0):  # two of each stage, then none
+        process = train(recipe, "--debug")
         assert process.returncode == 0, process.stderr[-3000:]
+        output = process.stderr + process.stdout
+        assert output.count("Going into epoch") == epochs
     assert (tmp_path / "run" / "debug" / "autoencoder.ckpt").exists()
     assert not (tmp_path / "run" / "autoencoder.ckpt").exists()
     assert "Stage autoencoder is finished" in process.stderr + process.stdout

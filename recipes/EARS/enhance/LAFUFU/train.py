@@ -150,6 +150,10 @@ def set_up(arguments):
     hparams_file, run_opts, overrides = sb.parse_arguments(arguments)
     ddp_init_group(run_opts)
     hparams, text = load_recipe(hparams_file, overrides, run_opts.debug)
+    if run_opts.debug:
+        # SpeechBrain stops AT its last debug epoch; a resumed run would step over it.
+        for name in ("ae_counter", "score_counter"):
+            hparams[name].limit = min(hparams[name].limit, run_opts.debug_epochs)
     stage = hparams["stage"]
     if stage not in ("all", *STAGES):
         raise ValueError(f"stage must be all, {', '.join(STAGES)}, got {stage!r}")
