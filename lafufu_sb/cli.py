@@ -99,30 +99,30 @@ def export_command(options):
 
 def enhance_command(options):
     """``lafufu enhance``."""
+    import soundfile
+
+    from .audio import write_recording
+
     jobs = plan_outputs(options.input, Path(options.output))
     model = load_model(options)
     failed = 0
     for source, target in jobs:
         start = time.perf_counter()
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
             restored = model.enhance_file(
-                source,
-                target,
-                keep_sample_rate=options.keep_sample_rate,
-                seed=options.seed,
+                source, keep_sample_rate=options.keep_sample_rate, seed=options.seed
             )
+            rate = model.sample_rate
+            if options.keep_sample_rate:
+                rate = soundfile.info(str(source)).samplerate
+            target.parent.mkdir(parents=True, exist_ok=True)  # not before it is needed
+            write_recording(target, restored, rate)
         except (OSError, ValueError, RuntimeError) as error:
             if len(jobs) == 1:
                 raise
             print(f"lafufu: error: {error}", file=sys.stderr)
             failed += 1
             continue
-        rate = model.sample_rate
-        if options.keep_sample_rate:
-            import soundfile
-
-            rate = soundfile.info(str(source)).samplerate
         seconds = restored.shape[-1] / rate
         rtf = (time.perf_counter() - start) / seconds
         print(f"{source} -> {target}  {seconds:.2f} s, RTF {rtf:.2f}")

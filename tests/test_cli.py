@@ -80,7 +80,7 @@ def test_wrong_use_is_one_line_and_writes_nothing(
     error = [line for line in captured.err.splitlines() if "error" in line]
     assert len(error) == 1 and error[0].startswith("lafufu: error: ")
     assert message in error[0]
-    assert not list(workplace.rglob("*.wav"))
+    assert not list(workplace.iterdir())
 
 
 def test_export_command(tiny_run, tmp_path):
