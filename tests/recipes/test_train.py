@@ -17,6 +17,7 @@ from conftest import (
     write_tiny_recipe,
 )
 
+from lafufu_sb import EnhanceLatent
 from lafufu_sb.checkpoints import UNFINISHED
 
 
@@ -181,3 +182,21 @@ def test_two_processes_train_together(tmp_path):
     )
     assert process.returncode == 0, process.stderr[-3000:]
     assert (tmp_path / "run" / "model" / "score_model.ckpt").exists()
+
+
+@pytest.mark.slow
+def test_reference_recipe_trains_and_samples_with_ouve(tmp_path):
+    recipe = write_tiny_recipe(
+        tmp_path / "tiny.yaml",
+        tmp_path / "run",
+        base="lafufu_reverb",
+        more="num_workers: 0",
+    )
+    process = train(recipe)
+    assert process.returncode == 0, process.stderr[-3000:]
+    model = EnhanceLatent.from_hparams(source=tmp_path / "run" / "model")
+    assert model.restorer.sampler_name == "predictor_corrector"
+    wav = torch.randn(1, 9000, generator=torch.Generator().manual_seed(0))
+    first, again = model.enhance_batch(wav, seed=3), model.enhance_batch(wav, seed=3)
+    assert torch.isfinite(first).all() and torch.equal(first, again)
+    assert not torch.equal(first, model.enhance_batch(wav, seed=4))
