@@ -1,12 +1,13 @@
 """Recordings of users: read whatever is sound, write without clipping or loss."""
 
-import os
 from pathlib import Path
 
 import numpy
 import soundfile
 import torch
 import torchaudio
+
+from .files import written_whole
 
 # RAW has no header: nobody knows its rate, and cameras use the suffix for photos.
 AUDIO_SUFFIXES = tuple(
@@ -93,14 +94,10 @@ def write_recording(path, wavs, sample_rate):
         if kind != "WAV":
             raise ValueError(f"{path}: peak above full scale would clip, use .wav")
         subtype = "FLOAT"
-    temporary = path.with_name(f".{path.name}.part")
-    try:
+    with written_whole(path) as temporary:
         soundfile.write(
             str(temporary), samples, sample_rate, format=kind, subtype=subtype
         )
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def resample(wavs, from_rate, to_rate):

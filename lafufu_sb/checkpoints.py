@@ -10,6 +10,7 @@ from speechbrain.utils.checkpoints import Checkpointer
 from speechbrain.utils.distributed import if_main_process
 
 from .errors import WrongUse
+from .files import written_whole
 
 UNFINISHED = "UNFINISHED_"
 
@@ -62,12 +63,8 @@ def save_weights(module, path, half=False):
     }
     if half:
         state = {n: t.half() if t.is_floating_point() else t for n, t in state.items()}
-    temporary = Path(f"{path}.part")
-    try:
+    with written_whole(path) as temporary:
         torch.save(state, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_weights(module, path):
@@ -123,9 +120,8 @@ def mark_pairing(autoencoder, score_folder):
     """Note beside a score model's checkpoints in whose latent it is trained."""
     note = Path(score_folder) / PAIRING
     note.parent.mkdir(parents=True, exist_ok=True)
-    temporary = note.with_suffix(".part")
-    temporary.write_text(fingerprint(autoencoder))
-    os.replace(temporary, note)
+    with written_whole(note) as temporary:
+        temporary.write_text(fingerprint(autoencoder))
 
 
 def check_pairing(autoencoder, score_folder):

@@ -3,12 +3,12 @@
 import csv
 import io
 import json
-import os
 from pathlib import Path
 
 import numpy
 
 from .figures import save_spectrogram_png, spectrogram_figure
+from .files import written_whole
 from .metrics import evaluate, summarise
 
 SIDES = ("distorted", "restored", "clean")
@@ -104,6 +104,5 @@ class ClipReport:
 
 
 def _replace(path, text):
-    temporary = Path(f"{path}.part")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    with written_whole(path) as temporary:
+        temporary.write_text(text)

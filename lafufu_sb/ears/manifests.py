@@ -1,10 +1,11 @@
 """Manifests of EARS-WHAM, EARS-Reverb and anything laid out like them."""
 
 import json
-import os
 from pathlib import Path
 
 import soundfile
+
+from ..files import written_whole
 
 SUBSETS = ("train", "valid", "test")
 # What the benchmark's generators and the SGMSE+ loaders call the distorted side.
@@ -98,7 +99,6 @@ def write_manifest(subset_folder, manifest):
             "clean_wav": str(clean.resolve()),
             "length": info.frames / info.samplerate,
         }
-    temporary = Path(f"{manifest}.part")
-    temporary.write_text(json.dumps(entries, indent=1))
-    os.replace(temporary, manifest)
+    with written_whole(manifest) as temporary:
+        temporary.write_text(json.dumps(entries, indent=1))
     return len(entries)
