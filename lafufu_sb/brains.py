@@ -355,40 +355,65 @@ class ScoreBrain(_RestorationBrain):
         The process.
     objective : ScoreMatching or DataPrediction
         What the network estimates.
+    decoded_loss : SpectrogramLoss, optional
+        Of the decoded estimate, as a sum over an item's elements like the latent's
+        loss; for objectives that estimate data.
+    latent_weight : float
+        Of the latent's loss in the sum of the two.
     **kwargs
         See ``_RestorationBrain``.
     """
 
-    def __init__(self, *, sde, objective, **kwargs):
+    def __init__(
+        self, *, sde, objective, decoded_loss=None, latent_weight=1.0, **kwargs
+    ):
         super().__init__(**kwargs)
         self.sde = sde
         self.objective = objective
+        if decoded_loss is not None and objective.estimates != "data":
+            raise WrongUse(
+                "decoded_loss needs an objective that estimates data, not the "
+                f"{objective.estimates}: set it to null or use DataPrediction"
+            )
+        self.decoded_loss = decoded_loss
+        self.latent_weight = latent_weight
         self.restorer.autoencoder.requires_grad_(False)
 
     def compute_forward(self, batch, stage):
-        """Loss of each item of the batch, with its diffusion time."""
+        """Loss of each item, and the decoded loss of the batch or None."""
+        autoencoder = self.restorer.autoencoder
+        distorted, clean = self.spectrograms(*self.crops(batch, stage))
         with torch.no_grad():
-            y, x = (
-                self.restorer.autoencoder.encode(s).latent.float()
-                for s in self.spectrograms(*self.crops(batch, stage))
-            )
+            y, hiddens, size = autoencoder.encode(distorted)
+            x = autoencoder.encode(clean).latent
         network, generator = self.modules.score_model, self.generator(stage)
-        return self.objective(network, self.sde, x, y, generator)
+        loss = self.objective(network, self.sde, x.float(), y.float(), generator)
+        if self.decoded_loss is None:
+            return loss, None
+        latent = loss.estimate.contiguous(memory_format=torch.channels_last)
+        decoded = autoencoder.decode(latent, hiddens, size)
+        return loss, self.decoded_loss(decoded.float(), clean)
 
     def compute_objectives(self, predictions, batch, stage):
         """Mean of the items' losses, a scalar."""
+        predictions, decoded = predictions
         span = (predictions.t - self.sde.t_eps) / (self.sde.t_max - self.sde.t_eps)
         quarters = (span * QUARTERS).long().clamp(max=QUARTERS - 1)
         for quarter, loss in zip(quarters, predictions.per_item.detach(), strict=True):
             self.quarter_losses[int(quarter)].append(loss)
         if stage != sb.Stage.TRAIN:
             self.measure(batch, stage)
-        return predictions.per_item.mean()
+        latent = predictions.per_item.mean()
+        if decoded is None:
+            return latent
+        self.decoded_losses.append(decoded.detach())
+        return self.latent_weight * latent + decoded
 
     def on_stage_start(self, stage, epoch=None):
         """Start the collection of losses by quarter of the diffusion time."""
         super().on_stage_start(stage, epoch)
         self.quarter_losses = [[] for _ in range(QUARTERS)]
+        self.decoded_losses = []
 
     def stage_stats(self, stage, stage_loss):
         """Add the mean loss of each quarter of the diffusion time."""
@@ -396,4 +421,6 @@ class ScoreBrain(_RestorationBrain):
         for quarter, losses in enumerate(self.quarter_losses, start=1):
             if losses:
                 stats[f"loss_t{quarter}"] = float(torch.stack(losses).mean())
+        if self.decoded_losses:
+            stats["decoded_loss"] = float(torch.stack(self.decoded_losses).mean())
         return stats

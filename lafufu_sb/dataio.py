@@ -1,7 +1,9 @@
 """Pairs of distorted and clean recordings for training and evaluation."""
 
 import random
+import zlib
 
+import numpy
 import soundfile
 import torch
 import torchaudio
@@ -93,7 +95,9 @@ def level(distorted, clean):
     return distorted / peak, clean / peak
 
 
-def paired_dataset(manifest, *, sample_rate, crop=None, seed=0, epoch_counter=None):
+def paired_dataset(
+    manifest, *, sample_rate, crop=None, seed=0, epoch_counter=None, mixer=None
+):
     """Data set of pairs from a manifest.
 
     Arguments
@@ -110,6 +114,9 @@ def paired_dataset(manifest, *, sample_rate, crop=None, seed=0, epoch_counter=No
         Of the crops.
     epoch_counter : EpochCounter, optional
         Tells the epoch.
+    mixer : callable, optional
+        ``mixer(clean_wav, crop, rng)`` draws a pair of crops from the clean recording
+        (``lafufu_sb.ears.online``); the distorted recording is then not read.
 
     Returns
     -------
@@ -125,6 +132,10 @@ def paired_dataset(manifest, *, sample_rate, crop=None, seed=0, epoch_counter=No
             samples = min(len(signal) for signal in pair)
             return [signal[:samples] for signal in pair]
         epoch = 0 if epoch_counter is None else epoch_counter.current
+        if mixer is not None:
+            stream = zlib.crc32(f"{epoch}/{item}".encode())
+            rng = numpy.random.default_rng([seed, stream])
+            return [torch.from_numpy(s) for s in mixer(clean_wav, crop, rng)]
         paths = (noisy_wav, clean_wav)
         length = min(wav_samples(path, sample_rate) for path in paths)
         draw = random.Random(f"{seed}/{epoch}/{item}").random()

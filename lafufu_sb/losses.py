@@ -85,6 +85,43 @@ class RegLoss(nn.Module):
         return shift + spread
 
 
+class SpectrogramLoss(nn.Module):
+    """Absolute differences of compressed spectra, summed over an item's elements.
+
+    Arguments
+    ---------
+    complex_weight : float
+        Of the real and imaginary parts.
+    magnitude_weight : float
+        Of the magnitudes.
+
+    Example
+    -------
+    >>> loss = SpectrogramLoss()
+    >>> loss(torch.zeros(3, 2, 8, 4), torch.ones(3, 2, 8, 4)).shape
+    torch.Size([])
+    """
+
+    def __init__(self, complex_weight=1.0, magnitude_weight=1.0):
+        super().__init__()
+        self.complex_weight = complex_weight
+        self.magnitude_weight = magnitude_weight
+
+    def forward(self, estimate, target):
+        """Mean over items of the sums, a scalar.
+
+        Arguments
+        ---------
+        estimate, target : torch.Tensor
+            (batch, 2, bins, frames) compressed spectrograms.
+        """
+        loss = self.complex_weight * (estimate - target).abs().sum()
+        if self.magnitude_weight:
+            difference = _magnitude(estimate) - _magnitude(target)
+            loss = loss + self.magnitude_weight * difference.abs().sum()
+        return loss / len(target)
+
+
 class AutoencoderLoss(nn.Module):
     """All terms of the autoencoder stage, weighted.
 

@@ -11,13 +11,15 @@ import torch
 
 from .sde import along_batch
 
-Loss = namedtuple("Loss", ["per_item", "t"])
-Loss.__doc__ = """A loss per item of the batch, and the diffusion time of each.
+Loss = namedtuple("Loss", ["per_item", "t", "estimate"])
+Loss.__doc__ = """A loss per item of the batch, and what it was taken of.
 
 per_item : torch.Tensor
     (batch,)
 t : torch.Tensor
-    (batch,)
+    (batch,), the diffusion time of each.
+estimate : torch.Tensor
+    (batch, channels, height, width), of what the objective ``estimates``.
 """
 
 
@@ -51,8 +53,9 @@ class _Objective:
         t = self.times(sde, uniform).to(x0.device)
         z = sde.noise(x0, generator)
         x_t = sde.perturb(x0, y, t, z)
-        error = self.error(self.estimate(network, x_t, y, t), sde, x0, t, z)
-        return Loss(0.5 * error.float().square().flatten(1).sum(dim=1), t)
+        estimate = self.estimate(network, x_t, y, t)
+        error = self.error(estimate, sde, x0, t, z)
+        return Loss(0.5 * error.float().square().flatten(1).sum(dim=1), t, estimate)
 
 
 class ScoreMatching(_Objective):

@@ -65,15 +65,19 @@ def scan(files):
     ValueError
         No file was given.
     """
-    sources = []
-    for path in map(Path, files):
-        info = soundfile.info(str(path))
-        sources.append(
-            Source(str(path), path.parent.name, info.frames / info.samplerate)
-        )
+    sources = [
+        Source(str(path), path.parent.name, seconds_of(path))
+        for path in map(Path, files)
+    ]
     if not sources:
         raise ValueError("no audio files given: check the folder, list and globs")
     return sorted(sources, key=lambda s: (s.folder, Path(s.path).name, s.path))
+
+
+def seconds_of(path):
+    """Length of an audio file in seconds, as its header tells."""
+    info = soundfile.info(str(path))
+    return info.frames / info.samplerate
 
 
 def shares(folders, amounts, weights=None):

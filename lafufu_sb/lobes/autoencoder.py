@@ -150,8 +150,9 @@ class DecoderLevel(nn.Module):
 class LatentAutoencoder(nn.Module):
     """U-Net autoencoder with hidden connections (Refusion, two halvings).
 
-    The latent has ``2**halvings`` times fewer rows and columns than the
-    spectrogram: 16 times fewer positions with three levels.
+    The latent has ``patch * 2**halvings`` times fewer rows and columns than the
+    spectrogram: 16 times fewer positions with three levels, or with two and
+    patches of two.
 
     Arguments
     ---------
@@ -172,6 +173,11 @@ class LatentAutoencoder(nn.Module):
         output. A compressed spectrogram has a standard deviation of about 0.07; fed
         as it is, the blocks (no normalisation, SiLU) stay in their linear range and
         the decoder never learns to use the latent. 12 brings it near one.
+    patch : int
+        Side of the squares of the spectrogram that become channels before the first
+        convolution, and positions again after the last one. With 2 and one level
+        fewer the same latent costs a fourth to a tenth of the time on a CPU, where
+        the activations at full resolution cost most.
 
     Attributes
     ----------
@@ -199,16 +205,19 @@ class LatentAutoencoder(nn.Module):
         latent_channels=4,
         hidden_connections=True,
         gain=12.0,
+        patch=1,
     ):
         super().__init__()
         self.data_channels = data_channels
         self.latent_channels = latent_channels
         self.hidden_connections = hidden_connections
         self.gain = gain
-        self.reduction = 2 ** (len(multipliers) - 1)
+        self.patch = patch
+        self.reduction = patch * 2 ** (len(multipliers) - 1)
         widths = [channels] + [channels * m for m in multipliers]
         last = len(multipliers) - 1
-        self.stem = nn.Conv2d(data_channels, channels, 3, padding=1, bias=False)
+        patched = data_channels * patch**2
+        self.stem = nn.Conv2d(patched, channels, 3, padding=1, bias=False)
         self.encoder = nn.ModuleList(
             EncoderLevel(widths[i], widths[i + 1], deepest=i == last)
             for i in range(last + 1)
@@ -225,7 +234,7 @@ class LatentAutoencoder(nn.Module):
             )
             for i in range(last + 1)
         )
-        self.head = nn.Conv2d(channels, data_channels, 3, padding=1)
+        self.head = nn.Conv2d(channels, patched, 3, padding=1)
         self.register_buffer("latent_scale", torch.ones(()))
 
     def encode(self, spectrograms):
@@ -246,7 +255,7 @@ class LatentAutoencoder(nn.Module):
         size = tuple(spectrograms.shape[-2:])
         below, right = (-s % self.reduction for s in size)
         x = self.gain * F.pad(spectrograms, (0, right, 0, below), mode="replicate")
-        x = self.stem(x)  # (batch, channels, bins, frames)
+        x = self.stem(F.pixel_unshuffle(x, self.patch))  # (batch, channels, h, w)
         hiddens = [x]
         for level in self.encoder:
             x, pair = level(x)
@@ -287,7 +296,7 @@ class LatentAutoencoder(nn.Module):
             x = self.decoder[i](x, hiddens[1 + 2 * i : 3 + 2 * i])
         if self.hidden_connections:
             x = x + hiddens[0]
-        x = self.head(x) / self.gain
+        x = F.pixel_shuffle(self.head(x), self.patch) / self.gain
         return x if size is None else x[..., : size[0], : size[1]]
 
     def forward(self, distorted, clean):

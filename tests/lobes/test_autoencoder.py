@@ -159,3 +159,13 @@ def test_identity_is_its_own_latent():
     assert torch.equal(identity.decode(latent, hiddens, size), spec)
     assert (identity.reduction, identity.latent_channels) == (1, 2)
     assert parameters(identity) == 0
+
+
+@pytest.mark.parametrize("size", [(32, 16), (33, 17), (1, 1)])
+def test_patches_replace_a_halving(size):
+    model = autoencoder(patch=2, multipliers=(1, 2))
+    latent, hiddens, encoded_size = model.encode(noise(2, 2, *size))
+    assert model.reduction == 4
+    assert latent.shape == (2, 4, -(-size[0] // 4), -(-size[1] // 4))
+    assert hiddens[0].shape[-2:] == tuple(2 * s for s in latent.shape[-2:])
+    assert model.decode(latent, hiddens, encoded_size).shape == (2, 2, *size)

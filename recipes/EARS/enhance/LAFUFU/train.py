@@ -47,7 +47,11 @@ def datasets(hparams, crop_frames, epoch_counter):
     crop = hparams["spectrogram"].samples(crop_frames)
     return {
         "train": paired_dataset(
-            folder / "train.json", crop=crop, epoch_counter=epoch_counter, **common
+            folder / "train.json",
+            crop=crop,
+            epoch_counter=epoch_counter,
+            mixer=hparams["mixer"],
+            **common,
         ),
         "valid": paired_dataset(folder / "valid.json", **common),
         "test": paired_dataset(folder / "test.json", **common),
@@ -124,6 +128,8 @@ def score_brain(hparams, run_opts, autoencoder_file):
         restorer=hparams["restorer"],
         sde=hparams["sde"],
         objective=hparams["objective"],
+        decoded_loss=hparams["score_decoded_loss"],
+        latent_weight=hparams["score_latent_weight"],
         ema=hparams["score_ema"],
         epoch_counter=counter,
         train_logger=hparams["train_logger"],
