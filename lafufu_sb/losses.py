@@ -94,6 +94,10 @@ class SpectrogramLoss(nn.Module):
         Of the real and imaginary parts.
     magnitude_weight : float
         Of the magnitudes.
+    magnitude_exponent : float
+        Compresses the (already compressed) magnitudes further: 0.5 makes them about
+        the cube root of the plain ones, as loudness is heard, so that faint parts and
+        pauses count.
 
     Example
     -------
@@ -102,10 +106,13 @@ class SpectrogramLoss(nn.Module):
     torch.Size([])
     """
 
-    def __init__(self, complex_weight=1.0, magnitude_weight=1.0):
+    def __init__(
+        self, complex_weight=1.0, magnitude_weight=1.0, magnitude_exponent=1.0
+    ):
         super().__init__()
         self.complex_weight = complex_weight
         self.magnitude_weight = magnitude_weight
+        self.magnitude_exponent = magnitude_exponent
 
     def forward(self, estimate, target):
         """Mean over items of the sums, a scalar.
@@ -117,7 +124,8 @@ class SpectrogramLoss(nn.Module):
         """
         loss = self.complex_weight * (estimate - target).abs().sum()
         if self.magnitude_weight:
-            difference = _magnitude(estimate) - _magnitude(target)
+            exponent = self.magnitude_exponent
+            difference = _magnitude(estimate, exponent) - _magnitude(target, exponent)
             loss = loss + self.magnitude_weight * difference.abs().sum()
         return loss / len(target)
 
@@ -208,6 +216,10 @@ class AutoencoderLoss(nn.Module):
         return loss + self.reg_weight * self.regulariser(r.distorted_latent, distorted)
 
 
-def _magnitude(spectrogram):
-    # The floor keeps the gradient finite where both channels are zero.
-    return spectrogram.square().sum(dim=1).clamp(min=1e-10).sqrt()
+def _magnitude(spectrogram, exponent=1.0):
+    power = spectrogram.square().sum(dim=1)
+    if exponent == 1.0:
+        # The floor keeps the gradient finite where both channels are zero.
+        return power.clamp(min=1e-10).sqrt()
+    # A steeper root needs a softer floor, or silence would own the gradient.
+    return (power + 1e-6) ** (exponent / 2)

@@ -7,7 +7,12 @@ import torch
 
 from lafufu_sb.lobes.autoencoder import Reconstructions
 from lafufu_sb.lobes.spectrogram import CompressedSpectrogram
-from lafufu_sb.losses import AutoencoderLoss, MultiResolutionSTFTLoss, RegLoss
+from lafufu_sb.losses import (
+    AutoencoderLoss,
+    MultiResolutionSTFTLoss,
+    RegLoss,
+    SpectrogramLoss,
+)
 
 WINDOWS = (32, 64, 128, 256, 512, 1024, 1534, 2048)
 
@@ -181,3 +186,24 @@ def test_gradient_is_finite_where_the_estimate_is_silent():
     estimate = torch.zeros_like(target).requires_grad_()
     loss.reconstruction(estimate, target, wavs).backward()
     assert estimate.grad.isfinite().all() and estimate.grad.abs().max() > 0
+
+
+def test_spectrogram_loss_is_a_sum_per_item_and_hears_faint_parts():
+    target = torch.zeros(3, 2, 4, 5)
+    target[:, 0] = 0.1
+    estimate = 0.5 * target
+    plain = SpectrogramLoss(complex_weight=0.0)(estimate, target)
+    assert plain == pytest.approx(4 * 5 * 0.05)
+    root = SpectrogramLoss(complex_weight=0.0, magnitude_exponent=0.5)
+    loud = root(estimate, target)
+    faint = root(0.01 * estimate, 0.01 * target)
+    assert loud == pytest.approx(4 * 5 * (0.1**0.5 - 0.05**0.5), rel=1e-3)
+    assert faint / loud > 0.02  # where the plain magnitudes' ratio is 0.01
+
+
+def test_spectrogram_loss_has_finite_gradients_in_silence():
+    estimate = torch.zeros(1, 2, 4, 4, requires_grad=True)
+    SpectrogramLoss(magnitude_exponent=0.5)(
+        estimate, torch.zeros(1, 2, 4, 4)
+    ).backward()
+    assert torch.isfinite(estimate.grad).all()

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from conftest import (
     RECIPE,
@@ -37,6 +39,7 @@ def test_run_leaves_logs_report_and_model(tiny_run):
     log = (tiny_run / "train_log.txt").read_text()
     assert "AutoencoderBrain" in log and "valid latent_ratio" in log
     assert "ScoreBrain" in log and "train loss_t" in log and "test si_sdr" in log
+    assert "train decoded_loss" in log
     assert "EMBEDDED MINI CORPUS" in (tiny_run / "log.txt").read_text()
     summary = json.loads((tiny_run / "report" / "summary.json").read_text())
     assert summary["si_sdr"]["n"] == 2  # the test clips of the mini corpus
@@ -78,7 +81,9 @@ def kill_at(recipe, folder, pattern):
 
 @pytest.mark.slow
 def test_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path):
-    steps = "ckpt_interval_steps: 1"
+    noise = 0.1 * np.random.default_rng(0).standard_normal(96000)
+    soundfile.write(tmp_path / "noise.wav", noise, 48000)
+    steps = f"ckpt_interval_steps: 1\nmix_sources: {tmp_path / 'noise.wav'}"
     whole = write_tiny_recipe(
         tmp_path / "whole.yaml", tmp_path / "whole", epochs=2, more=steps
     )
@@ -200,3 +205,16 @@ def test_reference_recipe_trains_and_samples_with_ouve(tmp_path):
     first, again = model.enhance_batch(wav, seed=3), model.enhance_batch(wav, seed=3)
     assert torch.isfinite(first).all() and torch.equal(first, again)
     assert not torch.equal(first, model.enhance_batch(wav, seed=4))
+
+
+def test_a_loss_on_decoded_scores_is_refused(tmp_path):
+    loss = "score_decoded_loss: !new:lafufu_sb.losses.SpectrogramLoss"
+    recipe = write_tiny_recipe(
+        tmp_path / "tiny.yaml",
+        tmp_path / "run",
+        base="lafufu_wham",
+        more=f"num_workers: 0\n{loss}",
+    )
+    process = train(recipe)
+    assert process.returncode == 1
+    assert "decoded_loss needs an objective that estimates data" in process.stderr
