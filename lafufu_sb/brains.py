@@ -1,4 +1,4 @@
-"""The two training stages as SpeechBrain Brains.
+"""The training stages as SpeechBrain Brains.
 
 Everything random in a step (times, noise, swaps) is drawn from a generator seeded by
 (seed, epoch, step, rank), and crops by (seed, epoch, item): a run that was killed and
@@ -16,6 +16,7 @@ from speechbrain.utils.logger import get_logger
 from speechbrain.utils.train_logger import TensorboardLogger
 
 from .dataio import fit, level
+from .diffusion.objectives import FewStepCorrection
 from .errors import WrongUse
 from .evaluation import ClipReport
 
@@ -353,11 +354,11 @@ class ScoreBrain(_RestorationBrain):
     ---------
     sde : OUVESDE or SchroedingerBridge
         The process.
-    objective : ScoreMatching or DataPrediction
-        What the network estimates.
+    objective : ScoreMatching, DataPrediction or FewStepCorrection
+        What is compared with what.
     decoded_loss : SpectrogramLoss, optional
         Of the decoded estimate, as a sum over an item's elements like the latent's
-        loss; for objectives that estimate data.
+        loss; for objectives that compare data.
     latent_weight : float
         Of the latent's loss in the sum of the two.
     **kwargs
@@ -370,10 +371,10 @@ class ScoreBrain(_RestorationBrain):
         super().__init__(**kwargs)
         self.sde = sde
         self.objective = objective
-        if decoded_loss is not None and objective.estimates != "data":
+        if decoded_loss is not None and objective.compares != "data":
             raise WrongUse(
-                "decoded_loss needs an objective that estimates data, not the "
-                f"{objective.estimates}: set it to null or use DataPrediction"
+                "decoded_loss needs an objective that compares data, not the "
+                f"{objective.compares}: set it to null or use DataPrediction"
             )
         self.decoded_loss = decoded_loss
         self.latent_weight = latent_weight
@@ -397,10 +398,8 @@ class ScoreBrain(_RestorationBrain):
     def compute_objectives(self, predictions, batch, stage):
         """Mean of the items' losses, a scalar."""
         predictions, decoded = predictions
-        span = (predictions.t - self.sde.t_eps) / (self.sde.t_max - self.sde.t_eps)
-        quarters = (span * QUARTERS).long().clamp(max=QUARTERS - 1)
-        for quarter, loss in zip(quarters, predictions.per_item.detach(), strict=True):
-            self.quarter_losses[int(quarter)].append(loss)
+        if predictions.t is not None:
+            self._sort_by_time(predictions)
         if stage != sb.Stage.TRAIN:
             self.measure(batch, stage)
         latent = predictions.per_item.mean()
@@ -408,6 +407,12 @@ class ScoreBrain(_RestorationBrain):
             return latent
         self.decoded_losses.append(decoded.detach())
         return self.latent_weight * latent + decoded
+
+    def _sort_by_time(self, predictions):
+        span = (predictions.t - self.sde.t_eps) / (self.sde.t_max - self.sde.t_eps)
+        quarters = (span * QUARTERS).long().clamp(max=QUARTERS - 1)
+        for quarter, loss in zip(quarters, predictions.per_item.detach(), strict=True):
+            self.quarter_losses[int(quarter)].append(loss)
 
     def on_stage_start(self, stage, epoch=None):
         """Start the collection of losses by quarter of the diffusion time."""
@@ -424,3 +429,21 @@ class ScoreBrain(_RestorationBrain):
         if self.decoded_losses:
             stats["decoded_loss"] = float(torch.stack(self.decoded_losses).mean())
         return stats
+
+
+class FewStepBrain(ScoreBrain):
+    """Stage three: fits a trained score model to the few steps of its sampler.
+
+    Arguments
+    ---------
+    restorer : Restorer
+        Its sampler is the one that is trained through.
+    objective : ScoreMatching or DataPrediction
+        What the score model was trained on.
+    **kwargs
+        See ``ScoreBrain``.
+    """
+
+    def __init__(self, *, restorer, objective, **kwargs):
+        correction = FewStepCorrection(objective, restorer.sampler)
+        super().__init__(restorer=restorer, objective=correction, **kwargs)

@@ -48,6 +48,13 @@ class ExponentialMovingAverage(nn.Module):
                 yield name.replace(".", "/"), parameter
 
     @torch.no_grad()
+    def reset(self):
+        """Begin anew from the module's present weights."""
+        for name, parameter in self._followed():
+            getattr(self, name).copy_(parameter)
+        self.updates.zero_()
+
+    @torch.no_grad()
     def update(self):
         """Move the shadow towards the module; call after each optimiser step."""
         count = int(self.updates)

@@ -11,6 +11,7 @@ from ruamel.yaml.comments import CommentedMap
 
 from .checkpoints import check_pairing, fingerprint, load_weights, save_weights
 from .recipe import RECIPE_NAME, load_recipe
+from .stages import last_stage, load_best
 
 HYPERPARAMS = "hyperparams.yaml"
 LOADABLES = ("autoencoder", "score_model")
@@ -81,7 +82,8 @@ def _references(node):
 def export_run(run_folder, output_folder, half=False):
     """Write a model folder from a trained run.
 
-    Takes the averaged weights of the best epoch. The folder appears whole or not at
+    Takes the averaged weights of the best epoch of the recipe's last stage, the score
+    stage or where there is one the few-step stage. The folder appears whole or not at
     all; in an existing model folder only these files are replaced.
 
     Arguments
@@ -96,7 +98,7 @@ def export_run(run_folder, output_folder, half=False):
     Raises
     ------
     FileNotFoundError
-        If the run folder is none, or its score model has no checkpoint yet.
+        If the run folder is none, or its last stage has no checkpoint yet.
     FileExistsError
         If the output folder exists and is no model folder.
     ValueError
@@ -112,14 +114,13 @@ def export_run(run_folder, output_folder, half=False):
     _refuse_foreign(output_folder)
     hparams, text = load_recipe(recipe_file, {"output_folder": str(run_folder)})
     load_weights(hparams["autoencoder"], run_folder / "autoencoder.ckpt")
-    check_pairing(hparams["autoencoder"], run_folder / "score")
-    checkpointer = hparams["score_checkpointer"]
-    checkpointer.add_recoverable("ema", hparams["score_ema"])
-    if checkpointer.recover_if_possible(max_key=hparams["best_key"]) is None:
+    stage = last_stage(hparams)
+    check_pairing(hparams["autoencoder"], run_folder / stage)
+    if not load_best(hparams, stage):
         raise FileNotFoundError(
-            f"{run_folder}/score has no checkpoint: train the score model first"
+            f"{run_folder / stage} has no checkpoint of a validated epoch: train the "
+            f"{stage} stage first"
         )
-    hparams["score_ema"].copy_to_module()
 
     temporary = output_folder.with_name(output_folder.name + ".part")
     shutil.rmtree(temporary, ignore_errors=True)

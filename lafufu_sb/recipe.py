@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 
 from hyperpyyaml import load_hyperpyyaml
-from hyperpyyaml.core import recursive_update
 from ruamel.yaml import YAML
 
 RECIPE_NAME = "recipe.yaml"  # in the run folder: all values as they were used
@@ -92,7 +91,7 @@ def load_recipe(path, overrides="", debug=False):
     unknown = sorted(set(changes) - set(recipe))
     if unknown:
         raise KeyError(f"{path} has no key {', '.join(unknown)}")
-    recursive_update(recipe, changes)
+    _merge_into(recipe, changes)
     if debug:
         folder = recipe["output_folder"]
         if hasattr(folder, "tag"):  # "!ref <...>/...", which more text may follow

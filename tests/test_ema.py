@@ -48,6 +48,19 @@ def test_first_updates_follow_fast():
     assert int(ema.updates) == 5
 
 
+def test_reset_forgets_what_was_before():
+    module = network()
+    ema = ExponentialMovingAverage(module, decay=0.999)
+    for _ in range(50):
+        ema.update()
+    fill(module, 1.0)
+    ema.reset()
+    assert average(module, ema) == 1
+    fill(module, 2.0)
+    ema.update()
+    assert average(module, ema) == pytest.approx(1.9)  # as the first update does
+
+
 def test_later_updates_have_the_decay():
     module = network()
     ema = ExponentialMovingAverage(module, decay=0.75)

@@ -133,6 +133,12 @@ def test_overrides_reach_inside_objects(folder):
     assert hparams["plain"]["changed"] == 20
 
 
+def test_overrides_can_replace_null_with_a_mapping(folder):
+    (folder / "base.yaml").write_text(BASE + "options: null\n")
+    hparams = load(folder / "variant.yaml", "options: {steps: 9}\n")
+    assert hparams["options"] == {"steps": 9}
+
+
 def test_unknown_override_is_refused(folder):
     with pytest.raises(KeyError, match="variant.yaml has no key widht, zzz"):
         load(folder / "variant.yaml", "zzz: 1\nwidht: 10\nseed: 3\n")

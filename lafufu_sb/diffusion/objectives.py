@@ -2,7 +2,9 @@
 
 An objective turns the raw network into the ``estimate(x_t, t)`` that samplers call,
 and into a loss. The loss is a sum over elements per item, as in SGMSE+ (its size
-therefore depends on the crop; Adam does not mind).
+therefore depends on the crop; Adam does not mind). Beside what the network
+``estimates``, an objective says what its loss ``compares``: "data", so that the
+estimate may be decoded and judged in the spectrogram too, or the "score".
 """
 
 from collections import namedtuple
@@ -16,11 +18,16 @@ Loss.__doc__ = """A loss per item of the batch, and what it was taken of.
 
 per_item : torch.Tensor
     (batch,)
-t : torch.Tensor
-    (batch,), the diffusion time of each.
+t : torch.Tensor or None
+    (batch,), the diffusion time of each; None for a loss of the whole way.
 estimate : torch.Tensor
-    (batch, channels, height, width), of what the objective ``estimates``.
+    (batch, channels, height, width), of what the objective ``compares``.
 """
+
+
+def half_energy(error):
+    """Half the sum of squares of each item, (batch,)."""
+    return 0.5 * error.float().square().flatten(1).sum(dim=1)
 
 
 class _Objective:
@@ -54,14 +61,13 @@ class _Objective:
         z = sde.noise(x0, generator)
         x_t = sde.perturb(x0, y, t, z)
         estimate = self.estimate(network, x_t, y, t)
-        error = self.error(estimate, sde, x0, t, z)
-        return Loss(0.5 * error.float().square().flatten(1).sum(dim=1), t, estimate)
+        return Loss(half_energy(self.error(estimate, sde, x0, t, z)), t, estimate)
 
 
 class ScoreMatching(_Objective):
     """Denoising score matching: ``|sigma(t) score + z|**2`` (SGMSE+, eq. 21)."""
 
-    estimates = "score"
+    estimates = compares = "score"
 
     @staticmethod
     def estimate(network, x_t, y, t):
@@ -95,7 +101,7 @@ class DataPrediction(_Objective):
     tensor([1.0000e-04, 5.0005e-01, 1.0000e+00, 1.0000e+00])
     """
 
-    estimates = "data"
+    estimates = compares = "data"
 
     def __init__(self, prior_share=0.0):
         if not 0 <= prior_share < 1:
@@ -115,3 +121,113 @@ class DataPrediction(_Objective):
     def error(x0_hat, sde, x0, t, z):
         """Zero where the estimate is right."""
         return x0_hat - x0
+
+
+class FewStepCorrection:
+    """The sampler's result against the clean latent, through its last call.
+
+    Second stage of CRP (Lay et al. 2024, "Single and few-step diffusion for generative
+    speech enhancement"): a trained network makes the whole way from ``y`` in the few
+    steps it will be used with, and learns to end at ``x_0`` in spite of what
+    discretisation and its own earlier calls did. The way is not simulated here: it is
+    the sampler of inference itself, for whatever process and options it has.
+
+    Arguments
+    ---------
+    objective : ScoreMatching or DataPrediction
+        What the network was trained with, and estimates still.
+    sampler : callable
+        ``sampler(estimate, y, generator=None)``, as ``get_sampler`` gives it and
+        ``Restorer.sampler`` holds it. The number of its calls must not depend on what
+        it sees.
+
+    Attributes
+    ----------
+    calls : int
+        Network calls of the sampler; all but the last are made without gradient.
+
+    Example
+    -------
+    >>> from lafufu_sb.diffusion.samplers import get_sampler
+    >>> from lafufu_sb.diffusion.sde import OUVESDE
+    >>> sde = OUVESDE()
+    >>> sampler = get_sampler("predictor_corrector", sde, num_steps=3, corrector="none")
+    >>> objective = FewStepCorrection(ScoreMatching(), sampler)
+    >>> objective.calls
+    3
+    >>> x0, y = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8)
+    >>> objective(lambda x_t, y, t: x_t - y, sde, x0, y).per_item.shape
+    torch.Size([2])
+    """
+
+    compares = "data"
+
+    def __init__(self, objective, sampler):
+        self.objective = objective
+        self.estimates = objective.estimates
+        self.sampler = sampler
+        self.calls = _count_calls(sampler)
+
+    def estimate(self, network, x_t, y, t):
+        """That of the wrapped objective."""
+        return self.objective.estimate(network, x_t, y, t)
+
+    def __call__(self, network, sde, x0, y, generator=None):
+        """Loss of a batch.
+
+        Arguments
+        ---------
+        network : callable
+            ``network(x_t, y, t)``.
+        sde : OUVESDE or SchroedingerBridge
+            Not used: the sampler has it.
+        x0, y : torch.Tensor
+            Clean and distorted latents, (batch, channels, height, width).
+        generator : torch.Generator, optional
+            Source of the sampler's noise.
+
+        Returns
+        -------
+        Loss
+            Its estimate is the sampler's result.
+
+        Raises
+        ------
+        RuntimeError
+            If the sampler made another number of calls than ``calls``.
+        """
+        made = 0
+
+        def estimate(x_t, t):
+            nonlocal made
+            made += 1
+            if made == self.calls:
+                return self.objective.estimate(network, x_t, y, t)
+            with torch.no_grad():
+                result = self.objective.estimate(network, x_t, y, t)
+            # Before torch 2.11 autocast kept the weights that it cast here, and the
+            # last call would have had no gradient through them.
+            torch.clear_autocast_cache()
+            return result
+
+        result = self.sampler(estimate, y, generator=generator)
+        if made != self.calls:
+            raise RuntimeError(
+                f"the sampler made {made} calls instead of {self.calls}: the few-step "
+                "stage needs one whose calls do not depend on what it sees"
+            )
+        return Loss(half_energy(result - x0), None, result)
+
+
+def _count_calls(sampler):
+    """Network calls that a sampler makes, by having it make them on one number."""
+    made = 0
+
+    def estimate(x, t):
+        nonlocal made
+        made += 1
+        return torch.zeros_like(x)
+
+    # A generator of its own: counting must not move the global one.
+    sampler(estimate, torch.zeros(1, 1, 1, 1), generator=torch.Generator())
+    return made

@@ -2,11 +2,27 @@
 
 import pytest
 import torch
+from torch import nn
 
-from lafufu_sb.diffusion.objectives import DataPrediction, ScoreMatching
+from lafufu_sb.diffusion.objectives import (
+    DataPrediction,
+    FewStepCorrection,
+    ScoreMatching,
+)
+from lafufu_sb.diffusion.samplers import get_sampler
 from lafufu_sb.diffusion.sde import OUVESDE, SchroedingerBridge
 
 PAIRS = [(ScoreMatching(), OUVESDE()), (DataPrediction(), SchroedingerBridge())]
+# objective, process, sampler, its options, calls of the network
+FEW_STEPS = [
+    (*PAIRS[0], "predictor_corrector", {"num_steps": 1, "corrector": "none"}, 1),
+    (*PAIRS[0], "predictor_corrector", {"num_steps": 5, "corrector": "none"}, 5),
+    (*PAIRS[0], "predictor_corrector", {"num_steps": 3}, 6),
+    (*PAIRS[0], "probability_flow", {"num_steps": 3, "method": "heun"}, 5),
+    (*PAIRS[1], "bridge_ode", {"num_steps": 1}, 1),
+    (*PAIRS[1], "bridge_ode", {"num_steps": 4}, 4),
+    (*PAIRS[1], "bridge_sde", {"num_steps": 3}, 3),
+]
 
 
 def generator(seed=0):
@@ -116,3 +132,148 @@ def test_loss_is_float32_for_a_half_precision_network(objective, sde):
         return x_t.bfloat16()
 
     assert objective(network, sde, x0, y, generator()).per_item.dtype == torch.float32
+
+
+class WeightPerCall(nn.Module):
+    """A network whose n-th call has a weight of its own."""
+
+    def __init__(self, calls):
+        super().__init__()
+        self.weights = nn.Parameter(torch.full((calls,), 0.5))
+        self.made = 0
+
+    def forward(self, x_t, y, t):
+        self.made += 1
+        return self.weights[self.made - 1] * torch.tanh(x_t - y + 0.1)
+
+
+@pytest.mark.parametrize(("base", "sde", "name", "options", "calls"), FEW_STEPS)
+def test_few_step_gradient_goes_through_the_last_call_only(
+    base, sde, name, options, calls
+):
+    objective = FewStepCorrection(base, get_sampler(name, sde, **options))
+    network = WeightPerCall(calls)
+    x0, y = latents(2, 2, 4, 4), latents(2, 2, 4, 4, seed=1)
+    objective(network, sde, x0, y, generator()).per_item.mean().backward()
+    assert network.made == objective.calls == calls
+    assert float(network.weights.grad[-1]) != 0
+    assert torch.equal(network.weights.grad[:-1], torch.zeros(calls - 1))
+
+
+@pytest.mark.parametrize(("base", "sde", "name", "options", "calls"), FEW_STEPS)
+def test_few_step_result_is_that_of_the_sampler(base, sde, name, options, calls):
+    """Training cannot drift from inference: the same calls, the same noise."""
+    sampler = get_sampler(name, sde, **options)
+    x0, y = latents(2, 2, 4, 4), latents(2, 2, 4, 4, seed=1)
+
+    def network(x_t, y, t):
+        return torch.tanh(x_t) + t.reshape(-1, 1, 1, 1) * y
+
+    loss = FewStepCorrection(base, sampler)(network, sde, x0, y, generator(3))
+    restored = sampler(
+        lambda x, t: base.estimate(network, x, y, t), y, generator=generator(3)
+    )
+    assert torch.equal(loss.estimate, restored)
+    expected = 0.5 * (restored - x0).square().flatten(1).sum(dim=1)
+    torch.testing.assert_close(loss.per_item, expected)
+    assert loss.t is None
+
+
+def test_one_step_of_a_bridge_is_its_data_prediction():
+    sde, base = SchroedingerBridge(), DataPrediction()
+    x0, y = latents(2, 2, 4, 4), latents(2, 2, 4, 4, seed=1)
+    network = nn.Conv2d(2, 2, 3, padding=1)
+
+    def run(x_t, y, t):
+        return network(x_t) * t.reshape(-1, 1, 1, 1)
+
+    objective = FewStepCorrection(base, get_sampler("bridge_ode", sde, num_steps=1))
+    loss = objective(run, sde, x0, y)
+    direct = base.estimate(run, y, y, torch.ones(2))
+    assert torch.equal(loss.estimate, direct)
+    gradient = torch.autograd.grad(loss.per_item.sum(), network.weight)[0]
+    error = 0.5 * (direct - x0).square().sum()
+    expected = torch.autograd.grad(error, network.weight)[0]
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_few_step_correction_estimates_what_its_base_does_and_compares_data():
+    sampler = get_sampler("predictor_corrector", OUVESDE(), num_steps=1)
+    objective = FewStepCorrection(ScoreMatching(), sampler)
+    assert (objective.estimates, objective.compares) == ("score", "data")
+    x, y, t = latents(1, 2, 3, 3), latents(1, 2, 3, 3, seed=1), torch.tensor([0.5])
+    assert torch.equal(objective.estimate(lambda *a: 2 * x, x, y, t), -2 * x)
+
+
+def test_few_step_correction_mends_what_the_exact_score_cannot():
+    """Two steps are too few for the exact score; its own training would not move it."""
+    sde = OUVESDE()
+    y = latents(64, 1, 4, 4, seed=1)
+    x0 = 0.5 * y
+    gains = nn.Parameter(torch.tensor([1.0, 0.0, 0.0]))
+
+    def network(x_t, y, t):
+        variance = sde.std(t).square().reshape(-1, 1, 1, 1)
+        exact = (x_t - sde.mean(x0, y, t)) / variance
+        return gains[0] * exact + gains[1] * (x_t - y) + gains[2] * y
+
+    sampler = get_sampler("predictor_corrector", sde, num_steps=2, corrector="none")
+    objective = FewStepCorrection(ScoreMatching(), sampler)
+
+    def loss(seed):
+        return objective(network, sde, x0, y, generator(seed)).per_item.mean()
+
+    trained = ScoreMatching()(network, sde, x0, y, generator()).per_item.mean()
+    assert float(torch.autograd.grad(trained, gains)[0].abs().max()) < 1e-3
+    before = float(loss(1000).detach())
+    optimizer = torch.optim.Adam([gains], lr=0.03)
+    for step in range(200):
+        optimizer.zero_grad()
+        loss(step).backward()
+        optimizer.step()
+    assert float(loss(1000).detach()) < 0.1 * before
+
+
+def test_few_step_gradient_survives_half_precision():
+    """The weights that the earlier calls cast have no history."""
+    sde = OUVESDE()
+    sampler = get_sampler("predictor_corrector", sde, num_steps=3, corrector="none")
+    objective = FewStepCorrection(ScoreMatching(), sampler)
+    network = nn.Conv2d(2, 2, 3, padding=1)
+    x0, y = latents(2, 2, 4, 4), latents(2, 2, 4, 4, seed=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = objective(lambda x, y, t: network(x), sde, x0, y, generator())
+    loss.per_item.mean().backward()
+    assert loss.per_item.dtype == torch.float32
+    assert float(network.weight.grad.abs().max()) > 0
+
+
+def test_few_step_correction_has_no_gradient_in_validation():
+    sde = OUVESDE()
+    sampler = get_sampler("predictor_corrector", sde, num_steps=2)
+    network = WeightPerCall(4)
+    x0, y = latents(1, 2, 4, 4), latents(1, 2, 4, 4, seed=1)
+    with torch.no_grad():
+        loss = FewStepCorrection(ScoreMatching(), sampler)(network, sde, x0, y)
+    assert not loss.per_item.requires_grad
+
+
+def test_few_step_correction_leaves_the_global_generator_alone():
+    sde = OUVESDE()
+    state = torch.get_rng_state()
+    sampler = get_sampler("predictor_corrector", sde, num_steps=2)
+    objective = FewStepCorrection(ScoreMatching(), sampler)
+    x0, y = latents(1, 2, 4, 4), latents(1, 2, 4, 4, seed=1)
+    objective(silent, sde, x0, y, generator())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_sampler_whose_calls_depend_on_what_it_sees_is_refused():
+    def adaptive(estimate, y, generator=None):
+        x = y + estimate(y, torch.ones(len(y)))
+        return x if float(x.abs().max()) < 1 else estimate(x, torch.ones(len(y)))
+
+    objective = FewStepCorrection(DataPrediction(), adaptive)
+    x0 = y = torch.ones(1, 2, 4, 4)
+    with pytest.raises(RuntimeError, match="made 2 calls instead of 1"):
+        objective(silent, SchroedingerBridge(), x0, y)

@@ -80,25 +80,29 @@ def kill_at(recipe, folder, pattern):
 
 
 @pytest.mark.slow
-def test_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path):
+@pytest.mark.parametrize("base", ["lafufu_mini_wham", "lafufu_mini_crp_wham"])
+def test_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, base):
+    """Also through the few-step stage, of the bridge and of OUVE, mixing on the fly."""
     noise = 0.1 * np.random.default_rng(0).standard_normal(96000)
     soundfile.write(tmp_path / "noise.wav", noise, 48000)
-    steps = f"ckpt_interval_steps: 1\nmix_sources: {tmp_path / 'noise.wav'}"
-    whole = write_tiny_recipe(
-        tmp_path / "whole.yaml", tmp_path / "whole", epochs=2, more=steps
-    )
-    killed = write_tiny_recipe(
-        tmp_path / "killed.yaml", tmp_path / "killed", epochs=2, more=steps
+    more = "ckpt_interval_steps: 1\nfew_step_epochs: 2\nscore_sampler_options: null"
+    more += f"\nmix_sources: {tmp_path / 'noise.wav'}"
+    whole, killed = (
+        write_tiny_recipe(
+            tmp_path / f"{name}.yaml", tmp_path / name, base=base, epochs=2, more=more
+        )
+        for name in ("whole", "killed")
     )
     process = train(whole)
     assert process.returncode == 0, process.stderr[-3000:]
     kill_at(killed, tmp_path, "killed/autoencoder/CKPT*")
     kill_at(killed, tmp_path, "killed/score/CKPT*")
+    kill_at(killed, tmp_path, "killed/few_step/CKPT*")
     process = train(killed)
     assert process.returncode == 0, process.stderr[-3000:]
     assert_same_weights(tmp_path / "whole", tmp_path / "killed")
     left = [p for p in tmp_path.rglob("*") if p.name.startswith(UNFINISHED)]
-    assert len(left) <= 2  # at most what the two kills interrupted
+    assert len(left) <= 3  # at most what the kills interrupted
 
 
 def test_debug_run_keeps_to_a_folder_of_its_own_and_resumes(tmp_path):
@@ -120,9 +124,19 @@ def test_debug_run_keeps_to_a_folder_of_its_own_and_resumes(tmp_path):
     [
         (
             ["--stage", "both"],
-            "stage must be all, autoencoder, score, test, got 'both'",
+            "stage must be all, autoencoder, score, few_step, test, got 'both'",
         ),
         (["--stage", "score"], "run --stage autoencoder first"),
+        (["--stage", "few_step"], "few_step_epochs is 0"),
+        (
+            ["--stage", "few_step", "--few_step_epochs=1"],
+            "run --stage autoencoder first",
+        ),
+        (
+            ["--few_step_init=/nowhere", "--few_step_epochs=1"],
+            "model folder /nowhere does not exist",
+        ),
+        (["--score_sampler_options={steps: 9}"], "has no option steps"),
         (["--data_folder=/nowhere"], "/nowhere has no train, valid, test"),
         (["--ae_epoch=3"], "has no key ae_epoch"),
         (["--ae_init=/nope.ckpt"], "ae_init /nope.ckpt does not exist"),
@@ -138,13 +152,15 @@ def test_wrong_use_is_refused_with_the_way_out(tmp_path, arguments, message):
     assert message in process.stderr
 
 
-def test_testing_an_untrained_score_model_is_refused(tmp_path):
+def test_stages_that_need_the_score_model_are_refused_without_it(tmp_path):
     recipe = write_tiny_recipe(tmp_path / "tiny.yaml", tmp_path / "run")
     process = train(recipe, "--stage", "autoencoder")
     assert process.returncode == 0, process.stderr[-3000:]
-    process = train(recipe, "--stage", "test")
-    assert process.returncode == 1
-    assert "no checkpoint of a validated epoch" in process.stderr
+    for arguments in (["test"], ["few_step", "--few_step_epochs=1"]):
+        process = train(recipe, "--stage", *arguments)
+        assert process.returncode == 1
+        assert "Traceback" not in process.stderr
+        assert "no checkpoint of a validated epoch" in process.stderr
     assert not (tmp_path / "run" / "report" / "summary.json").exists()
 
 
@@ -218,3 +234,84 @@ def test_a_loss_on_decoded_scores_is_refused(tmp_path):
     process = train(recipe)
     assert process.returncode == 1
     assert "decoded_loss needs an objective that estimates data" in process.stderr
+
+
+def few_step_recipe(tmp_path, **options):
+    """A recipe that fits a bridge's score model to two steps."""
+    more = "few_step_epochs: 1\nbridge_options: {num_steps: 2}"
+    return write_tiny_recipe(
+        tmp_path / "tiny.yaml", tmp_path / "run", more=more, **options
+    )
+
+
+def assert_few_step_model(run, sampler, options):
+    """The exported model has the few-step weights and sampler, and restores."""
+    checkpoints = list((run / "few_step").glob("CKPT*/ema.ckpt"))
+    averages = [torch.load(path, weights_only=True) for path in checkpoints]
+    exported = torch.load(run / "model" / "score_model.ckpt", weights_only=True)
+    assert any(
+        all(
+            torch.equal(exported[k.replace("/", ".")], v)
+            for k, v in a.items()
+            if "/" in k
+        )
+        for a in averages
+    )
+    model = EnhanceLatent.from_hparams(source=run / "model")
+    assert model.restorer.sampler_name == sampler
+    assert model.restorer.sampler_options.items() >= options.items()
+    wav = torch.randn(1, 9000, generator=torch.Generator().manual_seed(0))
+    assert torch.isfinite(model.enhance_batch(wav)).all()
+
+
+def test_finished_run_goes_on_to_few_steps(tiny_run, tmp_path):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    recipe = few_step_recipe(tmp_path)
+    process = train(recipe, "--stage", "test")
+    assert process.returncode == 1
+    assert "few_step has no checkpoint of a validated epoch" in process.stderr
+    process = train(recipe, "--stage", "few_step")
+    assert process.returncode == 0, process.stderr[-3000:]
+    process = train(recipe, "--stage", "test")
+    assert process.returncode == 0, process.stderr[-3000:]
+    tested = f"Testing the weights in {run / 'few_step'} with bridge_ode"
+    assert tested in process.stdout + process.stderr
+    assert "FewStepBrain" in (run / "train_log.txt").read_text()
+    assert (run / "few_step_report" / "summary.json").exists()
+    assert_few_step_model(run, "bridge_ode", {"num_steps": 2})
+
+
+def test_few_step_stage_starts_from_a_model_folder(tiny_run, tmp_path):
+    """Alone, without the run that the folder was exported from."""
+    model, run = shutil.copytree(tiny_run / "model", tmp_path / "m"), tmp_path / "run"
+    process = train(few_step_recipe(tmp_path), f"--few_step_init={model}")
+    assert process.returncode == 0, process.stderr[-3000:]
+    log = (run / "train_log.txt").read_text()
+    assert "FewStepBrain" in log and "ScoreBrain" not in log
+    assert_few_step_model(run, "bridge_ode", {"num_steps": 2})
+    before, after = (
+        [
+            torch.load(folder / f"{name}.ckpt", weights_only=True)
+            for folder in (model, run / "model")
+        ]
+        for name in ("autoencoder", "score_model")
+    )
+    assert all(torch.equal(before[0][k], before[1][k]) for k in before[0])
+    assert not all(torch.equal(after[0][k], after[1][k]) for k in after[0])
+
+
+def test_few_steps_of_ouve_from_the_start(tmp_path):
+    more = (
+        "few_step_decoded_loss: !new:lafufu_sb.losses.SpectrogramLoss\n"
+        "score_sampler_options: {num_steps: 2}"
+    )
+    recipe = write_tiny_recipe(
+        tmp_path / "tiny.yaml", tmp_path / "run", base="lafufu_mini_crp_wham", more=more
+    )
+    process = train(recipe, "--few_step_epochs=1")
+    assert process.returncode == 0, process.stderr[-3000:]
+    lines = (tmp_path / "run" / "train_log.txt").read_text().splitlines()
+    (corrected,) = (line for line in lines if "FewStepBrain, epoch: 1" in line)
+    assert "train decoded_loss" in corrected and "loss_t" not in corrected
+    options = {"num_steps": 5, "corrector": "none"}
+    assert_few_step_model(tmp_path / "run", "predictor_corrector", options)

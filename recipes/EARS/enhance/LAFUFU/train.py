@@ -4,9 +4,10 @@
 To run:
 > python train.py hparams/lafufu_reverb.yaml --data_folder=/path/to/EARS-Reverb
 
-Trains the autoencoder, then the score model in its frozen latent, then tests and
-exports. A killed run goes on where it was; finished stages are skipped;
-``--stage autoencoder|score|test`` runs one.
+Trains the autoencoder, then the score model in its frozen latent, then where
+few_step_epochs says so fits it to few sampling steps, tests and exports. A killed run
+goes on where it was; finished stages are skipped;
+``--stage autoencoder|score|few_step|test`` runs one.
 
 Authors
  * the lafufu_sb contributors, 2026
@@ -21,7 +22,7 @@ from speechbrain.utils.distributed import ddp_init_group, run_on_main
 from speechbrain.utils.logger import get_logger
 from yaml import YAMLError
 
-from lafufu_sb.brains import AutoencoderBrain, ScoreBrain
+from lafufu_sb.brains import AutoencoderBrain, FewStepBrain, ScoreBrain
 from lafufu_sb.checkpoints import (
     check_pairing,
     load_weights,
@@ -31,12 +32,18 @@ from lafufu_sb.checkpoints import (
 from lafufu_sb.dataio import paired_dataset
 from lafufu_sb.errors import WrongUse
 from lafufu_sb.export import export_run
-from lafufu_sb.metrics import check_metrics
 from lafufu_sb.recipe import RECIPE_NAME, load_recipe
+from lafufu_sb.stages import (
+    STAGES,
+    adopt_model,
+    begin_few_step,
+    check_settings,
+    last_stage,
+    starts_from_model,
+)
 
 logger = get_logger(__name__)
 
-STAGES = ("autoencoder", "score", "test")
 AUTOENCODER = "autoencoder.ckpt"  # in the output folder once stage one is finished
 
 
@@ -58,15 +65,33 @@ def datasets(hparams, crop_frames, epoch_counter):
     }
 
 
-def fit(brain, data, counter, batch_size, num_workers):
+def stage_brain(brain_class, prefix, hparams, run_opts, report, **own):
+    """A stage's brain and its data; the recipe's keys for it begin with ``prefix``."""
+    keys = ("modules", "opt_class", "checkpointer", "ema", "crop_frames", "lr_schedule")
+    own |= {key: hparams[f"{prefix}_{key}"] for key in keys}
+    shared = ("restorer", "train_logger", "seed", "valid_clips", "metrics", "best_key")
+    own |= {key: hparams[key] for key in shared}
+    data = datasets(hparams, own["crop_frames"], hparams[f"{prefix}_counter"])
+    brain = brain_class(
+        hparams=hparams,
+        run_opts=run_opts,
+        epoch_counter=hparams[f"{prefix}_counter"],
+        batches_per_epoch=-(-len(data["train"]) // hparams[f"{prefix}_batch_size"]),
+        report_folder=str(Path(hparams["output_folder"]) / report),
+        **own,
+    )
+    return brain, data
+
+
+def fit(brain, data, prefix, hparams):
     """Train with SpeechBrain's loop; a finished run only reads its checkpoint."""
     brain.fit(
-        counter,
+        hparams[f"{prefix}_counter"],
         data["train"],
         data["valid"],
         train_loader_kwargs={
-            "batch_size": batch_size,
-            "num_workers": num_workers,
+            "batch_size": hparams[f"{prefix}_batch_size"],
+            "num_workers": hparams["num_workers"],
             "shuffle": True,
         },
         valid_loader_kwargs={"batch_size": 1},
@@ -75,33 +100,19 @@ def fit(brain, data, counter, batch_size, num_workers):
 
 def train_autoencoder(hparams, run_opts, finished):
     """Stage one. Leaves the averaged weights of the best epoch in ``finished``."""
-    counter = hparams["ae_counter"]
     if hparams["ae_init"] is not None:
         load_weights(hparams["autoencoder"], hparams["ae_init"])
         hparams["autoencoder"].reset_latent_scale()
-    data = datasets(hparams, hparams["ae_crop_frames"], counter)
-    brain = AutoencoderBrain(
-        modules=hparams["ae_modules"],
-        opt_class=hparams["ae_opt_class"],
-        hparams=hparams,
-        run_opts=run_opts,
-        checkpointer=hparams["ae_checkpointer"],
-        restorer=hparams["restorer"],
+    brain, data = stage_brain(
+        AutoencoderBrain,
+        "ae",
+        hparams,
+        run_opts,
+        report="autoencoder_report",
         loss=hparams["ae_loss"],
         swap=hparams["ae_swap"],
-        ema=hparams["ae_ema"],
-        epoch_counter=counter,
-        train_logger=hparams["train_logger"],
-        crop_frames=hparams["ae_crop_frames"],
-        seed=hparams["seed"],
-        valid_clips=hparams["valid_clips"],
-        metrics=hparams["metrics"],
-        best_key=hparams["best_key"],
-        lr_schedule=hparams["ae_lr_schedule"],
-        batches_per_epoch=-(-len(data["train"]) // hparams["ae_batch_size"]),
-        report_folder=str(Path(hparams["output_folder"]) / "autoencoder_report"),
     )
-    fit(brain, data, counter, hparams["ae_batch_size"], hparams["num_workers"])
+    fit(brain, data, "ae", hparams)
     brain.on_evaluate_start(max_key=brain.best_key)
     brain.ema.copy_to_module()
     if hparams["latent_std"] is not None:
@@ -111,38 +122,57 @@ def train_autoencoder(hparams, run_opts, finished):
     run_on_main(save_weights, args=[hparams["autoencoder"], finished])
 
 
-def score_brain(hparams, run_opts, autoencoder_file):
-    """Stage two, ready to train or to test."""
-    counter = hparams["score_counter"]
-    load_weights(hparams["autoencoder"], autoencoder_file)
-    score_folder = Path(hparams["output_folder"]) / "score"
-    check_pairing(hparams["autoencoder"], score_folder)
-    run_on_main(mark_pairing, args=[hparams["autoencoder"], score_folder])
-    data = datasets(hparams, hparams["score_crop_frames"], counter)
-    brain = ScoreBrain(
-        modules=hparams["score_modules"],
-        opt_class=hparams["score_opt_class"],
-        hparams=hparams,
-        run_opts=run_opts,
-        checkpointer=hparams["score_checkpointer"],
-        restorer=hparams["restorer"],
+def latent_brain(stage, hparams, run_opts, folder):
+    """Brain of stage "score" or "few_step" and its data, to train or to test."""
+    check_pairing(hparams["autoencoder"], folder / stage)
+    run_on_main(mark_pairing, args=[hparams["autoencoder"], folder / stage])
+    return stage_brain(
+        ScoreBrain if stage == "score" else FewStepBrain,
+        stage,
+        hparams,
+        run_opts,
+        report="report" if stage == "score" else "few_step_report",
         sde=hparams["sde"],
         objective=hparams["objective"],
-        decoded_loss=hparams["score_decoded_loss"],
-        latent_weight=hparams["score_latent_weight"],
-        ema=hparams["score_ema"],
-        epoch_counter=counter,
-        train_logger=hparams["train_logger"],
-        crop_frames=hparams["score_crop_frames"],
-        seed=hparams["seed"],
-        valid_clips=hparams["valid_clips"],
-        metrics=hparams["metrics"],
-        best_key=hparams["best_key"],
-        lr_schedule=hparams["score_lr_schedule"],
-        batches_per_epoch=-(-len(data["train"]) // hparams["score_batch_size"]),
-        report_folder=str(Path(hparams["output_folder"]) / "report"),
+        decoded_loss=hparams[f"{stage}_decoded_loss"],
+        latent_weight=hparams[f"{stage}_latent_weight"],
     )
+
+
+def train_score(hparams, run_opts, folder):
+    """Stage two; its brain and data."""
+    brain, data = latent_brain("score", hparams, run_opts, folder)
+    restorer, valid_options = hparams["restorer"], hparams["score_sampler_options"]
+    sampler, options = restorer.sampler_name, restorer.sampler_options
+    restorer.set_sampler(sampler, **(valid_options or options))
+    fit(brain, data, "score", hparams)
+    restorer.set_sampler(sampler, **options)
     return brain, data
+
+
+def train_few_step(hparams, run_opts, folder):
+    """Stage three; its brain and data."""
+    begin_few_step(hparams, folder)
+    brain, data = latent_brain("few_step", hparams, run_opts, folder)
+    fit(brain, data, "few_step", hparams)
+    return brain, data
+
+
+def test(brain, data, hparams, folder):
+    """Measure the best weights of the last stage on the test set and export them."""
+    logger.info(
+        "Testing the weights in %s with %s, %s",
+        folder / last_stage(hparams),
+        brain.restorer.sampler_name,
+        brain.restorer.sampler_options,
+    )
+    brain.metrics = tuple(hparams["test_metrics"])
+    brain.evaluate(
+        data["test"],
+        max_key=brain.best_key,
+        test_loader_kwargs={"batch_size": 1},
+    )
+    run_on_main(export_run, args=[folder, folder / "model"])
 
 
 def set_up(arguments):
@@ -158,21 +188,10 @@ def set_up(arguments):
     hparams, text = load_recipe(hparams_file, overrides, run_opts.debug)
     if run_opts.debug:
         # SpeechBrain stops AT its last debug epoch; a resumed run would step over it.
-        for name in ("ae_counter", "score_counter"):
+        for name in ("ae_counter", "score_counter", "few_step_counter"):
             hparams[name].limit = min(hparams[name].limit, run_opts.debug_epochs)
-    stage = hparams["stage"]
-    if stage not in ("all", *STAGES):
-        raise ValueError(f"stage must be all, {', '.join(STAGES)}, got {stage!r}")
     folder = Path(hparams["output_folder"])
-    if stage in ("score", "test") and not (folder / AUTOENCODER).exists():
-        raise FileNotFoundError(
-            f"{folder / AUTOENCODER} does not exist: run --stage autoencoder first"
-        )
-    if hparams["ae_init"] is not None and not Path(hparams["ae_init"]).is_file():
-        raise FileNotFoundError(f"ae_init {hparams['ae_init']} does not exist")
-    check_metrics({*hparams["metrics"], *hparams["test_metrics"]})
-    if hparams["best_key"] not in hparams["metrics"]:
-        raise ValueError(f"best_key {hparams['best_key']} must be one of metrics")
+    check_settings(hparams, folder / AUTOENCODER)
     folder.mkdir(parents=True, exist_ok=True)
     run_on_main((folder / RECIPE_NAME).write_text, args=[text])
     sb.create_experiment_directory(
@@ -187,31 +206,31 @@ def set_up(arguments):
             "skip_prep": hparams["skip_prep"],
         },
     )
+    if starts_from_model(hparams):
+        adopt_model(hparams, folder / AUTOENCODER)
     return hparams, run_opts, folder
 
 
 def run(hparams, run_opts, folder):
     """Run the stages that are asked for and not yet finished."""
-    stage = hparams["stage"]
-    if stage in ("all", "autoencoder"):
+    wanted = STAGES if hparams["stage"] == "all" else (hparams["stage"],)
+    if "autoencoder" in wanted:
         if (folder / AUTOENCODER).exists():
             logger.info("Stage autoencoder is finished: %s", folder / AUTOENCODER)
         else:
             train_autoencoder(hparams, run_opts, folder / AUTOENCODER)
-    if stage == "autoencoder":
+    if wanted == ("autoencoder",):
         return
-    brain, data = score_brain(hparams, run_opts, folder / AUTOENCODER)
-    if stage in ("all", "score"):
-        counter, batch_size = hparams["score_counter"], hparams["score_batch_size"]
-        fit(brain, data, counter, batch_size, hparams["num_workers"])
-    if stage in ("all", "test"):
-        brain.metrics = tuple(hparams["test_metrics"])
-        brain.evaluate(
-            data["test"],
-            max_key=brain.best_key,
-            test_loader_kwargs={"batch_size": 1},
-        )
-        run_on_main(export_run, args=[folder, folder / "model"])
+    load_weights(hparams["autoencoder"], folder / AUTOENCODER)
+    last = last_stage(hparams)
+    trained = None
+    if "score" in wanted and hparams["few_step_init"] is None:
+        trained = train_score(hparams, run_opts, folder)
+    if "few_step" in wanted and last == "few_step":
+        trained = train_few_step(hparams, run_opts, folder)
+    if "test" in wanted:
+        brain, data = trained or latent_brain(last, hparams, run_opts, folder)
+        test(brain, data, hparams, folder)
 
 
 def main(arguments):

