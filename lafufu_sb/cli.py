@@ -60,6 +60,9 @@ def build_parser():
         default="wham",
         help="wham (noise), reverb (reverberation), a model folder or a Hub id",
     )
+    enhance.add_argument(
+        "--preset", help="sampler settings of the model: fast, balanced, paper"
+    )
     enhance.add_argument("--sampler", help="another sampler that fits the model")
     enhance.add_argument("--num-steps", type=int, help="steps of the sampler")
     enhance.add_argument("--seed", type=int, default=0, help="of the sampler's noise")
@@ -123,9 +126,11 @@ def enhance_command(options):
             print(f"lafufu: error: {error}", file=sys.stderr)
             failed += 1
             continue
-        seconds = restored.shape[-1] / rate
-        rtf = (time.perf_counter() - start) / seconds
-        print(f"{source} -> {target}  {seconds:.2f} s, RTF {rtf:.2f}")
+        seconds, took = restored.shape[-1] / rate, time.perf_counter() - start
+        print(
+            f"{source} -> {target}  {seconds:.2f} s in {took:.2f} s, RTF "
+            f"{took / seconds:.2f}, {model.restorer.describe_sampling()}"
+        )
     if failed:
         print(f"lafufu: {failed} of {len(jobs)} files failed", file=sys.stderr)
     return 1 if failed else 0
@@ -188,16 +193,14 @@ def load_model(options):
     if source in TASK_MODELS:
         source = shipped_model(source)
     run_opts = {"device": options.device} if options.device else {}
-    model = EnhanceLatent.from_hparams(source=source, run_opts=run_opts)
-    restorer = model.restorer
+    model = EnhanceLatent.from_hparams(
+        source=source, run_opts=run_opts, preset=options.preset
+    )
     if options.sampler or options.num_steps is not None:
-        sampler = options.sampler or restorer.sampler_name
-        kept = restorer.sampler_options if sampler == restorer.sampler_name else {}
-        if options.num_steps is not None:
-            kept = kept | {"num_steps": options.num_steps}
-        restorer.set_sampler(sampler, **kept)
+        steps = {} if options.num_steps is None else {"num_steps": options.num_steps}
+        model.restorer.change_sampler(options.sampler, **steps)
     if options.precision:
-        restorer.set_precision(options.precision)
+        model.restorer.set_precision(options.precision)
     return model
 
 

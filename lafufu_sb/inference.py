@@ -36,7 +36,7 @@ class EnhanceLatent(Pretrained):
     MODULES_NEEDED = ["restorer"]
 
     @classmethod
-    def from_hparams(cls, source, *args, run_opts=None, **kwargs):
+    def from_hparams(cls, source, *args, run_opts=None, preset=None, **kwargs):
         """Load a model; see ``Pretrained.from_hparams`` for all arguments.
 
         Arguments
@@ -47,6 +47,8 @@ class EnhanceLatent(Pretrained):
             For SpeechBrain, such as ``savedir`` and ``fetch_config``.
         run_opts : dict, optional
             ``{"device": "cuda"}`` (a ``torch.device`` will do too).
+        preset : str, optional
+            Sampler settings by name, see ``set_preset``; by default the model's own.
 
         Returns
         -------
@@ -58,12 +60,15 @@ class EnhanceLatent(Pretrained):
             If ``source`` looks like a path and does not exist: nothing is asked of
             the Hub then.
         ValueError
-            If weights and YAML do not fit each other.
+            If weights and YAML do not fit each other, or the model lacks the preset.
         """
         _refuse_missing_folder(source, kwargs.get("hparams_file", "hyperparams.yaml"))
         if isinstance(run_opts, dict) and "device" in run_opts:
             run_opts = run_opts | {"device": str(run_opts["device"])}
-        return super().from_hparams(str(source), *args, run_opts=run_opts, **kwargs)
+        model = super().from_hparams(str(source), *args, run_opts=run_opts, **kwargs)
+        if preset is not None and model is not None:  # None: downloaded only
+            model.set_preset(preset)
+        return model
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -84,6 +89,23 @@ class EnhanceLatent(Pretrained):
                 f"trained with (fingerprint {mark}, expected "
                 f"{self.hparams.autoencoder_fingerprint}): export the run again"
             )
+
+    def set_preset(self, preset, **changes):
+        """Choose sampler settings by name, such as "fast", "balanced" or "paper".
+
+        Arguments
+        ---------
+        preset : str
+            One of ``restorer.presets``, which come with the model.
+        **changes
+            Options that differ from the preset's, such as ``num_steps``.
+
+        Raises
+        ------
+        ValueError
+            For a preset or an option that there is not; names those there are.
+        """
+        self.restorer.set_preset(preset, **changes)
 
     def enhance_batch(self, noisy, lengths=None, *, seed=0):
         """Restore a batch.

@@ -28,10 +28,16 @@ class Restorer(nn.Module):
         Process in the latent.
     objective : ScoreMatching or DataPrediction
         What the score model was trained to estimate.
-    sampler : str
-        Name of a sampler that fits the process.
+    sampler : str, optional
+        Name of a sampler that fits the process; without it, that of ``preset``.
     sampler_options : dict, optional
-        Its keyword arguments, ``num_steps`` among them.
+        Its keyword arguments, ``num_steps`` among them; those not given are the
+        sampler's defaults, or the preset's.
+    presets : dict of str to dict, optional
+        Settings to choose from by name, each with the name of its ``sampler`` and the
+        options that differ from the sampler's defaults.
+    preset : str, optional
+        The one to begin with.
     sample_rate : int
         Hz, of everything that goes in and comes out.
     window_frames : int
@@ -53,8 +59,10 @@ class Restorer(nn.Module):
         score_model,
         sde,
         objective,
-        sampler,
+        sampler=None,
         sampler_options=None,
+        presets=None,
+        preset=None,
         sample_rate=48000,
         window_frames=256,
         overlap_frames=32,
@@ -74,10 +82,68 @@ class Restorer(nn.Module):
             )
         self.windows_per_batch = windows_per_batch
         self.set_precision(precision)
-        self.set_sampler(sampler, **(sampler_options or {}))
+        self.presets = {name: dict(preset) for name, preset in (presets or {}).items()}
+        self._begin_sampling(sampler, sampler_options or {}, preset)
         self._set_windows(window_frames, overlap_frames)
         # Convolutions of the CPU and of tensor cores run about twice as fast so.
         self.to(memory_format=torch.channels_last)
+
+    def _begin_sampling(self, sampler, options, preset):
+        for name in self.presets:  # a wrong one shows now, not when it is asked for
+            self.set_preset(name)
+        if sampler is not None:
+            self.set_sampler(sampler, **options)
+        elif preset is not None:
+            self.set_preset(preset, **options)
+        else:
+            raise ValueError("neither a sampler nor a preset: one of them is needed")
+
+    def set_preset(self, preset, **changes):
+        """Choose sampler and options by the name of a preset.
+
+        Arguments
+        ---------
+        preset : str
+            One of ``presets``.
+        **changes
+            Options that differ from the preset's.
+
+        Raises
+        ------
+        ValueError
+            For a preset or an option that there is not; names those there are.
+        """
+        if preset not in self.presets:
+            names = ", ".join(self.presets)
+            raise ValueError(
+                f"no preset {preset!r}: this model has "
+                + (names or "none, choose a sampler and its num_steps instead")
+            )
+        options = dict(self.presets[preset])
+        if "sampler" not in options:
+            raise ValueError(f"preset {preset!r} names no sampler")
+        self.set_sampler(options.pop("sampler"), **options | changes)
+        if not changes:
+            self.preset = preset
+
+    def change_sampler(self, sampler=None, **options):
+        """Choose another sampler, or other options for the one there is.
+
+        Arguments
+        ---------
+        sampler : str, optional
+            By default the present one.
+        **options
+            Those not given stay, unless the sampler becomes another.
+
+        Raises
+        ------
+        ValueError
+            See ``set_sampler``.
+        """
+        sampler = sampler or self.sampler_name
+        kept = self.sampler_options if sampler == self.sampler_name else {}
+        self.set_sampler(sampler, **kept | options)
 
     def set_sampler(self, sampler, **options):
         """Choose sampler and options; ValueError for what does not exist or fit."""
@@ -90,6 +156,13 @@ class Restorer(nn.Module):
                 f"{self.objective.estimates}: change the objective or the process"
             )
         self.sampler_name, self.sampler_options = sampler, dict(options)
+        self.preset = None  # set_preset knows better
+
+    def describe_sampling(self):
+        """One line: the preset or the sampler, and the network's calls per window."""
+        calls = self.sampler.calls
+        chosen = f"preset {self.preset}" if self.preset else self.sampler_name
+        return f"{chosen}, {calls} call{'s' if calls > 1 else ''}"
 
     def set_precision(self, precision):
         """Choose "fp32" or "bf16" for the networks; ValueError for another."""

@@ -1,5 +1,7 @@
 """The command line: one-line errors, exit statuses, nothing half-done."""
 
+import re
+
 import numpy as np
 import pytest
 import soundfile
@@ -24,7 +26,26 @@ def test_enhance_one_file(recording, tiny_model, tmp_path, capsys):
     out = tmp_path / "out.wav"
     assert run("enhance", recording, "-o", out, "-m", tiny_model) == 0
     assert soundfile.info(out).frames == 20000
-    assert "RTF" in capsys.readouterr().out
+    line = capsys.readouterr().out
+    measured = r"0\.42 s in [\d.]+ s, RTF [\d.]+, preset fast, 1 call"
+    assert re.fullmatch(rf".*a\.wav -> .*out\.wav  {measured}\n", line)
+
+
+@pytest.mark.parametrize(
+    "arguments, sampling",
+    [
+        (["--preset", "balanced"], "preset balanced, 8 calls"),
+        (["--preset", "balanced", "--num-steps", "2"], "bridge_sde, 2 calls"),
+        (["--preset", "paper", "--sampler", "bridge_ode"], "bridge_ode, 1 call"),
+        (["--num-steps", "3"], "bridge_ode, 3 calls"),
+    ],
+)
+def test_explicit_options_override_the_preset(
+    recording, tiny_model, tmp_path, capsys, arguments, sampling
+):
+    out = tmp_path / "out.wav"
+    assert run("enhance", recording, "-o", out, "-m", tiny_model, *arguments) == 0
+    assert capsys.readouterr().out.endswith(f", {sampling}\n")
 
 
 def test_enhance_folder_keeps_its_structure(recording, tiny_model, tmp_path):
@@ -56,6 +77,10 @@ def test_broken_file_of_a_folder_is_reported_and_the_rest_restored(
         (["{folder}/in/text.wav", "-o", "o.wav"], "not audio"),
         (["{folder}/in/a.wav", "-o", "o", "--sampler", "magic"], "'magic' is unknown"),
         (["{folder}/in/a.wav", "-o", "o", "--num-steps", "-1"], "at least 1, got -1"),
+        (
+            ["{folder}/in/a.wav", "-o", "o", "--preset", "best"],
+            "no preset 'best': this model has fast, balanced, paper",
+        ),
         (
             ["{folder}/in/a.wav", "-o", "o", "--sampler", "predictor_corrector"],
             "does not fit this model",

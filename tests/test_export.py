@@ -30,7 +30,14 @@ def test_yaml_keeps_the_numbers_of_the_run_and_runs_no_code(tiny_run, tiny_model
         assert exported[key] == used[key]
     for key, name in (("autoencoder", "channels"), ("score_model", "base_channels")):
         assert exported[key][name] == used[key][name]
-    assert exported["restorer"]["sampler"] == "bridge_ode"
+    assert exported["restorer"]["preset"] == used["restorer"]["preset"]
+    assert exported["bridge_presets"] == used["bridge_presets"]
+
+
+def test_presets_travel_into_the_model(tiny_model):
+    restorer = EnhanceLatent.from_hparams(source=tiny_model).restorer
+    assert list(restorer.presets) == ["fast", "balanced", "paper"]
+    assert restorer.preset == "fast" and restorer.sampler.calls == 1
 
 
 def test_half_precision_halves_the_files_and_changes_little(tiny_run, tmp_path):

@@ -10,6 +10,7 @@ import torch
 from lafufu_sb import EnhanceLatent
 from lafufu_sb.dataio import read_wav
 from lafufu_sb.mini_corpus import mini_corpus_folder
+from lafufu_sb.models import TASK_MODELS, shipped_model
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,29 @@ def test_seed_changes_a_stochastic_sampler_only(model, noisy):
     assert not torch.equal(one, other)
     one, other = (model.enhance_batch(batch, seed=seed) for seed in (0, 1))
     assert torch.equal(one, other)
+
+
+def test_preset_is_chosen_by_name_and_switched(tiny_model, noisy):
+    batch = noisy[0][None, :30000]
+    model = EnhanceLatent.from_hparams(source=tiny_model, preset="balanced")
+    assert model.restorer.describe_sampling() == "preset balanced, 8 calls"
+    balanced = model.enhance_batch(batch)
+    model.set_preset("fast")
+    assert not torch.equal(model.enhance_batch(batch), balanced)
+    model.set_preset("balanced", num_steps=2)
+    assert model.restorer.sampler.calls == 2
+
+
+@pytest.mark.parametrize("task", TASK_MODELS)
+def test_shipped_models_have_presets_and_begin_with_the_fast_one(task):
+    restorer = EnhanceLatent.from_hparams(source=shipped_model(task)).restorer
+    assert set(restorer.presets) == {"fast", "balanced", "paper"}
+    assert restorer.preset == "fast" and restorer.sampler.calls == 1
+
+
+def test_unknown_preset_is_refused(tiny_model):
+    with pytest.raises(ValueError, match="no preset 'best': .* fast, balanced, paper"):
+        EnhanceLatent.from_hparams(source=tiny_model, preset="best")
 
 
 def test_an_item_alone_and_in_a_batch_of_four_is_the_same(model, noisy):

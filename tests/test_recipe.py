@@ -194,6 +194,7 @@ def test_recipes_of_the_package_load(name, tmp_path):
         assert getattr(restorer, part) is hparams[part]
     _, process = SAMPLERS[restorer.sampler_name]
     assert type(hparams["sde"]) is process
+    assert {"fast", "balanced", "paper"} <= set(restorer.presets)
     assert hparams["autoencoder"].latent_channels == hparams["latent_channels"]
     assert hparams["task"] == ("EARS-Reverb" if "reverb" in name else "EARS-WHAM")
     assert hparams["ae_modules"] == {"autoencoder": hparams["autoencoder"]}
@@ -205,6 +206,15 @@ def test_recipes_of_the_package_load(name, tmp_path):
 def test_recipes_of_the_package_have_folders_of_their_own(name):
     folder = str(read_recipe(HPARAMS / name)["output_folder"].value)
     assert folder == f"results/{name.removesuffix('.yaml')}/<seed>"
+
+
+def test_paper_preset_of_ouve_is_the_published_sampler(tmp_path):
+    hparams = load(HPARAMS / "lafufu_wham.yaml", SMALL.format(folder=tmp_path))
+    restorer = hparams["restorer"]
+    assert restorer.preset == "paper" and restorer.sampler.calls == 60
+    options = {"num_steps": 30, "corrector": "ald", "snr": 0.5}
+    assert restorer.sampler_name == "predictor_corrector"
+    assert restorer.sampler_options == options
 
 
 def test_there_are_recipes():

@@ -43,11 +43,16 @@ def along_batch(values, like):
 
 
 class _Process:
-    """What all processes share: noise of a stated variance."""
+    """``x_t = a(t) x_0 + (1 - a(t)) y + std(t) z``, ``a`` and ``std`` its own."""
 
     def noise(self, like, generator=None):
         """Draw ``z``: normal, ``noise_variance`` per real channel."""
         return math.sqrt(self.noise_variance) * draw_noise(like, generator)
+
+    def mean(self, x0, y, t):
+        """Mean of ``x_t`` given both ends."""
+        weight = along_batch(self.data_weight(t), x0)
+        return weight * x0 + (1 - weight) * y
 
     def perturb(self, x0, y, t, z):
         """``x_t`` for noise ``z``: mean(x0, y, t) + std(t) z."""
@@ -105,10 +110,9 @@ class OUVESDE(_Process):
             * math.sqrt(2 * self._log_ratio)
         )
 
-    def mean(self, x0, y, t):
-        """Mean of ``x_t`` given both ends."""
-        decay = along_batch(torch.exp(-self.theta * t), x0)
-        return decay * x0 + (1 - decay) * y
+    def data_weight(self, t):
+        """Weight ``a`` of ``x_0`` in the mean, (batch,); that of ``y`` is ``1 - a``."""
+        return torch.exp(-self.theta * t)
 
     def std(self, t):
         """``sigma(t)``, (batch,)."""
@@ -122,13 +126,23 @@ class OUVESDE(_Process):
         )
         return variance.sqrt()
 
-    def prior(self, y, generator=None):
-        """Start of the reverse process, ``y + sigma(1) z``.
+    def noise_level(self, t):
+        """``sigma(t)``, which rises with time, (batch,)."""
+        return self.std(t)
 
-        The mean of ``x_1`` is ``y`` but for ``exp(-theta) (x_0 - y)``, which nobody
-        knows at that point and the published sampler ignores too.
+    def half_log_snr(self, t):
+        """``log(a / sigma)``, (batch,)."""
+        return -self.theta * t - self.std(t).log()
+
+    def prior(self, y, generator=None, t_start=None):
+        """Start of the reverse process, ``y + sigma(t_start) z``; by default at 1.
+
+        The mean there is ``y`` but for ``exp(-theta t_start) (x_0 - y)``, which nobody
+        knows at that point and the published sampler ignores too: 0.14 of the
+        difference at 1, 0.37 at 0.5 (theta 2).
         """
-        t = torch.full(y.shape[:1], self.t_max, device=y.device)
+        t_start = self.t_max if t_start is None else t_start
+        t = torch.full(y.shape[:1], t_start, device=y.device)
         return y + along_batch(self.std(t), y) * self.noise(y, generator)
 
 
@@ -172,16 +186,24 @@ class SchroedingerBridge(_Process):
         left = self.c * torch.exp(rate * t) * torch.expm1(rate * (1 - t)) / rate
         return since, left
 
-    def mean(self, x0, y, t):
-        """Mean of ``x_t`` given both ends."""
+    def data_weight(self, t):
+        """Weight ``a`` of ``x_0`` in the mean, (batch,); that of ``y`` is ``1 - a``."""
         since, left = self.variances(t)
-        weight = along_batch(left / (since + left), x0)
-        return weight * x0 + (1 - weight) * y
+        return left / (since + left)
 
     def std(self, t):
         """Standard deviation of ``x_t`` given both ends, (batch,)."""
         since, left = self.variances(t)
         return (since * left / (since + left)).sqrt()
+
+    def noise_level(self, t):
+        """``sigma_t``, which rises with time as ``std`` does not, (batch,)."""
+        return self.variances(t)[0].sqrt()
+
+    def half_log_snr(self, t):
+        """``log(a / std)``, (batch,); minus infinity at 1."""
+        since, left = self.variances(t)
+        return 0.5 * (left.log() - since.log() - (since + left).log())
 
     def prior(self, y, generator=None):
         """Start of the reverse process: ``y`` itself, without noise."""

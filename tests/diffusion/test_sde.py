@@ -144,3 +144,30 @@ def test_noise_comes_from_the_generator_or_the_caller():
     )
     assert draw_noise(like, generator(1)).dtype == torch.float64
     assert torch.equal(draw_noise(like, lambda x: x + 7), like + 7)
+
+
+@pytest.mark.parametrize("sde", [OUVESDE(), SchroedingerBridge()])
+def test_noise_level_rises_and_the_log_snr_falls_with_time(sde):
+    t = torch.linspace(sde.t_eps, 1, 50)
+    assert (sde.noise_level(t).diff() > 0).all()
+    assert (sde.half_log_snr(t).diff() < 0).all()
+
+
+@pytest.mark.parametrize("sde", [OUVESDE(), SchroedingerBridge()])
+def test_log_snr_is_that_of_the_perturbed_data(sde):
+    t = torch.tensor([0.1, 0.5, 0.9])
+    data, zero = torch.ones(3, 1, 1, 1), torch.zeros(3, 1, 1, 1)
+    ratio = sde.mean(data, zero, t).flatten() / sde.std(t)
+    torch.testing.assert_close(sde.half_log_snr(t), ratio.log())
+
+
+def test_bridge_begins_without_any_trace_of_the_data():
+    assert SchroedingerBridge().half_log_snr(torch.tensor(1.0)) == -math.inf
+
+
+@pytest.mark.parametrize(("t_start", "std"), [(None, 0.73148), (0.5, 0.22977)])
+def test_ouve_starts_around_the_distorted_latent(t_start, std):
+    y = torch.full((1, 1, 100, 100), 3.0)
+    x = OUVESDE().prior(y, generator(), t_start)
+    assert float(x.mean()) == pytest.approx(3, abs=0.02)
+    assert float(x.std()) == pytest.approx(0.5**0.5 * std, rel=0.03)
