@@ -137,9 +137,8 @@ class FewStepCorrection:
     objective : ScoreMatching or DataPrediction
         What the network was trained with, and estimates still.
     sampler : callable
-        ``sampler(estimate, y, generator=None)``, as ``get_sampler`` gives it and
-        ``Restorer.sampler`` holds it. The number of its calls must not depend on what
-        it sees.
+        ``sampler(estimate, y, generator=None)`` with its number of ``calls``, as
+        ``get_sampler`` gives it and ``Restorer.sampler`` holds it.
 
     Attributes
     ----------
@@ -166,7 +165,7 @@ class FewStepCorrection:
         self.objective = objective
         self.estimates = objective.estimates
         self.sampler = sampler
-        self.calls = _count_calls(sampler)
+        self.calls = sampler.calls
 
     def estimate(self, network, x_t, y, t):
         """That of the wrapped objective."""
@@ -217,17 +216,3 @@ class FewStepCorrection:
                 "stage needs one whose calls do not depend on what it sees"
             )
         return Loss(half_energy(result - x0), None, result)
-
-
-def _count_calls(sampler):
-    """Network calls that a sampler makes, by having it make them on one number."""
-    made = 0
-
-    def estimate(x, t):
-        nonlocal made
-        made += 1
-        return torch.zeros_like(x)
-
-    # A generator of its own: counting must not move the global one.
-    sampler(estimate, torch.zeros(1, 1, 1, 1), generator=torch.Generator())
-    return made
