@@ -1,0 +1,185 @@
+"""What is compared: how to build it, and how to run it with a number of calls.
+
+The weights are those of initialisation: the time of dense arithmetic does not depend
+on them.
+"""
+
+import inspect
+import io
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from hyperpyyaml import load_hyperpyyaml
+from ruamel.yaml import YAML
+
+from common import ROOT
+from lafufu_sb.export import HYPERPARAMS, inference_recipe
+from lafufu_sb.lobes.autoencoder import IdentityAutoencoder
+from lafufu_sb.models import models_folder, shipped_model
+from lafufu_sb.recipe import read_recipe
+from lafufu_sb.restorer import Restorer
+
+SGMSE = ROOT / "benchmarks" / "hparams" / "sgmse.yaml"
+LAFUFU = ROOT / "recipes/EARS/enhance/LAFUFU/hparams/lafufu_wham.yaml"
+PUBLISHED = "published"  # a way to run SGMSE+, beside the precisions of ``Restorer``
+
+
+@dataclass(frozen=True)
+class System:
+    """A restorer that can be built again and again.
+
+    Attributes
+    ----------
+    key : str
+        What ``find_system`` knows it by.
+    name : str
+        For tables.
+    text : str
+        Inference YAML, as ``lafufu export`` writes it.
+    full_band : bool
+        Whether it is SGMSE+, which is measured as published too.
+    """
+
+    key: str
+    name: str
+    text: str
+    full_band: bool = False
+
+    def build(self, way, window_frames, device="cpu", compiled=False):
+        """Build the restorer for one way of running it.
+
+        Arguments
+        ---------
+        way : str
+            "fp32", "bf16" or ``PUBLISHED``.
+        window_frames : int
+            An eighth of them is shared with each neighbour, as in the recipes.
+        device : str or torch.device
+            "meta" costs nothing and does for counting.
+        compiled : bool
+            See ``restorer_options``.
+
+        Returns
+        -------
+        Restorer
+        """
+        tree = YAML().load(self.text)
+        windows = {"window_frames": window_frames, "overlap_frames": window_frames // 8}
+        tree["restorer"].update(restorer_options(way, compiled) | windows)
+        stream = io.StringIO()
+        YAML().dump(tree, stream)
+        with torch.device(device):
+            restorer = load_hyperpyyaml(stream.getvalue())["restorer"].eval()
+        return run_as_published(restorer) if way == PUBLISHED else restorer
+
+
+def restorer_options(way, compiled=False):
+    """Arguments of ``Restorer`` for a way of running it: the one place that knows.
+
+    Raises
+    ------
+    ValueError
+        If ``Restorer`` has no option for what is asked.
+    """
+    if way == PUBLISHED:
+        return {"precision": "fp32"}
+    options = {"precision": way}
+    if compiled:
+        if "compile" not in inspect.signature(Restorer).parameters:
+            raise ValueError("Restorer has no option 'compile': leave --compile out")
+        options["compile"] = True
+    return options
+
+
+class PlainLayout(IdentityAutoencoder):
+    """Hands the spectrogram on in PyTorch's default memory format."""
+
+    def encode(self, spectrograms):
+        """See ``IdentityAutoencoder.encode``."""
+        return super().encode(spectrograms.contiguous())
+
+
+def run_as_published(restorer):
+    """Undo what makes SGMSE+ faster here: plain float32 in the default layout."""
+    if not isinstance(restorer.autoencoder, IdentityAutoencoder):
+        raise ValueError("only SGMSE+ has a published way to compare with")
+    restorer.autoencoder = PlainLayout(restorer.autoencoder.latent_channels)
+    return restorer.to(memory_format=torch.contiguous_format)
+
+
+def set_calls(restorer, calls):
+    """Have ``restore`` make so many calls of the score network a window.
+
+    The default sampler of the published numbers makes two calls a step; a number that
+    is odd, or too small to time a call in the loop, goes without its corrector.
+    """
+    if restorer.sampler_name != "predictor_corrector":
+        restorer.set_sampler(restorer.sampler_name, num_steps=calls)
+    elif calls % 2 or calls < 4:
+        restorer.set_sampler("predictor_corrector", num_steps=calls, corrector="none")
+    else:
+        restorer.set_sampler("predictor_corrector", num_steps=calls // 2)
+
+
+def sgmse(base_channels):
+    """SGMSE+ of a width, such as 128."""
+    return System(
+        f"sgmse{base_channels}",
+        f"SGMSE+ {base_channels}",
+        _inference_text(SGMSE, base_channels),
+        full_band=True,
+    )
+
+
+def lafufu(base_channels):
+    """LAFUFU of a width, such as 128."""
+    return System(
+        f"lafufu{base_channels}",
+        f"LAFUFU {base_channels}",
+        _inference_text(LAFUFU, base_channels),
+    )
+
+
+def _inference_text(recipe_file, base_channels):
+    recipe = read_recipe(recipe_file)
+    recipe["score_model"]["base_channels"] = base_channels
+    return inference_recipe(recipe, "none")
+
+
+def model_folder(folder):
+    """A model folder, by its YAML."""
+    folder = Path(folder)
+    if not (folder / HYPERPARAMS).is_file():
+        raise ValueError(
+            f"{folder} is neither a system ({', '.join(known_systems())}) nor a model "
+            f"folder: it has no {HYPERPARAMS}"
+        )
+    text = (folder / HYPERPARAMS).read_text()
+    return System(str(folder), f"`{folder.name}`", text)
+
+
+def shipped(name):
+    """A model folder that comes with the package."""
+    return replace(model_folder(shipped_model(name)), key=name)
+
+
+def known_systems():
+    """{key: function without arguments that gives the ``System``}, in table order."""
+    known = {f"sgmse{width}": partial(sgmse, width) for width in (128, 96, 64)}
+    known |= {f"lafufu{width}": partial(lafufu, width) for width in (128, 192, 256)}
+    folders = sorted(models_folder().glob(f"*/{HYPERPARAMS}"))
+    return known | {f.parent.name: partial(shipped, f.parent.name) for f in folders}
+
+
+def find_system(name):
+    """A system by its key, or the path of a model folder.
+
+    Raises
+    ------
+    ValueError
+        If there is no such system; names those there are.
+    """
+    known = known_systems()
+    return known[name]() if name in known else model_folder(name)
