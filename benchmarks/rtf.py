@@ -138,13 +138,13 @@ class Benchmark:
     def measure_latency(self):
         """Parts of one window, and the whole of ``restore`` beside them, in turn."""
         self._measure_peak()
-        for contender in self.contenders:
+        for contender in self.contenders if self.options.warm_up else ():
             say("warming up", contender)
             warm_up(contender.restorer)
         for number in range(self.options.rounds):
             began = time.monotonic()
-            say("round", number + 1)
             for contender in self.contenders:
+                say("round", number + 1, contender)
                 self._measure_once(contender)
                 self._keep()
             self._measure_peak()
@@ -243,6 +243,12 @@ def parse_arguments(arguments=None):
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--no-warm-up",
+        dest="warm_up",
+        action="store_false",
+        help="with latency: for systems whose first call is as slow as the others",
+    )
     parser.add_argument(
         "--time-limit",
         type=float,

@@ -112,12 +112,12 @@ def run_as_published(restorer):
 def set_calls(restorer, calls):
     """Have ``restore`` make so many calls of the score network a window.
 
-    The default sampler of the published numbers makes two calls a step; a number that
-    is odd, or too small to time a call in the loop, goes without its corrector.
+    The sampler of the published numbers makes two calls a step; an odd number of calls
+    goes without its corrector.
     """
     if restorer.sampler_name != "predictor_corrector":
         restorer.set_sampler(restorer.sampler_name, num_steps=calls)
-    elif calls % 2 or calls < 4:
+    elif calls % 2:
         restorer.set_sampler("predictor_corrector", num_steps=calls, corrector="none")
     else:
         restorer.set_sampler("predictor_corrector", num_steps=calls // 2)

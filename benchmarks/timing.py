@@ -6,6 +6,7 @@ makes it fast are those of the real way.
 """
 
 import contextlib
+import statistics
 import time
 from collections import namedtuple
 
@@ -15,10 +16,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from common import peak_rss, synchronize
+from lafufu_sb.lobes.autoencoder import Encoded
 from systems import set_calls
 
-# Two calls show the period of the sampler's loop: network, noise and arithmetic.
-PROBE_CALLS = 2
+# Of the loop that shows what a sampler takes beside the network, the network idle.
+LOOP_CALLS = 5
 
 Span = namedtuple("Span", ["part", "start", "end"])
 
@@ -58,12 +60,16 @@ class Stopwatch:
         return time.perf_counter()
 
 
-class TimedAutoencoder(nn.Module):
-    """Stands in for an autoencoder: parts "encoder" and "decoder"."""
+class StandIn(nn.Module):
+    """Stands in for a network while its calls are timed."""
 
     def __init__(self, network, watch):
         super().__init__()
         self.network, self.watch = network, watch
+
+
+class TimedAutoencoder(StandIn):
+    """Parts "encoder" and "decoder"; remembers what they gave."""
 
     @property
     def reduction(self):
@@ -73,20 +79,18 @@ class TimedAutoencoder(nn.Module):
     def encode(self, *args):
         """See ``LatentAutoencoder.encode``."""
         with self.watch.part("encoder"):
-            return self.network.encode(*args)
+            self.encoded = self.network.encode(*args)
+        return self.encoded
 
     def decode(self, *args):
         """See ``LatentAutoencoder.decode``."""
         with self.watch.part("decoder"):
-            return self.network.decode(*args)
+            self.decoded = self.network.decode(*args)
+        return self.decoded
 
 
-class TimedScoreModel(nn.Module):
-    """Stands in for a score network: part "call"."""
-
-    def __init__(self, network, watch):
-        super().__init__()
-        self.network, self.watch = network, watch
+class TimedScoreModel(StandIn):
+    """Part "call"."""
 
     @property
     def grid(self):
@@ -99,16 +103,40 @@ class TimedScoreModel(nn.Module):
             return self.network(*args)
 
 
+class IdleAutoencoder(nn.Module):
+    """Gives again what a ``TimedAutoencoder`` gave."""
+
+    def __init__(self, timed):
+        super().__init__()
+        self.encoded = Encoded(timed.encoded.latent, (), timed.encoded.size)
+        self.decoded = timed.decoded
+
+    def encode(self, spectrograms):
+        """The remembered latent, without hiddens."""
+        return self.encoded
+
+    def decode(self, latent, hiddens, size):
+        """The remembered spectrogram."""
+        return self.decoded
+
+
+class IdleScoreModel(nn.Module):
+    """Gives zeros."""
+
+    def forward(self, x, y, t):
+        """Zeros in the shape of the state."""
+        return torch.zeros_like(x)
+
+
 @contextlib.contextmanager
-def watched(restorer, watch):
-    """Put stand-ins in the place of the networks for the time of the block."""
-    autoencoder, score_model = restorer.autoencoder, restorer.score_model
-    restorer.autoencoder = TimedAutoencoder(autoencoder, watch)
-    restorer.score_model = TimedScoreModel(score_model, watch)
+def replaced(restorer, autoencoder, score_model):
+    """Have a restorer use other networks for the time of the block."""
+    own = restorer.autoencoder, restorer.score_model
+    restorer.autoencoder, restorer.score_model = autoencoder, score_model
     try:
         yield
     finally:
-        restorer.autoencoder, restorer.score_model = autoencoder, score_model
+        restorer.autoencoder, restorer.score_model = own
 
 
 def window_of_noise(restorer, batch=1):
@@ -119,77 +147,68 @@ def window_of_noise(restorer, batch=1):
 
 
 def device_of(restorer):
-    """Where the score network is."""
-    return next(restorer.score_model.parameters()).device
+    """Where the restorer is."""
+    return restorer.spectrogram.window.device
 
 
-def time_parts(restorer, batch=1, calls=PROBE_CALLS):
-    """Restore ``batch`` windows at once and say where the time went.
+def time_parts(restorer, batch=1):
+    """Restore ``batch`` windows at once and say where the time goes.
 
     Arguments
     ---------
     restorer : Restorer
-        Its sampler changes to one of so many calls.
+        Left with another sampler setting.
     batch : int
         Windows.
-    calls : int
-        Two or more, to see the sampler's loop.
 
     Returns
     -------
     dict of str to float
-        Seconds of the batch, such that ``seconds_of(parts, calls)`` is the whole:
+        Seconds of the batch, from which ``seconds_of`` computes the whole:
         ``encoder`` and ``decoder``, ``call`` (the score network), ``sampler`` (noise
         and arithmetic, a call) and ``rest`` (spectrogram and its inverse, level,
         cutting and overlap-add, prior).
     """
-    return split_time(*_restore_watched(restorer, batch, calls, wait=True))
+    watch = Stopwatch(device_of(restorer))
+    autoencoder = TimedAutoencoder(restorer.autoencoder, watch)
+    score_model = TimedScoreModel(restorer.score_model, watch)
+    with replaced(restorer, autoencoder, score_model):
+        total = _time_restore(restorer, batch, calls=1)
+    spent = {span.part: span.end - span.start for span in watch.spans}
+    if sorted(spent) != ["call", "decoder", "encoder"] or len(watch.spans) != 3:
+        raise ValueError(
+            f"restore with one call went through {[s.part for s in watch.spans]}: it "
+            "must use restorer.autoencoder and restorer.score_model for the timing"
+        )
+    spent["sampler"] = _time_sampler(restorer, batch, autoencoder)
+    return spent | {"rest": total - sum(spent.values())}
+
+
+def _time_sampler(restorer, batch, autoencoder):
+    """Seconds between calls: noise and arithmetic, with networks that do nothing."""
+    watch = Stopwatch(device_of(restorer))
+    score_model = TimedScoreModel(IdleScoreModel(), watch)
+    with replaced(restorer, IdleAutoencoder(autoencoder), score_model):
+        _time_restore(restorer, batch, LOOP_CALLS)
+    calls = watch.spans
+    gaps = [b.start - a.end for a, b in zip(calls[:-1], calls[1:], strict=True)]
+    return statistics.median(gaps)
 
 
 def warm_up(restorer, batch=1):
     """Let kernels be chosen and memory be taken, at the cost of one call."""
-    _restore_watched(restorer, batch, calls=1, wait=True)
+    _time_restore(restorer, batch, calls=1)
 
 
-def _restore_watched(restorer, batch, calls, wait):
-    """Spans of the networks' parts, and seconds of the whole."""
+def _time_restore(restorer, batch, calls):
+    """Seconds of the whole of ``restore``."""
     restorer.windows_per_batch = batch
     set_calls(restorer, calls)
     wavs = window_of_noise(restorer, batch)
-    whole, inner = Stopwatch(wavs.device), Stopwatch(wavs.device, wait)
-    with watched(restorer, inner), whole.part("restore"):
+    watch = Stopwatch(wavs.device)
+    with watch.part("restore"):
         restorer.restore(wavs)
-    return inner.spans, whole.spans[0].end - whole.spans[0].start
-
-
-def split_time(spans, total):
-    """The parts of ``time_parts`` from what a stopwatch noted.
-
-    Example
-    -------
-    >>> spans = [Span("encoder", 1.0, 3.0), Span("call", 4.0, 9.0)]
-    >>> spans += [Span("call", 10.0, 15.0), Span("decoder", 16.0, 19.0)]
-    >>> split_time(spans, total=20.0)
-    {'encoder': 2.0, 'call': 5.0, 'sampler': 1.0, 'decoder': 3.0, 'rest': 3.0}
-    """
-    calls = [span for span in spans if span.part == "call"]
-    if len(calls) < 2:
-        raise ValueError(f"the loop shows with two calls or more, got {len(calls)}")
-    parts = {
-        part: sum(s.end - s.start for s in spans if s.part == part)
-        for part in ("encoder", "call", "decoder")
-    }
-    call = parts["call"] / len(calls)
-    gaps = [b.start - a.end for a, b in zip(calls[:-1], calls[1:], strict=True)]
-    sampler = sum(gaps) / len(gaps)
-    loop = len(calls) * (call + sampler)
-    return {
-        "encoder": parts["encoder"],
-        "call": call,
-        "sampler": sampler,
-        "decoder": parts["decoder"],
-        "rest": total - parts["encoder"] - parts["decoder"] - loop,
-    }
+    return watch.spans[0].end - watch.spans[0].start
 
 
 def seconds_of(parts, calls):
@@ -218,11 +237,14 @@ def time_whole(restorer, calls):
     ValueError
         If the sampler makes another number of calls.
     """
-    spans, seconds = _restore_watched(restorer, batch=1, calls=calls, wait=False)
-    made = sum(span.part == "call" for span in spans)
-    if made != calls:
+    watch = Stopwatch(device_of(restorer), wait=False)
+    counting = TimedScoreModel(restorer.score_model, watch)
+    with replaced(restorer, restorer.autoencoder, counting):
+        seconds = _time_restore(restorer, batch=1, calls=calls)
+    if len(watch.spans) != calls:
         raise ValueError(
-            f"sampler {restorer.sampler_name!r} made {made} calls, not {calls}"
+            f"sampler {restorer.sampler_name!r} made {len(watch.spans)} calls, not "
+            f"{calls}"
         )
     return seconds
 
@@ -304,15 +326,13 @@ def measure_memory(restorer, batch=1):
         Bytes: of the CUDA allocator, less what other models hold there; of the whole
         process on a CPU, which should then do nothing but this.
     """
-    restorer.windows_per_batch = batch
-    set_calls(restorer, PROBE_CALLS)
-    wavs = window_of_noise(restorer, batch)
-    if wavs.device.type != "cuda":
-        restorer.restore(wavs)
+    device = device_of(restorer)
+    if device.type != "cuda":
+        warm_up(restorer, batch)
         return peak_rss()
     tensors = [*restorer.parameters(), *restorer.buffers()]
     own = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-    others = torch.cuda.memory_allocated(wavs.device) - own
-    torch.cuda.reset_peak_memory_stats(wavs.device)
-    restorer.restore(wavs)
-    return torch.cuda.max_memory_allocated(wavs.device) - others
+    others = torch.cuda.memory_allocated(device) - own
+    torch.cuda.reset_peak_memory_stats(device)
+    warm_up(restorer, batch)
+    return torch.cuda.max_memory_allocated(device) - others
