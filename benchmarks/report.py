@@ -220,7 +220,8 @@ def _latency_table(results, contenders):
 
 
 def _milliseconds(rows, part):
-    return significant(1e3 * statistics.median(row[part] for row in rows))
+    taken = 1e3 * statistics.median(row[part] for row in rows)
+    return significant(taken) if taken >= 1 else "< 1"
 
 
 def _range(values):
