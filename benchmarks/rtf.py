@@ -103,7 +103,7 @@ class Benchmark:
             raise ValueError("only SGMSE+ can be measured as published")
         self.run = describe_run(self.device) | {
             "window_frames": options.window_frames,
-            "window_seconds": seconds_of_window(self.contenders),
+            "window_seconds": seconds_of_window(systems, options.window_frames),
             "compile": options.compile,
             "peak": {},
         }
@@ -132,7 +132,7 @@ class Benchmark:
         for contender in self.contenders:
             key = contender.system.key
             if key not in counted:
-                counted[key] = count_cost(contender.build("meta"))
+                counted[key] = count_cost(contender.build("cpu"))
             contender.results["cost"] = counted[key]
 
     def measure_latency(self):
@@ -211,10 +211,9 @@ def say(*words):
     print(*words, file=sys.stderr, flush=True)
 
 
-def seconds_of_window(contenders):
-    """Seconds of a window, which all contenders must share."""
-    restorers = [contender.build("meta") for contender in contenders]
-    seconds = {r.plan.window / r.sample_rate for r in restorers}
+def seconds_of_window(systems, window_frames):
+    """Seconds of a window, which all systems must share."""
+    seconds = {system.window_seconds(window_frames) for system in systems}
     if len(seconds) > 1:
         raise ValueError(f"windows differ ({sorted(seconds)} s): nothing to compare")
     return seconds.pop()

@@ -10,16 +10,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import torch
 from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 
 from common import ROOT
 from lafufu_sb.export import HYPERPARAMS, inference_recipe
-from lafufu_sb.lobes.autoencoder import IdentityAutoencoder
 from lafufu_sb.models import models_folder, shipped_model
 from lafufu_sb.recipe import read_recipe
 from lafufu_sb.restorer import Restorer
+from published import PublishedNCSNpp
 
 SGMSE = ROOT / "benchmarks" / "hparams" / "sgmse.yaml"
 LAFUFU = ROOT / "recipes/EARS/enhance/LAFUFU/hparams/lafufu_wham.yaml"
@@ -57,7 +56,7 @@ class System:
         window_frames : int
             An eighth of them is shared with each neighbour, as in the recipes.
         device : str or torch.device
-            "meta" costs nothing and does for counting.
+            Where it shall run.
         compiled : bool
             See ``restorer_options``.
 
@@ -70,9 +69,18 @@ class System:
         tree["restorer"].update(restorer_options(way, compiled) | windows)
         stream = io.StringIO()
         YAML().dump(tree, stream)
-        with torch.device(device):
-            restorer = load_hyperpyyaml(stream.getvalue())["restorer"].eval()
-        return run_as_published(restorer) if way == PUBLISHED else restorer
+        restorer = load_hyperpyyaml(stream.getvalue())["restorer"]
+        if way == PUBLISHED:
+            if not self.full_band:
+                raise ValueError(f"only SGMSE+ has a published way, not {self.key}")
+            restorer.score_model = PublishedNCSNpp(restorer.score_model)
+        return restorer.to(device).eval()
+
+    def window_seconds(self, window_frames):
+        """Seconds of a window of so many frames."""
+        tree = YAML().load(self.text)
+        hop_length = tree["spectrogram"]["hop_length"]
+        return (window_frames - 1) * hop_length / tree["sample_rate"]
 
 
 def restorer_options(way, compiled=False):
@@ -91,22 +99,6 @@ def restorer_options(way, compiled=False):
             raise ValueError("Restorer has no option 'compile': leave --compile out")
         options["compile"] = True
     return options
-
-
-class PlainLayout(IdentityAutoencoder):
-    """Hands the spectrogram on in PyTorch's default memory format."""
-
-    def encode(self, spectrograms):
-        """See ``IdentityAutoencoder.encode``."""
-        return super().encode(spectrograms.contiguous())
-
-
-def run_as_published(restorer):
-    """Undo what makes SGMSE+ faster here: plain float32 in the default layout."""
-    if not isinstance(restorer.autoencoder, IdentityAutoencoder):
-        raise ValueError("only SGMSE+ has a published way to compare with")
-    restorer.autoencoder = PlainLayout(restorer.autoencoder.latent_channels)
-    return restorer.to(memory_format=torch.contiguous_format)
 
 
 def set_calls(restorer, calls):

@@ -1,7 +1,7 @@
 """Time and count the parts of ``Restorer.restore``.
 
-Nothing is timed outside of ``restore``: stand-ins around the two networks note when
-each of their calls begins and ends, so that precision, memory format and whatever else
+Nothing is timed outside of ``restore``: stand-ins around the networks note when each
+of their calls begins and ends, so that precision, memory format and whatever else
 makes it fast are those of the real way.
 """
 
@@ -60,51 +60,47 @@ class Stopwatch:
         return time.perf_counter()
 
 
-class StandIn(nn.Module):
-    """Stands in for a network while its calls are timed."""
+class TimedAutoencoder(nn.Module):
+    """Stands in for an autoencoder: parts "encoder" and "decoder".
 
-    def __init__(self, network, watch):
+    Attributes
+    ----------
+    encoded, decoded
+        What it gave last.
+    """
+
+    def __init__(self, autoencoder, watch):
         super().__init__()
-        self.network, self.watch = network, watch
-
-
-class TimedAutoencoder(StandIn):
-    """Parts "encoder" and "decoder"; remembers what they gave."""
-
-    @property
-    def reduction(self):
-        """See ``LatentAutoencoder``."""
-        return self.network.reduction
+        self.autoencoder, self.watch = autoencoder, watch
 
     def encode(self, *args):
         """See ``LatentAutoencoder.encode``."""
         with self.watch.part("encoder"):
-            self.encoded = self.network.encode(*args)
+            self.encoded = self.autoencoder.encode(*args)
         return self.encoded
 
     def decode(self, *args):
         """See ``LatentAutoencoder.decode``."""
         with self.watch.part("decoder"):
-            self.decoded = self.network.decode(*args)
+            self.decoded = self.autoencoder.decode(*args)
         return self.decoded
 
 
-class TimedScoreModel(StandIn):
-    """Part "call"."""
+class TimedObjective:
+    """Stands in for an objective: part "call", the score network and what it means."""
 
-    @property
-    def grid(self):
-        """See ``NCSNpp``."""
-        return self.network.grid
+    def __init__(self, objective, watch):
+        self.objective, self.watch = objective, watch
+        self.estimates = objective.estimates
 
-    def forward(self, *args):
-        """See ``NCSNpp.forward``."""
+    def estimate(self, *args):
+        """See ``ScoreMatching.estimate``."""
         with self.watch.part("call"):
-            return self.network(*args)
+            return self.objective.estimate(*args)
 
 
 class IdleAutoencoder(nn.Module):
-    """Gives again what a ``TimedAutoencoder`` gave."""
+    """Gives again what a ``TimedAutoencoder`` gave last."""
 
     def __init__(self, timed):
         super().__init__()
@@ -120,23 +116,26 @@ class IdleAutoencoder(nn.Module):
         return self.decoded
 
 
-class IdleScoreModel(nn.Module):
-    """Gives zeros."""
+class IdleObjective:
+    """Estimates zeros."""
 
-    def forward(self, x, y, t):
+    def __init__(self, objective):
+        self.estimates = objective.estimates
+
+    def estimate(self, network, x, *args):
         """Zeros in the shape of the state."""
         return torch.zeros_like(x)
 
 
 @contextlib.contextmanager
-def replaced(restorer, autoencoder, score_model):
-    """Have a restorer use other networks for the time of the block."""
-    own = restorer.autoencoder, restorer.score_model
-    restorer.autoencoder, restorer.score_model = autoencoder, score_model
+def replaced(restorer, autoencoder, objective):
+    """Have a restorer use stand-ins for the time of the block."""
+    own = restorer.autoencoder, restorer.objective
+    restorer.autoencoder, restorer.objective = autoencoder, objective
     try:
         yield
     finally:
-        restorer.autoencoder, restorer.score_model = own
+        restorer.autoencoder, restorer.objective = own
 
 
 def window_of_noise(restorer, batch=1):
@@ -171,14 +170,14 @@ def time_parts(restorer, batch=1):
     """
     watch = Stopwatch(device_of(restorer))
     autoencoder = TimedAutoencoder(restorer.autoencoder, watch)
-    score_model = TimedScoreModel(restorer.score_model, watch)
-    with replaced(restorer, autoencoder, score_model):
+    objective = TimedObjective(restorer.objective, watch)
+    with replaced(restorer, autoencoder, objective):
         total = _time_restore(restorer, batch, calls=1)
     spent = {span.part: span.end - span.start for span in watch.spans}
     if sorted(spent) != ["call", "decoder", "encoder"] or len(watch.spans) != 3:
         raise ValueError(
             f"restore with one call went through {[s.part for s in watch.spans]}: it "
-            "must use restorer.autoencoder and restorer.score_model for the timing"
+            "must use restorer.autoencoder and restorer.objective for the timing"
         )
     spent["sampler"] = _time_sampler(restorer, batch, autoencoder)
     return spent | {"rest": total - sum(spent.values())}
@@ -187,8 +186,8 @@ def time_parts(restorer, batch=1):
 def _time_sampler(restorer, batch, autoencoder):
     """Seconds between calls: noise and arithmetic, with networks that do nothing."""
     watch = Stopwatch(device_of(restorer))
-    score_model = TimedScoreModel(IdleScoreModel(), watch)
-    with replaced(restorer, IdleAutoencoder(autoencoder), score_model):
+    objective = TimedObjective(IdleObjective(restorer.objective), watch)
+    with replaced(restorer, IdleAutoencoder(autoencoder), objective):
         _time_restore(restorer, batch, LOOP_CALLS)
     calls = watch.spans
     gaps = [b.start - a.end for a, b in zip(calls[:-1], calls[1:], strict=True)]
@@ -238,7 +237,7 @@ def time_whole(restorer, calls):
         If the sampler makes another number of calls.
     """
     watch = Stopwatch(device_of(restorer), wait=False)
-    counting = TimedScoreModel(restorer.score_model, watch)
+    counting = TimedObjective(restorer.objective, watch)
     with replaced(restorer, restorer.autoencoder, counting):
         seconds = _time_restore(restorer, batch=1, calls=calls)
     if len(watch.spans) != calls:
@@ -255,7 +254,7 @@ def count_cost(restorer):
     Arguments
     ---------
     restorer : Restorer
-        Built on the device "meta"; comes back on the CPU, without values.
+        On the CPU.
 
     Returns
     -------
@@ -264,7 +263,6 @@ def count_cost(restorer):
         ``encoder_macs``, ``call_macs``, ``decoder_macs`` (of convolutions, matrix
         products and attention, two FLOP each).
     """
-    restorer.to_empty(device="cpu")  # autocast knows no "meta"
     autoencoder, score_model = restorer.autoencoder, restorer.score_model
     front_end = restorer.spectrogram
     frames = front_end.frames(restorer.plan.window)
