@@ -17,7 +17,6 @@ import time
 from pathlib import Path
 
 import torch
-from peers import PEERS, RATE, Whisper
 from tqdm import tqdm
 
 from lafufu_sb.dataio import read_wav
@@ -25,6 +24,7 @@ from lafufu_sb.ears.manifests import pair_recordings
 from lafufu_sb.files import written_whole
 from lafufu_sb.inference import EnhanceLatent
 from lafufu_sb.metrics import evaluate, summarise
+from peers import PEERS, RATE, Whisper
 
 METRICS = ("si_sdr", "pesq", "estoi", "dnsmos", "dnsmos_sig", "dnsmos_bak", "lsd")
 DIGITS = {"si_sdr": 2, "words": 0}

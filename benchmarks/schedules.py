@@ -25,7 +25,6 @@ from pathlib import Path
 
 import torch
 from ruamel.yaml import YAML
-from schedule_report import write_report
 
 from lafufu_sb import EnhanceLatent
 from lafufu_sb.checkpoints import fingerprint
@@ -38,6 +37,7 @@ from lafufu_sb.files import written_whole
 from lafufu_sb.metrics import available, check_metrics, evaluate, summarise
 from lafufu_sb.mini_corpus import mini_corpus_folder
 from lafufu_sb.models import TASK_MODELS, shipped_model
+from schedule_report import write_report
 
 # Each entry is crossed; entries for the process of another model are passed over.
 GRID = [
