@@ -47,7 +47,7 @@ def test_seed_changes_a_stochastic_sampler_only(model, noisy):
 def test_preset_is_chosen_by_name_and_switched(tiny_model, noisy):
     batch = noisy[0][None, :30000]
     model = EnhanceLatent.from_hparams(source=tiny_model, preset="balanced")
-    assert model.restorer.describe_sampling() == "preset balanced, 8 calls"
+    assert model.restorer.describe_sampling() == "preset balanced, 4 calls"
     balanced = model.enhance_batch(batch)
     model.set_preset("fast")
     assert not torch.equal(model.enhance_batch(batch), balanced)
