@@ -55,6 +55,19 @@ def test_preset_is_chosen_by_name_and_switched(tiny_model, noisy):
     assert model.restorer.sampler.calls == 2
 
 
+@pytest.mark.parametrize(
+    ("asked", "sampling"),
+    [
+        ({"preset": "balanced", "num_steps": 3}, "bridge_ode, 3 calls"),
+        ({"preset": "balanced", "sampler": "bridge_sde"}, "bridge_sde, 8 calls"),
+        ({"num_steps": 2}, "bridge_ode, 2 calls"),
+    ],
+)
+def test_sampler_and_steps_override_the_preset(tiny_model, asked, sampling):
+    model = EnhanceLatent.from_hparams(source=tiny_model, **asked)
+    assert model.restorer.describe_sampling() == sampling
+
+
 @pytest.mark.parametrize("task", TASK_MODELS)
 def test_shipped_models_have_presets_and_begin_with_the_fast_one(task):
     restorer = EnhanceLatent.from_hparams(source=shipped_model(task)).restorer
