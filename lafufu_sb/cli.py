@@ -227,11 +227,10 @@ def load_model(options):
         source=_folder(options.model),
         run_opts=run_opts,
         preset=options.preset,
+        sampler=options.sampler,
+        num_steps=options.num_steps,
         backend=options.backend,
     )
-    if options.sampler or options.num_steps is not None:
-        steps = {} if options.num_steps is None else {"num_steps": options.num_steps}
-        model.restorer.change_sampler(options.sampler, **steps)
     if options.precision:
         model.restorer.set_precision(options.precision)
     return model

@@ -43,6 +43,8 @@ class EnhanceLatent(Pretrained):
         *args,
         run_opts=None,
         preset=None,
+        sampler=None,
+        num_steps=None,
         backend="torch",
         backend_options=None,
         **kwargs,
@@ -59,6 +61,10 @@ class EnhanceLatent(Pretrained):
             ``{"device": "cuda"}`` (a ``torch.device`` will do too).
         preset : str, optional
             Sampler settings by name, see ``set_preset``; by default the model's own.
+        sampler : str, optional
+            Another sampler than that of the settings, with its own defaults.
+        num_steps : int, optional
+            Another number of steps.
         backend : str
             What runs the networks: "torch", or "onnx" for the graphs that ``lafufu
             export --format onnx`` writes, with ONNX Runtime on the CPU.
@@ -78,8 +84,8 @@ class EnhanceLatent(Pretrained):
         ImportError
             If the package for the backend is missing.
         ValueError
-            If weights, graphs and YAML do not fit each other, or the model lacks the
-            preset.
+            If weights, graphs and YAML do not fit each other, or the model does not
+            have the preset or the sampler.
         """
         if backend not in ("torch", "onnx"):
             raise ValueError(f"backend must be 'torch' or 'onnx', got {backend!r}")
@@ -95,6 +101,9 @@ class EnhanceLatent(Pretrained):
             return None
         if preset is not None:
             model.set_preset(preset)
+        if sampler is not None or num_steps is not None:
+            steps = {} if num_steps is None else {"num_steps": num_steps}
+            model.restorer.change_sampler(sampler, **steps)
         if backend == "onnx":
             model._use_onnx(str(source), kwargs, backend_options or {})
         return model
