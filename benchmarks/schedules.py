@@ -16,7 +16,6 @@ import functools
 import hashlib
 import itertools
 import json
-import platform
 import shlex
 import sys
 import time
@@ -26,6 +25,7 @@ from pathlib import Path
 import torch
 from ruamel.yaml import YAML
 
+from common import device_name
 from lafufu_sb import EnhanceLatent
 from lafufu_sb.checkpoints import fingerprint
 from lafufu_sb.dataio import read_wav
@@ -302,9 +302,7 @@ def load_models(sources, device):
 def describe(options, clips, sample_rate):
     """Heading of the tables: what was run, on what."""
     seconds = sum(len(clip.clean) for clip in clips) / sample_rate
-    device = platform.processor() or platform.machine()
-    if torch.device(options.device).type == "cuda":
-        device = torch.cuda.get_device_name(options.device)
+    device = device_name(torch.device(options.device))
     return (
         "# Sampler schedules\n\n"
         f"{len(clips)} clips, {seconds:.0f} s; means. Real-time factors: {device}, "

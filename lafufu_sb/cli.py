@@ -69,6 +69,14 @@ def build_parser():
     enhance.add_argument("--precision", choices=["fp32", "bf16"])
     enhance.add_argument("--device", default=None, help="cpu, cuda, cuda:1, ...")
     enhance.add_argument(
+        "--backend",
+        choices=["torch", "onnx"],
+        default="torch",
+        help="what runs the networks; onnx (ONNX Runtime, CPU) needs a model folder "
+        "of `lafufu export --format onnx`",
+    )
+    enhance.add_argument("--threads", type=int, help="CPU threads, by default all")
+    enhance.add_argument(
         "--keep-sample-rate",
         action="store_true",
         help="write at the input's rate instead of the model's",
@@ -76,9 +84,23 @@ def build_parser():
     enhance.set_defaults(run=enhance_command)
 
     export = commands.add_parser("export", help="run folder to model folder")
-    export.add_argument("run_folder", help="output_folder of a training")
+    export.add_argument(
+        "source",
+        help="output_folder of a training; for --format onnx a model folder, wham or "
+        "reverb too",
+    )
     export.add_argument("-o", "--output", required=True, help="model folder to write")
     export.add_argument("--half", action="store_true", help="half-precision weights")
+    export.add_argument(
+        "--format",
+        choices=["torch", "onnx"],
+        default="torch",
+        help="onnx writes graphs beside the weights, for `lafufu enhance --backend "
+        "onnx` and other programs",
+    )
+    export.add_argument(
+        "--quantize", choices=["int8"], help="weights of the ONNX graphs (docs/onnx.md)"
+    )
     export.set_defaults(run=export_command)
     return parser
 
@@ -93,9 +115,15 @@ def demo_command(options):
 
 def export_command(options):
     """``lafufu export``."""
-    from .export import export_run
+    from .export import export_onnx, export_run
 
-    export_run(options.run_folder, options.output, options.half)
+    if options.format == "onnx":
+        source = _folder(options.source)
+        export_onnx(source, options.output, options.half, options.quantize)
+    elif options.quantize:
+        raise ValueError("--quantize is for --format onnx")
+    else:
+        export_run(options.source, options.output, options.half)
     print(f"model folder: {Path(options.output).resolve()}")
     return 0
 
@@ -186,22 +214,32 @@ def plan_outputs(inputs, output):
 
 def load_model(options):
     """The model that the options of ``enhance`` ask for."""
-    from .inference import EnhanceLatent
-    from .models import TASK_MODELS, shipped_model
+    import torch
 
-    source = options.model
-    if source in TASK_MODELS:
-        source = shipped_model(source)
+    from .inference import EnhanceLatent
+
+    if options.threads is not None:
+        if options.threads < 1:
+            raise ValueError(f"--threads must be at least 1, got {options.threads}")
+        torch.set_num_threads(options.threads)
     run_opts = {"device": options.device} if options.device else {}
     model = EnhanceLatent.from_hparams(
-        source=source, run_opts=run_opts, preset=options.preset
+        source=_folder(options.model),
+        run_opts=run_opts,
+        preset=options.preset,
+        sampler=options.sampler,
+        num_steps=options.num_steps,
+        backend=options.backend,
     )
-    if options.sampler or options.num_steps is not None:
-        steps = {} if options.num_steps is None else {"num_steps": options.num_steps}
-        model.restorer.change_sampler(options.sampler, **steps)
     if options.precision:
         model.restorer.set_precision(options.precision)
     return model
+
+
+def _folder(model):
+    from .models import TASK_MODELS, shipped_model
+
+    return shipped_model(model) if model in TASK_MODELS else model
 
 
 if __name__ == "__main__":

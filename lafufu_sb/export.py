@@ -1,5 +1,6 @@
 """From a run folder to a model folder that ``EnhanceLatent`` loads."""
 
+import contextlib
 import io
 import os
 import re
@@ -10,10 +11,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from .checkpoints import check_pairing, fingerprint, load_weights, save_weights
+from .errors import WrongUse
 from .recipe import RECIPE_NAME, load_recipe
 from .stages import last_stage, load_best
 
 HYPERPARAMS = "hyperparams.yaml"
+CARD = "README.md"
 LOADABLES = ("autoencoder", "score_model")
 HEADER = """\
 # Model folder of lafufu_sb: EnhanceLatent.from_hparams(source="this folder").
@@ -104,14 +107,70 @@ def export_run(run_folder, output_folder, half=False):
     ValueError
         If the score model was trained in the latent of another autoencoder.
     """
-    run_folder, output_folder = Path(run_folder), Path(output_folder)
+    with _model_folder(output_folder) as temporary:
+        _write_model(Path(run_folder), temporary, half)
+
+
+def export_onnx(source, output_folder, half=False, quantize=None):
+    """Write a model folder with ONNX graphs, for ``backend="onnx"`` too.
+
+    The folder appears whole or not at all; in an existing model folder, which may be
+    ``source`` itself, only these files are replaced.
+
+    Arguments
+    ---------
+    source : str or Path
+        A model folder, or the ``output_folder`` of a training.
+    output_folder : str or Path
+        The model folder with ``encoder.onnx``, ``score_model.onnx``, ``decoder.onnx``
+        and ``onnx.json`` beside its usual files. See ``write_graphs``.
+    half : bool
+        Store the weights of a training in half precision (those of the graphs are
+        always float32, unless quantised).
+    quantize : str, optional
+        "int8", see ``write_graphs``.
+
+    Raises
+    ------
+    FileNotFoundError, FileExistsError, ValueError
+        As ``export_run`` does; ValueError for ``half`` with a model folder too.
+    ImportError
+        If onnx or onnxscript is not installed.
+    """
+    from .inference import EnhanceLatent
+    from .onnx_backend import write_graphs
+
+    source = Path(source)
+    if not _is_model(source) and not (source / RECIPE_NAME).is_file():
+        raise FileNotFoundError(
+            f"{source} is neither a model folder nor a run folder: it has no "
+            f"{HYPERPARAMS} and no {RECIPE_NAME}"
+        )
+    with _model_folder(output_folder) as temporary:
+        if _is_model(source):
+            if half:
+                raise WrongUse(
+                    f"half is for the export of a training, {source} is a model "
+                    "folder: its weights are copied as they are"
+                )
+            for name in (HYPERPARAMS, *(f"{name}.ckpt" for name in LOADABLES)):
+                shutil.copyfile(source / name, temporary / name)
+            if (source / CARD).exists():  # it says under which licence the weights are
+                shutil.copyfile(source / CARD, temporary / CARD)
+        else:
+            _write_model(source, temporary, half)
+        # What the folder gives, not the training: weights may have become half.
+        model = EnhanceLatent.from_hparams(temporary, run_opts={"device": "cpu"})
+        write_graphs(model.restorer, temporary, quantize)
+
+
+def _write_model(run_folder, folder, half):
     recipe_file = run_folder / RECIPE_NAME
     if not recipe_file.is_file():
         raise FileNotFoundError(
             f"{run_folder} is not a run folder: it has no {RECIPE_NAME}. Give the "
             "output_folder of a training"
         )
-    _refuse_foreign(output_folder)
     hparams, text = load_recipe(recipe_file, {"output_folder": str(run_folder)})
     load_weights(hparams["autoencoder"], run_folder / "autoencoder.ckpt")
     stage = last_stage(hparams)
@@ -121,26 +180,35 @@ def export_run(run_folder, output_folder, half=False):
             f"{run_folder / stage} has no checkpoint of a validated epoch: train the "
             f"{stage} stage first"
         )
+    for name in LOADABLES:
+        save_weights(hparams[name], folder / f"{name}.ckpt", half)
+    mark = fingerprint(hparams["autoencoder"])
+    (folder / HYPERPARAMS).write_text(inference_recipe(YAML().load(text), mark))
 
+
+@contextlib.contextmanager
+def _model_folder(output_folder):
+    """Give a temporary folder, which becomes the model folder if the block succeeds."""
+    output_folder = Path(output_folder)
+    if output_folder.exists() and not _is_model(output_folder):
+        raise FileExistsError(
+            f"{output_folder} exists and is not a model folder: choose another output "
+            "folder"
+        )
     temporary = output_folder.with_name(output_folder.name + ".part")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    for name in LOADABLES:
-        save_weights(hparams[name], temporary / f"{name}.ckpt", half)
-    mark = fingerprint(hparams["autoencoder"])
-    (temporary / HYPERPARAMS).write_text(inference_recipe(YAML().load(text), mark))
-    if not output_folder.exists():
-        os.replace(temporary, output_folder)
-        return
-    for path in temporary.iterdir():  # whatever else is there belongs to the user
-        os.replace(path, output_folder / path.name)
-    temporary.rmdir()
+    try:
+        yield temporary
+        if not output_folder.exists():
+            os.replace(temporary, output_folder)
+            return
+        for path in temporary.iterdir():  # what else is there belongs to the user
+            os.replace(path, output_folder / path.name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _refuse_foreign(folder):
+def _is_model(folder):
     # A run folder has a hyperparams.yaml too: SpeechBrain writes one.
-    model = (folder / HYPERPARAMS).is_file() and not (folder / RECIPE_NAME).exists()
-    if folder.exists() and not model:
-        raise FileExistsError(
-            f"{folder} exists and is not a model folder: choose another output folder"
-        )
+    return (folder / HYPERPARAMS).is_file() and not (folder / RECIPE_NAME).exists()

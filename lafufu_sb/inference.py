@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from speechbrain.inference.interfaces import Pretrained
+from speechbrain.utils.fetching import fetch
 
 from .audio import read_recording, resample, write_recording
 from .checkpoints import fingerprint
@@ -36,7 +37,18 @@ class EnhanceLatent(Pretrained):
     MODULES_NEEDED = ["restorer"]
 
     @classmethod
-    def from_hparams(cls, source, *args, run_opts=None, preset=None, **kwargs):
+    def from_hparams(
+        cls,
+        source,
+        *args,
+        run_opts=None,
+        preset=None,
+        sampler=None,
+        num_steps=None,
+        backend="torch",
+        backend_options=None,
+        **kwargs,
+    ):
         """Load a model; see ``Pretrained.from_hparams`` for all arguments.
 
         Arguments
@@ -49,6 +61,15 @@ class EnhanceLatent(Pretrained):
             ``{"device": "cuda"}`` (a ``torch.device`` will do too).
         preset : str, optional
             Sampler settings by name, see ``set_preset``; by default the model's own.
+        sampler : str, optional
+            Another sampler than that of the settings, with its own defaults.
+        num_steps : int, optional
+            Another number of steps.
+        backend : str
+            What runs the networks: "torch", or "onnx" for the graphs that ``lafufu
+            export --format onnx`` writes, with ONNX Runtime on the CPU.
+        backend_options : dict, optional
+            For "onnx": ``threads`` and ``optimization``, see ``use_graphs``.
 
         Returns
         -------
@@ -59,16 +80,44 @@ class EnhanceLatent(Pretrained):
         FileNotFoundError
             If ``source`` looks like a path and does not exist: nothing is asked of
             the Hub then.
+            Or the folder has no graphs for backend "onnx".
+        ImportError
+            If the package for the backend is missing.
         ValueError
-            If weights and YAML do not fit each other, or the model lacks the preset.
+            If weights, graphs and YAML do not fit each other, or the model does not
+            have the preset or the sampler.
         """
+        if backend not in ("torch", "onnx"):
+            raise ValueError(f"backend must be 'torch' or 'onnx', got {backend!r}")
+        if backend == "onnx":
+            run_opts = _on_cpu(run_opts)
+        elif backend_options:
+            raise ValueError("backend_options are for backend 'onnx'")
         _refuse_missing_folder(source, kwargs.get("hparams_file", "hyperparams.yaml"))
         if isinstance(run_opts, dict) and "device" in run_opts:
             run_opts = run_opts | {"device": str(run_opts["device"])}
         model = super().from_hparams(str(source), *args, run_opts=run_opts, **kwargs)
-        if preset is not None and model is not None:  # None: downloaded only
+        if model is None:  # downloaded only
+            return None
+        if preset is not None:
             model.set_preset(preset)
+        if sampler is not None or num_steps is not None:
+            steps = {} if num_steps is None else {"num_steps": num_steps}
+            model.restorer.change_sampler(sampler, **steps)
+        if backend == "onnx":
+            model._use_onnx(str(source), kwargs, backend_options or {})
         return model
+
+    def _use_onnx(self, source, fetch_options, options):
+        from .onnx_backend import use_graphs
+
+        names = ("savedir", "local_strategy", "fetch_config")
+        given = {name: fetch_options[name] for name in names if name in fetch_options}
+        networks = self.restorer.autoencoder, self.restorer.score_model
+        use_graphs(self.restorer, lambda name: fetch(name, source, **given), **options)
+        for network in networks:
+            if network not in self.restorer.children():
+                network.to("meta")  # self.hparams has it still: let the weights go
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -170,6 +219,18 @@ class EnhanceLatent(Pretrained):
             out_rate = rate if keep_sample_rate else self.sample_rate
             write_recording(output_filename, restored, out_rate)
         return restored[0] if len(restored) == 1 else restored
+
+
+def _on_cpu(run_opts):
+    if run_opts is not None and not isinstance(run_opts, dict):  # RunOptions
+        run_opts = {name: run_opts[name] for name in run_opts.overridden_args}
+    device = (run_opts or {}).get("device") or "cpu"
+    if torch.device(device).type != "cpu":
+        raise ValueError(
+            f"backend 'onnx' computes on the CPU, not on {device}: leave the device "
+            "out, or use backend 'torch'"
+        )
+    return (run_opts or {}) | {"device": "cpu"}
 
 
 def _refuse_missing_folder(source, hparams_file):

@@ -168,6 +168,12 @@ class Restorer(nn.Module):
         """Choose "fp32" or "bf16" for the networks; ValueError for another."""
         if precision not in ("fp32", "bf16"):
             raise ValueError(f"precision must be 'fp32' or 'bf16', got {precision!r}")
+        fixed = getattr(self.score_model, "precision", precision)  # of ONNX graphs
+        if precision != fixed:
+            raise ValueError(
+                f"precision {precision!r} does not go with ONNX graphs, which compute "
+                f"in {fixed}: leave it out, or use backend 'torch'"
+            )
         self.precision = precision
 
     def _set_windows(self, window_frames, overlap_frames):

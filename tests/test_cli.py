@@ -34,9 +34,10 @@ def test_enhance_one_file(recording, tiny_model, tmp_path, capsys):
 @pytest.mark.parametrize(
     "arguments, sampling",
     [
-        (["--preset", "balanced"], "preset balanced, 8 calls"),
-        (["--preset", "balanced", "--num-steps", "2"], "bridge_sde, 2 calls"),
+        (["--preset", "balanced"], "preset balanced, 4 calls"),
+        (["--preset", "balanced", "--num-steps", "2"], "bridge_ode, 2 calls"),
         (["--preset", "paper", "--sampler", "bridge_ode"], "bridge_ode, 1 call"),
+        (["--preset", "paper", "--num-steps", "2"], "bridge_sde, 2 calls"),
         (["--num-steps", "3"], "bridge_ode, 3 calls"),
     ],
 )

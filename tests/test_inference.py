@@ -47,12 +47,25 @@ def test_seed_changes_a_stochastic_sampler_only(model, noisy):
 def test_preset_is_chosen_by_name_and_switched(tiny_model, noisy):
     batch = noisy[0][None, :30000]
     model = EnhanceLatent.from_hparams(source=tiny_model, preset="balanced")
-    assert model.restorer.describe_sampling() == "preset balanced, 8 calls"
+    assert model.restorer.describe_sampling() == "preset balanced, 4 calls"
     balanced = model.enhance_batch(batch)
     model.set_preset("fast")
     assert not torch.equal(model.enhance_batch(batch), balanced)
     model.set_preset("balanced", num_steps=2)
     assert model.restorer.sampler.calls == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "sampling"),
+    [
+        ({"preset": "balanced", "num_steps": 3}, "bridge_ode, 3 calls"),
+        ({"preset": "balanced", "sampler": "bridge_sde"}, "bridge_sde, 8 calls"),
+        ({"num_steps": 2}, "bridge_ode, 2 calls"),
+    ],
+)
+def test_sampler_and_steps_override_the_preset(tiny_model, asked, sampling):
+    model = EnhanceLatent.from_hparams(source=tiny_model, **asked)
+    assert model.restorer.describe_sampling() == sampling
 
 
 @pytest.mark.parametrize("task", TASK_MODELS)

@@ -1,26 +1,18 @@
 """The study of schedules: what it measures, keeps and writes."""
 
 import csv
-import importlib
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+import schedules as study
 from lafufu_sb.diffusion.sde import OUVESDE, SchroedingerBridge
 from lafufu_sb.ears.manifests import write_manifest
 from lafufu_sb.mini_corpus import mini_corpus_folder
 
-ROOT = Path(__file__).parents[2]
 GRID = "[{sampler: bridge_ode, spacing: [uniform, quadratic], num_steps: [2, 1]}]"
-
-
-@pytest.fixture
-def study(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    return importlib.import_module("schedules")
 
 
 @pytest.fixture
@@ -45,7 +37,7 @@ def table(folder):
 
 
 @pytest.mark.parametrize("sde", [OUVESDE(), SchroedingerBridge()])
-def test_default_grid_fits_every_process(study, sde):
+def test_default_grid_fits_every_process(sde):
     settings = study.settings_for(sde, study.GRID)
     samplers = {setting.sampler for setting in settings}
     fitting = {n for n, (_, p) in study.SAMPLERS.items() if isinstance(sde, p)}
@@ -53,7 +45,7 @@ def test_default_grid_fits_every_process(study, sde):
     assert len({str(setting) for setting in settings}) == len(settings) > 50
 
 
-def test_asked_calls_are_made_by_those_that_can(study):
+def test_asked_calls_are_made_by_those_that_can():
     wanted = [60, 30, 16, 8, 4, 2, 1]
     found = {}
     for setting in study.settings_for(OUVESDE(), study.FAMILIES, wanted):
@@ -68,7 +60,7 @@ def test_asked_calls_are_made_by_those_that_can(study):
     }
 
 
-def test_heun_is_found_by_its_odd_calls(study):
+def test_heun_is_found_by_its_odd_calls():
     heun = [{"sampler": "probability_flow", "method": "heun"}]
     settings = study.settings_for(OUVESDE(), heun, [15, 8, 1])
     assert [(s.calls, s.options["num_steps"]) for s in settings] == [(15, 8), (1, 1)]
@@ -83,12 +75,12 @@ def test_heun_is_found_by_its_odd_calls(study):
         ([{"sampler": "probability_flow", "snr": 1}], "no option snr"),
     ],
 )
-def test_grid_that_cannot_be_run_is_refused(study, grid, message):
+def test_grid_that_cannot_be_run_is_refused(grid, message):
     with pytest.raises(ValueError, match=message):
         study.settings_for(OUVESDE(), grid)
 
 
-def test_study_writes_table_csv_and_plot(study, arguments, tmp_path):
+def test_study_writes_table_csv_and_plot(arguments, tmp_path):
     study.main(arguments)
     out = tmp_path / "out"
     rows = table(out)
@@ -107,7 +99,7 @@ def test_study_writes_table_csv_and_plot(study, arguments, tmp_path):
     assert (out / "schedules.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_interrupted_study_goes_on(study, arguments, tmp_path, monkeypatch):
+def test_interrupted_study_goes_on(arguments, tmp_path, monkeypatch):
     study.main(arguments)
     before = table(tmp_path / "out")
     measured = []
@@ -130,7 +122,7 @@ def test_interrupted_study_goes_on(study, arguments, tmp_path, monkeypatch):
     assert kept["seed"] == 1 and kept["options"]["spacing"] == "uniform"
 
 
-def test_models_stand_side_by_side(study, arguments, tmp_path, tiny_model):
+def test_models_stand_side_by_side(arguments, tmp_path, tiny_model):
     twin = tmp_path / "twin"
     twin.symlink_to(tiny_model)
     models = ["--models", str(tiny_model), str(twin), "--calls", "2", "1"]
@@ -143,12 +135,12 @@ def test_models_stand_side_by_side(study, arguments, tmp_path, tiny_model):
     assert [r["si_sdr"] for r in rows[:2]] == [r["si_sdr"] for r in rows[2:]]
 
 
-def test_models_of_one_name_are_told_apart(study, tiny_model):
+def test_models_of_one_name_are_told_apart(tiny_model):
     both = [str(tiny_model), f"{tiny_model.parent}/./model"]
     assert [label for label, _ in study.load_models(both, "cpu")] == both
 
 
-def test_clips_come_from_a_folder_or_a_manifest(study, tmp_path):
+def test_clips_come_from_a_folder_or_a_manifest(tmp_path):
     folder = mini_corpus_folder("EARS-WHAM") / "train"
     write_manifest(folder, tmp_path / "train.json")
     clips = study.read_clips(folder, 48000)
@@ -168,7 +160,7 @@ def test_clips_come_from_a_folder_or_a_manifest(study, tmp_path):
         (["--grid", "nowhere.yaml"], "nowhere.yaml"),
     ],
 )
-def test_wrong_use_is_one_line(study, arguments, change, message):
+def test_wrong_use_is_one_line(arguments, change, message):
     with pytest.raises(SystemExit, match=message) as ended:
         study.main([*arguments, *change])
     assert "\n" not in str(ended.value)
