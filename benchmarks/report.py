@@ -126,16 +126,14 @@ def sorted_contenders(results):
 
 def _conditions(results):
     run = results["runs"][0]
-    peaks = {}
-    for precision, flops in (p for r in results["runs"] for p in r["peak"].items()):
-        peaks[precision] = max(flops, peaks.get(precision, 0.0))
-    reached = ", ".join(f"{p} {f / 1e9:.0f}" for p, f in peaks.items())
+    peaks = peaks_of(results)
+    reached = ", ".join(f"{p} {flops / 1e9:.0f}" for p, flops in peaks.items())
     commands = "\n".join(f"    {r['command']}" for r in results["runs"])
     compiled = ", compiled" if run["compile"] else ""
     return (
         f"{run['device']}, threads: {run['threads']}, torch {run['torch']}{compiled}. "
         f"Windows of {run['window_frames']} frames ({run['window_seconds']:.2f} s)."
-        + (f" Largest matrix product, GFLOP/s: {reached}." if reached else "")
+        + (f" Measured peak, GFLOP/s: {reached}." if reached else "")
         + f"\n\n{commands}"
     )
 
@@ -229,15 +227,24 @@ def _range(values):
 
 
 def _share_of_peak(results, contender):
-    if not contender["cost"]:
+    peak = peaks_of(results).get(precision_of(contender["way"]))
+    if not contender["cost"] or not peak:
         return "–"
-    precision = "fp32" if contender["way"] == PUBLISHED else contender["way"]
-    flops = 2 * contender["cost"]["call_macs"]
-    shares = [
-        flops / row["call"] / results["runs"][row["run"]]["peak"][precision]
-        for row in contender["latency"]
-    ]
-    return f"{100 * statistics.median(shares):.0f} %"
+    call = statistics.median(row["call"] for row in contender["latency"])
+    return f"{100 * 2 * contender['cost']['call_macs'] / call / peak:.0f} %"
+
+
+def peaks_of(results):
+    """{precision: FLOP per second}, the largest of all runs."""
+    peaks = {}
+    for precision, flops in (p for r in results["runs"] for p in r["peak"].items()):
+        peaks[precision] = max(flops, peaks.get(precision, 0.0))
+    return peaks
+
+
+def precision_of(way):
+    """Precision of the arithmetic in one of the ways."""
+    return "fp32" if way == PUBLISHED else way
 
 
 def _end_to_end_table(results, contenders):

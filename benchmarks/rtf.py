@@ -32,6 +32,7 @@ from report import (
     draw,
     empty_contender,
     merge,
+    precision_of,
     seconds_per_window,
     write_tables,
 )
@@ -45,7 +46,7 @@ from timing import (
     warm_up,
 )
 
-MEASURES = ("cost", "latency", "throughput", "memory")
+MEASURES = ("cost", "peak", "latency", "throughput", "memory")
 QUICK = ("sgmse64", "lafufu128", "lafufu_mini_wham")
 
 
@@ -135,9 +136,15 @@ class Benchmark:
                 counted[key] = count_cost(contender.build("cpu"))
             contender.results["cost"] = counted[key]
 
+    def measure_peak(self):
+        """Largest arithmetic rate in the precisions of the contenders."""
+        precisions = {precision_of(contender.way) for contender in self.contenders}
+        for precision in sorted(precisions):
+            say("peak", precision)
+            self.run["peak"][precision] = measure_peak(self.device, precision)
+
     def measure_latency(self):
         """Parts of one window, and the whole of ``restore`` beside them, in turn."""
-        self._measure_peak()
         for contender in self.contenders if self.options.warm_up else ():
             say("warming up", contender)
             warm_up(contender.restorer)
@@ -147,7 +154,6 @@ class Benchmark:
                 say("round", number + 1, contender)
                 self._measure_once(contender)
                 self._keep()
-            self._measure_peak()
             if 2 * time.monotonic() - began > self.options.deadline:
                 break  # another round like this one would not be over in time
 
@@ -156,14 +162,6 @@ class Benchmark:
         for calls in self.options.end_to_end:
             seconds = time_whole(contender.restorer, calls)
             contender.add("end_to_end", calls=calls, seconds=seconds)
-
-    def _measure_peak(self):
-        ways = {contender.way for contender in self.contenders}
-        for precision in {"fp32" if way == PUBLISHED else way for way in ways}:
-            flops = measure_peak(self.device, precision)
-            self.run["peak"][precision] = max(
-                flops, self.run["peak"].get(precision, 0.0)
-            )
 
     def measure_throughput(self):
         """Batches of 1, 2, 4, ... windows until one is no faster or does not fit."""
@@ -287,7 +285,7 @@ def parse_arguments(arguments=None):
     )
     options = parser.parse_args(arguments)
     if options.quick:
-        options.rounds, options.measure = 1, MEASURES[:2]
+        options.rounds, options.measure = 1, MEASURES[:3]
         if options.systems == names:
             options.systems = list(QUICK)
     options.deadline = time.monotonic() + options.time_limit

@@ -9,8 +9,10 @@ import contextlib
 import statistics
 import time
 from collections import namedtuple
+from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -288,7 +290,7 @@ def _count_macs(function, *args):
 
 
 def measure_peak(device, precision, seconds=1.0):
-    """Arithmetic peak of the device as a large matrix product reaches it.
+    """Arithmetic peak of the device, as dense work reaches it.
 
     Arguments
     ---------
@@ -297,22 +299,40 @@ def measure_peak(device, precision, seconds=1.0):
     precision : str
         "fp32" or "bf16" (with float32's rounding of products if TF32 is on).
     seconds : float
-        How long to try; the fastest product counts.
+        How long to try each of two: a large matrix product and a large 3x3
+        convolution, the work of different libraries. On a CPU either can be twice as
+        fast as the other.
 
     Returns
     -------
     float
-        FLOP per second.
+        FLOP per second of the faster one.
     """
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    side = 2048 if device.type == "cpu" else 8192
+    on_cpu = device.type == "cpu"
+    side, channels, size = (2048, 256, 64) if on_cpu else (8192, 1024, 128)
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-    a @ b  # kernels are chosen and memory is taken now
+    image = torch.randn(1, channels, size, size, device=device)
+    kernel = torch.randn(channels, channels, 3, 3, device=device)
+    image, kernel = (
+        x.to(dtype, memory_format=torch.channels_last) for x in (image, kernel)
+    )
+    product = partial(torch.matmul, a, b)
+    convolution = partial(F.conv2d, image, kernel, padding=1)
+    return max(
+        2 * side**3 / _fastest(product, device, seconds),
+        2 * 9 * (channels * size) ** 2 / _fastest(convolution, device, seconds),
+    )
+
+
+@torch.no_grad()
+def _fastest(function, device, seconds):
+    function()  # kernels are chosen and memory is taken now
     watch = Stopwatch(device)
     while not watch.spans or watch.spans[-1].end - watch.spans[0].start < seconds:
-        with watch.part("product"):
-            a @ b
-    return 2 * side**3 / min(span.end - span.start for span in watch.spans)
+        with watch.part("work"):
+            function()
+    return min(span.end - span.start for span in watch.spans)
 
 
 def measure_memory(restorer, batch=1):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from report import draw, empty_contender, merge, write_tables
+from report import draw, empty_contender, merge, peaks_of, write_tables
 from systems import PUBLISHED
 
 
@@ -92,6 +92,11 @@ def test_share_of_peak_is_of_the_same_precision():
     assert cells(text, "x", "fp32")[12] == "50 %"
     assert cells(text, "x", "bf16")[12] == "25 %"
     assert cells(text, "x", "0.00", "2.50")[3:] == ["0.0", "50.0", "0.0", "1500", "25"]
+
+
+def test_peak_of_merged_runs_is_the_largest():
+    runs = [results(peak={"fp32": flops}) for flops in (50e9, 200e9, 100e9)]
+    assert peaks_of(merge(runs)) == {"fp32": 200e9}
 
 
 def test_measured_whole_stands_beside_its_computation():

@@ -42,6 +42,7 @@ def test_one_run_measures_everything_of_a_shipped_model(tmp_path, monkeypatch, c
     (memory,) = contender["memory"]
     assert memory["bytes"] > memory["empty_process"] > 0
     (run,) = results["runs"]
+    assert run["peak"] == {"bf16": 1e12}
     assert run["window_seconds"] == pytest.approx(31 * 384 / 48000)
     assert "--systems lafufu_mini_wham" in run["command"]
     assert (tmp_path / "folder" / "a.png").stat().st_size > 1000
@@ -133,7 +134,7 @@ def test_what_was_measured_stays_when_a_run_is_stopped(options, mini, monkeypatc
 
 def test_quick_is_small_and_lets_systems_be_chosen():
     quick = parse_arguments(["--quick"])
-    assert quick.rounds == 1 and set(quick.measure) == {"cost", "latency"}
+    assert quick.rounds == 1 and set(quick.measure) == {"cost", "peak", "latency"}
     assert "sgmse128" not in quick.systems
     chosen = parse_arguments(["--quick", "--systems", "sgmse128"])
     assert chosen.systems == ["sgmse128"]

@@ -5,7 +5,7 @@ import torch
 
 import systems
 from lafufu_sb.lobes.autoencoder import IdentityAutoencoder, LatentAutoencoder
-from systems import PUBLISHED, find_system, known_systems, set_calls
+from systems import PUBLISHED, find_system, known_systems
 from timing import time_whole
 
 

@@ -117,6 +117,17 @@ def test_cost_grows_with_the_window(mini):
     assert long["call_macs"] == pytest.approx(2 * short["call_macs"], rel=0.001)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("product, convolution", [(1, 4), (4, 1)])
+def test_peak_is_that_of_the_faster_work(
+    precision, product, convolution, clock, monkeypatch
+):
+    monkeypatch.setattr(timing.torch, "matmul", clock.spend(product, torch.matmul))
+    monkeypatch.setattr(timing.F, "conv2d", clock.spend(convolution, torch.conv2d))
+    rates = 2 * 2048**3 / product, 2 * 9 * (256 * 64) ** 2 / convolution
+    assert timing.measure_peak(torch.device("cpu"), precision) == max(rates)
+
+
 def test_peak_memory_counts_the_network(tiny_sgmse):
     small = measure_memory(tiny_sgmse.build("fp32", 64))
     assert small > 100e6  # at least the interpreter with torch
