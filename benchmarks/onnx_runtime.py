@@ -99,24 +99,21 @@ def time_in_turn(models, clip, rounds):
     }
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def time_once(model, clip):
     """{column: ms of one window, or RTF of the whole clip}."""
     restorer = model.restorer
     window = restorer.plan.window
     audio = torch.nn.functional.pad(clip, (0, window))[:window]
     spectrogram = restorer.spectrogram(audio[None])
-    spectrogram = spectrogram.contiguous(memory_format=torch.channels_last)
-    t = torch.ones(1)
+    networks = restorer.inference_networks()
     row = {}
-    bf16 = restorer.precision == "bf16"
-    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        encode = partial(restorer.autoencoder.encode, spectrogram)
-        row["encoder"], (latent, hiddens, size) = timed(encode)
-        latent = latent.float()
-        row["call"], _ = timed(partial(restorer.score_model, latent, latent, t))
-        decode = partial(restorer.autoencoder.decode, latent, hiddens, size)
-        row["decoder"], _ = timed(decode)
+    encode = partial(networks.encode, spectrogram)
+    row["encoder"], (latent, hiddens, size) = timed(encode)
+    network = networks.bind(latent)
+    row["call"], _ = timed(partial(network, latent, latent, torch.ones(1)))
+    decode = partial(networks.decode, latent, hiddens, size)
+    row["decoder"], _ = timed(decode)
     milliseconds, _ = timed(partial(restorer.restore, clip[None]))
     row["restore"] = milliseconds * 1e-3 * model.sample_rate / len(clip)
     return row

@@ -171,7 +171,8 @@ def time_parts(restorer, batch=1):
         cutting and overlap-add, prior).
     """
     watch = Stopwatch(device_of(restorer))
-    autoencoder = TimedAutoencoder(restorer.autoencoder, watch)
+    autoencoder = restorer.inference_networks().autoencoder
+    autoencoder = TimedAutoencoder(autoencoder, watch)
     objective = TimedObjective(restorer.objective, watch)
     with replaced(restorer, autoencoder, objective):
         total = _time_restore(restorer, batch, calls=1)

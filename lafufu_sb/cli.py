@@ -66,7 +66,20 @@ def build_parser():
     enhance.add_argument("--sampler", help="another sampler that fits the model")
     enhance.add_argument("--num-steps", type=int, help="steps of the sampler")
     enhance.add_argument("--seed", type=int, default=0, help="of the sampler's noise")
-    enhance.add_argument("--precision", choices=["fp32", "bf16"])
+    enhance.add_argument("--precision", choices=["fp32", "bf16", "fp16"])
+    enhance.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile the networks first: minutes, worth it for many recordings",
+    )
+    enhance.add_argument(
+        "--no-fallback",
+        dest="fallback",
+        action="store_false",
+        default=None,
+        help="an error, not a warning, if the machine lacks the device or precision "
+        "or cannot compile",
+    )
     enhance.add_argument("--device", default=None, help="cpu, cuda, cuda:1, ...")
     enhance.add_argument(
         "--backend",
@@ -230,9 +243,10 @@ def load_model(options):
         sampler=options.sampler,
         num_steps=options.num_steps,
         backend=options.backend,
+        precision=options.precision,
+        compile=options.compile or None,
+        fallback=options.fallback,
     )
-    if options.precision:
-        model.restorer.set_precision(options.precision)
     return model
 
 

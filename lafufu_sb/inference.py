@@ -9,6 +9,7 @@ from speechbrain.utils.fetching import fetch
 
 from .audio import read_recording, resample, write_recording
 from .checkpoints import fingerprint
+from .devices import to_device, usable_device
 
 
 class EnhanceLatent(Pretrained):
@@ -47,6 +48,9 @@ class EnhanceLatent(Pretrained):
         num_steps=None,
         backend="torch",
         backend_options=None,
+        precision=None,
+        compile=None,
+        fallback=None,
         **kwargs,
     ):
         """Load a model; see ``Pretrained.from_hparams`` for all arguments.
@@ -70,6 +74,15 @@ class EnhanceLatent(Pretrained):
             export --format onnx`` writes, with ONNX Runtime on the CPU.
         backend_options : dict, optional
             For "onnx": ``threads`` and ``optimization``, see ``use_graphs``.
+        precision : str, optional
+            "fp32", "bf16" or "fp16": the networks' arithmetic; by default the model's
+            own.
+        compile : bool, optional
+            Whether to compile the networks at the first restoration, which then takes
+            minutes; by default as the model says, which mostly is no.
+        fallback : bool, optional
+            Whether a device, a precision or compilation that this machine cannot offer
+            gives way to the CPU, to fp32 or to none, with one warning; by default yes.
 
         Returns
         -------
@@ -85,7 +98,8 @@ class EnhanceLatent(Pretrained):
             If the package for the backend is missing.
         ValueError
             If weights, graphs and YAML do not fit each other, or the model does not
-            have the preset or the sampler.
+            have the preset or the sampler; without ``fallback`` also if the machine
+            lacks the device. What else it lacks shows at the first restoration.
         """
         if backend not in ("torch", "onnx"):
             raise ValueError(f"backend must be 'torch' or 'onnx', got {backend!r}")
@@ -95,7 +109,8 @@ class EnhanceLatent(Pretrained):
             raise ValueError("backend_options are for backend 'onnx'")
         _refuse_missing_folder(source, kwargs.get("hparams_file", "hyperparams.yaml"))
         if isinstance(run_opts, dict) and "device" in run_opts:
-            run_opts = run_opts | {"device": str(run_opts["device"])}
+            device = usable_device(run_opts["device"], fallback is not False)
+            run_opts = run_opts | {"device": device}
         model = super().from_hparams(str(source), *args, run_opts=run_opts, **kwargs)
         if model is None:  # downloaded only
             return None
@@ -106,6 +121,7 @@ class EnhanceLatent(Pretrained):
             model.restorer.change_sampler(sampler, **steps)
         if backend == "onnx":
             model._use_onnx(str(source), kwargs, backend_options or {})
+        model.restorer.set_computation(precision, compile, fallback)
         return model
 
     def _use_onnx(self, source, fetch_options, options):
@@ -175,7 +191,7 @@ class EnhanceLatent(Pretrained):
         torch.Tensor
             (batch, time), on the model's device.
         """
-        noisy = torch.as_tensor(noisy).to(self.device)
+        noisy = to_device(torch.as_tensor(noisy), self.device)
         return self.restorer.restore(noisy, lengths, seed=seed)
 
     def forward(self, noisy, lengths=None):
@@ -211,7 +227,7 @@ class EnhanceLatent(Pretrained):
         """
         wavs, rate = read_recording(filename)
         restored = self.restorer.restore(
-            resample(wavs, rate, self.sample_rate).to(self.device), seed=seed
+            to_device(resample(wavs, rate, self.sample_rate), self.device), seed=seed
         ).cpu()
         if keep_sample_rate:
             restored = resample(restored, self.sample_rate, rate)[:, : wavs.shape[1]]

@@ -7,7 +7,9 @@ command line all call ``Restorer.restore``.
 import torch
 from torch import nn
 
+from .devices import PRECISIONS, usable_dtype
 from .diffusion.samplers import ESTIMATES, SAMPLERS, get_sampler
+from .twins import Twins
 from .windows import AnchoredNoise, WindowPlan
 
 
@@ -48,7 +50,14 @@ class Restorer(nn.Module):
     windows_per_batch : int
         Windows that are computed together; bounds the memory.
     precision : str
-        "fp32" or "bf16": the networks' arithmetic. Everything around stays float32.
+        "fp32", "bf16" or "fp16": the networks' arithmetic. Everything around stays
+        float32.
+    compile : bool
+        Whether the networks are compiled at the first restoration, for batches of
+        exactly ``windows_per_batch``, to which the last one is filled up.
+    fallback : bool
+        Whether a precision that the device lacks, or compilation where it does not
+        work, gives way to fp32 or to none, with one warning, instead of an error.
     """
 
     def __init__(
@@ -68,6 +77,8 @@ class Restorer(nn.Module):
         overlap_frames=32,
         windows_per_batch=4,
         precision="fp32",
+        compile=False,
+        fallback=True,
     ):
         super().__init__()
         self.spectrogram = spectrogram
@@ -81,12 +92,13 @@ class Restorer(nn.Module):
                 f"windows_per_batch must be at least 1, got {windows_per_batch}"
             )
         self.windows_per_batch = windows_per_batch
-        self.set_precision(precision)
+        self.set_computation(precision, compile, fallback)
         self.presets = {name: dict(preset) for name, preset in (presets or {}).items()}
         self._begin_sampling(sampler, sampler_options or {}, preset)
         self._set_windows(window_frames, overlap_frames)
-        # Convolutions of the CPU and of tensor cores run about twice as fast so.
-        self.to(memory_format=torch.channels_last)
+        # Trains faster so; the score model does not, on a CPU. Twins always are.
+        self.autoencoder.to(memory_format=torch.channels_last)
+        self._twins = Twins()
 
     def _begin_sampling(self, sampler, options, preset):
         for name in self.presets:  # a wrong one shows now, not when it is asked for
@@ -165,9 +177,10 @@ class Restorer(nn.Module):
         return f"{chosen}, {calls} call{'s' if calls > 1 else ''}"
 
     def set_precision(self, precision):
-        """Choose "fp32" or "bf16" for the networks; ValueError for another."""
-        if precision not in ("fp32", "bf16"):
-            raise ValueError(f"precision must be 'fp32' or 'bf16', got {precision!r}")
+        """Choose "fp32", "bf16" or "fp16"; ValueError for another."""
+        if precision not in PRECISIONS:
+            names = ", ".join(PRECISIONS)
+            raise ValueError(f"precision must be one of {names}, got {precision!r}")
         fixed = getattr(self.score_model, "precision", precision)  # of ONNX graphs
         if precision != fixed:
             raise ValueError(
@@ -175,6 +188,35 @@ class Restorer(nn.Module):
                 f"in {fixed}: leave it out, or use backend 'torch'"
             )
         self.precision = precision
+
+    def set_computation(self, precision=None, compile=None, fallback=None):
+        """Choose how the networks compute; None stays, see the constructor.
+
+        ValueError for another precision, or what does not go with ONNX graphs.
+        """
+        if precision is not None:
+            self.set_precision(precision)
+        if compile and hasattr(self.score_model, "precision"):
+            raise ValueError("ONNX graphs are not compiled: leave compile out")
+        if compile is not None:
+            self.compiled = compile  # nn.Module has a method of the other name
+        if fallback is not None:
+            self.fallback = fallback
+
+    def inference_networks(self):
+        """``InferenceNetworks``, up to date: what ``restore`` computes with.
+
+        WrongUse if the device cannot do what was asked for, without ``fallback``.
+        """
+        device = self.spectrogram.window.device
+        dtype = usable_dtype(self.precision, device, self.fallback)
+        networks = self._twins.networks(self.autoencoder, self.score_model, dtype)
+        if self.compiled:
+            with torch.inference_mode():
+                windows = torch.zeros(self.windows_per_batch, self.plan.window)
+                spectrograms = self.spectrogram(windows.to(device))
+            self._twins.compile(networks, spectrograms, self.fallback)
+        return networks
 
     def _set_windows(self, window_frames, overlap_frames):
         reduction = self.autoencoder.reduction
@@ -226,11 +268,13 @@ class Restorer(nn.Module):
             If ``wavs`` is not (batch, time), empty, or not finite.
         """
 
+        networks = self.inference_networks()
+
         def restore_windows(windows, first_columns):
             noise = AnchoredNoise(seed, first_columns, self._chunk)
-            return self._restore_windows(windows, noise)
+            return self._restore_windows(networks, windows, noise)
 
-        return self._overlap_add(restore_windows, lengths, wavs)
+        return self._overlap_add(restore_windows, networks, lengths, wavs)
 
     @torch.no_grad()
     def oracle(self, distorted, clean, lengths=None):
@@ -251,42 +295,31 @@ class Restorer(nn.Module):
             (batch, time).
         """
 
+        networks = self.inference_networks()
+
+        @torch.inference_mode()
         def reconstruct(windows, clean_windows, first_columns):
-            with self._autocast(windows):
-                y = self._encode(windows)
-                x = self._encode(clean_windows)
-                decoded = self.autoencoder.decode(x.latent, y.hiddens, y.size)
-            return self.spectrogram.inverse(decoded.float(), windows.shape[-1])
+            y = networks.encode(self.spectrogram(windows))
+            x = networks.encode(self.spectrogram(clean_windows))
+            decoded = networks.decode(x.latent, y.hiddens, y.size)
+            return self.spectrogram.inverse(decoded, windows.shape[-1])
 
-        return self._overlap_add(reconstruct, lengths, distorted, clean)
+        return self._overlap_add(reconstruct, networks, lengths, distorted, clean)
 
-    def _autocast(self, like):
-        return torch.autocast(
-            like.device.type, torch.bfloat16, enabled=self.precision == "bf16"
-        )
-
-    def _encode(self, windows):
-        spectrograms = self.spectrogram(windows)
-        return self.autoencoder.encode(
-            spectrograms.contiguous(memory_format=torch.channels_last)
-        )
-
-    def _restore_windows(self, windows, noise):
+    @torch.inference_mode()
+    def _restore_windows(self, networks, windows, noise):
         """(windows, window samples) to the same, restored."""
-        with self._autocast(windows):
-            y, hiddens, size = self._encode(windows)
-        y = y.float()
+        y, hiddens, size = networks.encode(self.spectrogram(windows))
+        network = networks.bind(y)
 
         def estimate(x, t):
-            with self._autocast(x):
-                return self.objective.estimate(self.score_model, x, y, t)
+            return self.objective.estimate(network, x, y, t)
 
         latent = self.sampler(estimate, y, generator=noise)
-        with self._autocast(windows):
-            decoded = self.autoencoder.decode(latent, hiddens, size)
-        return self.spectrogram.inverse(decoded.float(), windows.shape[-1])
+        decoded = networks.decode(latent, hiddens, size)
+        return self.spectrogram.inverse(decoded, windows.shape[-1])
 
-    def _overlap_add(self, function, lengths, *signals):
+    def _overlap_add(self, function, networks, lengths, *signals):
         """Cut signals into windows, map them, and put the results together.
 
         Arguments
@@ -294,6 +327,8 @@ class Restorer(nn.Module):
         function : callable
             ``function(*windows, first_columns=...)``, one (n, window) tensor per
             signal, to (n, window).
+        networks : InferenceNetworks
+            That it uses: compiled ones want full batches.
         lengths : torch.Tensor or None
             Relative lengths.
         *signals : torch.Tensor
@@ -305,21 +340,24 @@ class Restorer(nn.Module):
         signals = [torch.where(valid, s.float(), 0.0) for s in signals]
         peaks = signals[0].abs().amax(dim=1, keepdim=True)
         levelled = [s / peaks.clamp(min=torch.finfo(s.dtype).tiny) for s in signals]
+        audible = (peaks > 0).flatten().tolist()
         jobs = [
             (item, start, start == starts[-1])
             for item, starts in enumerate(self.plan.starts(n) for n in samples.tolist())
             for start in starts
-            if peaks[item] > 0
+            if audible[item]
         ]
         out = torch.zeros_like(signals[0])
         for first in range(0, len(jobs), self.windows_per_batch):
             batch = jobs[first : first + self.windows_per_batch]
+            missing = self.windows_per_batch - len(batch)
+            filled = batch + batch[-1:] * (missing if networks.compiled else 0)
             windows = [
-                torch.stack([self._cut(s[item], start) for item, start, _ in batch])
+                torch.stack([self._cut(s[item], start) for item, start, _ in filled])
                 for s in levelled
             ]
-            columns = [start // self._samples_per_column for _, start, _ in batch]
-            results = function(*windows, first_columns=columns)
+            columns = [start // self._samples_per_column for _, start, _ in filled]
+            results = function(*windows, first_columns=columns)[: len(batch)]
             for result, (item, start, last) in zip(results, batch, strict=True):
                 weights = self.plan.weights(start == 0, last, result.device)
                 room = out[item, start : start + self.plan.window]

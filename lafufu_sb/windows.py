@@ -7,6 +7,8 @@ that normalises over all of its input (GroupNorm) never sees a neighbour's paddi
 
 import torch
 
+from .devices import to_device
+
 
 class WindowPlan:
     """Where windows start and how their outputs are cross-faded.
@@ -108,7 +110,7 @@ class AnchoredNoise:
                 for row in self._generators
             ]
         )
-        return drawn[..., :columns].to(like)
+        return to_device(drawn[..., :columns].to(like.dtype), like.device)
 
     def _generator(self, chunk_index):
         # Drawn on the CPU, so that a seed means the same on every device.

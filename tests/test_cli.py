@@ -5,8 +5,9 @@ import re
 import numpy as np
 import pytest
 import soundfile
+import torch
 
-from lafufu_sb.cli import main
+from lafufu_sb.cli import build_parser, load_model, main
 
 
 @pytest.fixture
@@ -107,6 +108,28 @@ def test_wrong_use_is_one_line_and_writes_nothing(
     assert len(error) == 1 and error[0].startswith("lafufu: error: ")
     assert message in error[0]
     assert not list(workplace.iterdir())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
+def test_missing_device_gives_way_unless_told_not_to(
+    recording, tiny_model, tmp_path, capsys
+):
+    command = ["enhance", recording, "-m", tiny_model, "--device", "cuda"]
+    assert run(*command, "-o", tmp_path / "a.wav") == 0
+    assert run(*command, "-o", tmp_path / "b.wav", "--no-fallback") == 2
+    assert "device 'cuda' cannot be used" in capsys.readouterr().err
+    assert (tmp_path / "a.wav").exists() and not (tmp_path / "b.wav").exists()
+
+
+def test_options_of_computation_reach_the_restorer(tiny_model):
+    command = ["enhance", "a.wav", "-o", "b.wav", "-m", str(tiny_model)]
+    chosen = ["--precision", "fp32", "--compile", "--no-fallback"]
+    for extra, expected in (
+        (chosen, ("fp32", True, False)),
+        ([], ("bf16", False, True)),
+    ):
+        restorer = load_model(build_parser().parse_args(command + extra)).restorer
+        assert (restorer.precision, restorer.compiled, restorer.fallback) == expected
 
 
 def test_export_command(tiny_run, tmp_path):

@@ -1,5 +1,6 @@
 """EnhanceLatent: what SpeechBrain's users expect, and what they suffered from."""
 
+import copy
 import shutil
 
 import numpy as np
@@ -135,6 +136,72 @@ def test_any_length_comes_back(model, samples):
     wav = torch.randn(1, samples, generator=torch.Generator().manual_seed(0))
     out = model.enhance_batch(wav)
     assert out.shape == wav.shape and torch.isfinite(out).all()
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("bf16", 0.03)])
+@pytest.mark.parametrize("task", TASK_MODELS)
+def test_fast_networks_restore_what_the_plain_ones_do(
+    task, precision, tolerance, noisy
+):
+    restorer = EnhanceLatent.from_hparams(source=shipped_model(task)).restorer
+    wavs = noisy[0][None, :150000]  # two windows
+    for network in (restorer.autoencoder, restorer.score_model):
+        network.follows_weights = False  # no twin: float32 in the default layout
+        network.to(memory_format=torch.contiguous_format)
+    restorer.set_computation("fp32")
+    plain = restorer.restore(wavs)
+    for network in (restorer.autoencoder, restorer.score_model):
+        network.follows_weights = True
+    restorer.set_computation(precision)
+    restored = restorer.restore(wavs)
+    assert (restored - plain).norm() < tolerance * plain.norm()
+
+
+@pytest.mark.parametrize("num_steps", [1, 3])
+def test_network_is_called_as_often_as_the_sampler_says(model, noisy, num_steps):
+    restorer = copy.deepcopy(model.restorer)
+    restorer.change_sampler("bridge_sde", num_steps=num_steps)
+    restorer.windows_per_batch = 1
+    network, calls = restorer.inference_networks().score_model, []
+    network.step = counted(network.step, calls)
+    network.condition = counted(network.condition, conditions := [])
+    restorer.restore(noisy[0][None, : 2 * restorer.plan.window])
+    windows = len(restorer.plan.starts(2 * restorer.plan.window))
+    assert len(calls) == windows * restorer.sampler.calls == windows * num_steps
+    assert len(conditions) == windows
+
+
+def counted(function, calls):
+    def counting(*arguments):
+        calls.append(arguments)
+        return function(*arguments)
+
+    return counting
+
+
+def test_computation_is_chosen_at_loading(tiny_model):
+    options = {"precision": "fp32", "compile": True, "fallback": False}
+    restorer = EnhanceLatent.from_hparams(source=tiny_model, **options).restorer
+    assert (restorer.precision, restorer.compiled, restorer.fallback) == (
+        "fp32",
+        True,
+        False,
+    )
+    restorer = EnhanceLatent.from_hparams(source=tiny_model).restorer
+    assert (restorer.precision, restorer.compiled, restorer.fallback) == (
+        "bf16",
+        False,
+        True,
+    )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
+def test_missing_device_is_the_cpu_or_an_error(tiny_model):
+    cuda = {"device": "cuda"}
+    model = EnhanceLatent.from_hparams(source=tiny_model, run_opts=cuda)
+    assert model.device == "cpu"
+    with pytest.raises(ValueError, match="device 'cuda' cannot be used"):
+        EnhanceLatent.from_hparams(source=tiny_model, run_opts=cuda, fallback=False)
 
 
 def test_silence_stays_silence(model):

@@ -322,9 +322,9 @@ def test_batches_of_no_windows_are_refused(windows_per_batch):
         model.restore(speech(1, 100))
 
 
-@pytest.mark.parametrize("precision", ["fp16", "float32", None])
+@pytest.mark.parametrize("precision", ["half", "float32", 16])
 def test_unknown_precision_is_refused(precision):
-    with pytest.raises(ValueError, match="precision must be 'fp32' or 'bf16'"):
+    with pytest.raises(ValueError, match="precision must be one of fp32, bf16, fp16"):
         restorer(precision=precision)
 
 

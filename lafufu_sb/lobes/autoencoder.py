@@ -69,9 +69,9 @@ class ChannelNorm(nn.Module):
 
     def forward(self, x):
         """(batch, channels, h, w), same shape out."""
-        mean = x.mean(dim=1, keepdim=True)
-        variance = x.var(dim=1, unbiased=False, keepdim=True)
-        return (x - mean) * torch.rsqrt(variance + self.eps) * self.gain
+        gain = self.gain.flatten()
+        x = F.layer_norm(x.movedim(1, -1), gain.shape, gain, eps=self.eps)
+        return x.movedim(-1, 1)
 
 
 class LinearAttention(nn.Module):
@@ -95,15 +95,15 @@ class LinearAttention(nn.Module):
     def forward(self, x):
         """(batch, channels, h, w), same shape out."""
         batch, _, height, width = x.shape
-        qkv = self.to_qkv(self.norm(x)).reshape(
-            batch, 3, self.heads, self.head_channels, height * width
-        )
-        q, k, v = qkv.unbind(dim=1)  # (batch, heads, head_channels, positions)
-        q = q.softmax(dim=-2) * self.head_channels**-0.5
-        k = k.softmax(dim=-1)
-        context = k @ (v / (height * width)).transpose(-1, -2)
-        out = context.transpose(-1, -2) @ q  # (batch, heads, head_ch, positions)
-        return x + self.to_out(out.reshape(batch, -1, height, width))
+        positions = height * width
+        # Features last, as channels_last has them in memory.
+        qkv = self.to_qkv(self.norm(x)).movedim(1, -1)
+        qkv = qkv.reshape(batch, positions, 3, self.heads, self.head_channels)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (batch, heads, positions, head_ch)
+        context = k.softmax(dim=-2).transpose(-1, -2) @ (v / positions)
+        out = q.softmax(dim=-1) @ (context * self.head_channels**-0.5)
+        out = out.transpose(1, 2).reshape(batch, height, width, -1)
+        return x + self.to_out(out.movedim(-1, 1))
 
 
 class EncoderLevel(nn.Module):
@@ -196,6 +196,8 @@ class LatentAutoencoder(nn.Module):
     torch.Size([1, 2, 768, 64])
     """
 
+    follows_weights = True  # computes in their type and layout, see ``Twin``
+
     def __init__(
         self,
         *,
@@ -255,7 +257,8 @@ class LatentAutoencoder(nn.Module):
         size = tuple(spectrograms.shape[-2:])
         below, right = (-s % self.reduction for s in size)
         x = self.gain * F.pad(spectrograms, (0, right, 0, below), mode="replicate")
-        x = self.stem(F.pixel_unshuffle(x, self.patch))  # (batch, channels, h, w)
+        x = F.pixel_unshuffle(x.to(self.stem.weight.dtype), self.patch)
+        x = self.stem(x)  # (batch, channels, h, w)
         hiddens = [x]
         for level in self.encoder:
             x, pair = level(x)
@@ -291,7 +294,8 @@ class LatentAutoencoder(nn.Module):
                 f"decode needs {expected} hidden tensors, got {len(hiddens)}: pass the "
                 "hiddens that encode returned for the distorted input"
             )
-        x = self.from_latent(latent * (self.gain / self.latent_scale))
+        x = latent * (self.gain / self.latent_scale)
+        x = self.from_latent(x.to(self.from_latent.weight.dtype))
         for i in reversed(range(len(self.decoder))):
             x = self.decoder[i](x, hiddens[1 + 2 * i : 3 + 2 * i])
         if self.hidden_connections:

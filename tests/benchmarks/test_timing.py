@@ -36,10 +36,11 @@ def clock(monkeypatch):
 
 def slowed(restorer, clock):
     """Encoder 2 s, call 5 s, noise 1 s, decoder 3 s, inverse 10 s."""
-    autoencoder, score_model = restorer.autoencoder, restorer.score_model
+    networks = restorer.inference_networks()
+    autoencoder, score_model = networks.autoencoder, networks.score_model
     autoencoder.encode = clock.spend(2, autoencoder.encode)
     autoencoder.decode = clock.spend(3, autoencoder.decode)
-    score_model.forward = clock.spend(5, score_model.forward)
+    score_model.step = clock.spend(5, score_model.step)
     restorer.sde.noise = clock.spend(1, restorer.sde.noise)
     restorer.spectrogram.inverse = clock.spend(10, restorer.spectrogram.inverse)
     return restorer

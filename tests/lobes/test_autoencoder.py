@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from lafufu_sb.lobes.autoencoder import IdentityAutoencoder, LatentAutoencoder
+from lafufu_sb.lobes.autoencoder import (
+    ChannelNorm,
+    IdentityAutoencoder,
+    LatentAutoencoder,
+    LinearAttention,
+)
 
 
 def autoencoder(seed=0, **options):
@@ -169,3 +174,33 @@ def test_patches_replace_a_halving(size):
     assert latent.shape == (2, 4, -(-size[0] // 4), -(-size[1] // 4))
     assert hiddens[0].shape[-2:] == tuple(2 * s for s in latent.shape[-2:])
     assert model.decode(latent, hiddens, encoded_size).shape == (2, 2, *size)
+
+
+memory_formats = pytest.mark.parametrize(
+    "memory_format", [torch.contiguous_format, torch.channels_last]
+)
+
+
+@memory_formats
+@torch.no_grad()
+def test_channels_are_normalised_at_each_position(memory_format):
+    norm = ChannelNorm(6)
+    norm.gain.copy_(torch.arange(6.0).reshape(1, 6, 1, 1))
+    x = (1 + 10 * noise(2, 6, 5, 4)).contiguous(memory_format=memory_format)
+    centred = x - x.mean(dim=1, keepdim=True)
+    deviation = (centred.square().mean(dim=1, keepdim=True) + norm.eps).sqrt()
+    torch.testing.assert_close(norm(x), norm.gain * centred / deviation)
+
+
+@memory_formats
+@torch.no_grad()
+def test_attention_is_that_of_its_formula(memory_format):
+    torch.manual_seed(0)
+    attention = LinearAttention(6, heads=2, head_channels=3)
+    x = noise(2, 6, 5, 4).contiguous(memory_format=memory_format)
+    qkv = attention.to_qkv(attention.norm(x)).reshape(2, 3, 2, 3, 20)
+    query, key, value = qkv.unbind(1)  # (batch, heads, features, positions)
+    query, key = query.softmax(dim=2) / 3**0.5, key.softmax(dim=3)
+    context = torch.einsum("bhdn,bhen->bhde", key, value / 20)
+    out = torch.einsum("bhde,bhdn->bhen", context, query).reshape(2, 6, 5, 4)
+    torch.testing.assert_close(attention(x), x + attention.to_out(out))

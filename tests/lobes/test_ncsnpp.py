@@ -2,6 +2,7 @@
 
 import json
 import os
+import types
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lafufu_sb.lobes.ncsnpp import FIRResample, NCSNpp
+from lafufu_sb.lobes import ncsnpp
+from lafufu_sb.lobes.ncsnpp import NCSNpp
+from lafufu_sb.lobes.ncsnpp_layers import FIRResample, Norm
 from lafufu_sb.lobes.sgmse_keys import _key_table, sgmse_to_ncsnpp
 
 REFERENCE = Path(
@@ -308,6 +311,91 @@ def test_bfloat16_autocast_stays_close():
     with torch.no_grad():
         exact = model(x, y, t)
     assert (out - exact).norm() < 0.05 * exact.norm()
+
+
+def conv_inputs(monkeypatch):
+    """Channels that each convolution called by ``lobes.ncsnpp`` itself takes."""
+    taken, conv2d = [], F.conv2d
+
+    def counted(x, weight, bias=None, **options):
+        taken.append("x" if bias is None else "y")
+        return conv2d(x, weight, bias, **options)
+
+    # Seen by the stem's halves alone: layers call the function of their own module.
+    functional = types.SimpleNamespace(conv2d=counted)
+    monkeypatch.setattr(ncsnpp, "F", functional)
+    return taken
+
+
+@torch.no_grad()
+def test_bound_network_is_the_network_and_computes_the_condition_once(monkeypatch):
+    model = lively(small()).eval()
+    x, y, t = inputs()
+    expected = [model(state, y, t) for state in (x, 2 * x, 3 * x)]
+    taken = conv_inputs(monkeypatch)
+    bound = model.bind(y)
+    for factor in (1, 2, 3):
+        assert torch.equal(bound(factor * x, t), expected[factor - 1])
+    assert taken == ["y", "x", "x", "x"]
+
+
+@torch.no_grad()
+def test_halves_of_the_stem_are_the_stem():
+    model = lively(small()).eval()
+    x, y, _ = inputs()
+    weight = model.stem.weight[:, : model.data_channels]
+    parts = F.conv2d(x, weight, padding=1) + model.condition(y)
+    torch.testing.assert_close(parts, model.stem(torch.cat([x, y], dim=1)))
+
+
+@torch.no_grad()
+def test_times_are_embedded_once_for_all_conditions():
+    model = lively(small()).eval()
+    x, y, _ = inputs()
+    embedded, memo = [], {}
+    model.time_embedding.register_forward_pre_hook(
+        lambda module, arguments: embedded.append(len(arguments[0]))
+    )
+    for condition in (y, x):
+        bound = model.bind(condition, memo)
+        for time in (1.0, 0.5, 1.0):
+            t = torch.tensor(time).expand(2)
+            torch.testing.assert_close(bound(x, t), model(x, condition, t.clone()))
+    # Two shared times, each of them once; six calls with two times, both of them.
+    assert sorted(embedded) == [1, 1] + 6 * [2]
+
+
+@torch.no_grad()
+def test_different_times_in_a_batch_are_kept_apart():
+    model, memo = lively(small()).eval(), {}
+    x, y, t = inputs()
+    bound = model.bind(y, memo)
+    torch.testing.assert_close(bound(x, t), model(x, y, t))
+    torch.testing.assert_close(bound(x, t.flip(0)), model(x, y, t.flip(0)))
+
+
+@pytest.mark.parametrize("shape", [(48, 16), (24, 8), (64, 32), (1, 1)])
+@torch.no_grad()
+def test_norm_is_group_norm_in_every_memory_format(shape):
+    norm = lively(Norm(48))
+    x = pattern(2, 48, *shape)
+    expected = F.group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        out = norm(x.contiguous(memory_format=memory_format))
+        torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-5)
+        assert out.is_contiguous(memory_format=memory_format)
+
+
+@torch.no_grad()
+def test_exports_with_any_batch():
+    model = lively(small(divide_by_time=False)).eval()
+    batch = {0: torch.export.Dim("batch", min=1)}
+    program = torch.export.export(model, inputs(), dynamic_shapes=(batch,) * 3)
+    for size in (1, 3):
+        given = inputs(batch=size)
+        torch.testing.assert_close(
+            program.module()(*given), model(*given), atol=1e-5, rtol=1e-5
+        )
 
 
 def test_compiles_as_one_graph():
