@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "recipes" / "EARS" / "enhance" / "LAFUFU"
+sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts that import each other by name
 
 TINY = """
 base: {recipe}/hparams/{base}.yaml
@@ -75,3 +76,19 @@ def tiny_run(tmp_path_factory):
 def tiny_model(tiny_run):
     """Model folder of a trained tiny model."""
     return tiny_run / "model"
+
+
+@pytest.fixture
+def tiny_sgmse():
+    """SGMSE+ of width 8, in 64-frame windows fast enough for a test."""
+    from systems import sgmse
+
+    return sgmse(8)
+
+
+@pytest.fixture
+def mini():
+    """A shipped model, whose grid takes windows of 32 frames."""
+    from systems import shipped
+
+    return shipped("lafufu_mini_wham")

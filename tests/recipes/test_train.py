@@ -233,7 +233,7 @@ def test_a_loss_on_decoded_scores_is_refused(tmp_path):
     )
     process = train(recipe)
     assert process.returncode == 1
-    assert "decoded_loss needs an objective that estimates data" in process.stderr
+    assert "decoded_loss needs an objective that compares data" in process.stderr
 
 
 def few_step_recipe(tmp_path, **options):
