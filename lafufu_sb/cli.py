@@ -70,7 +70,7 @@ def build_parser():
     enhance.add_argument(
         "--compile",
         action="store_true",
-        help="compile the networks first: minutes, worth it for many recordings",
+        help="compile the networks first, which takes minutes; meant for CUDA",
     )
     enhance.add_argument(
         "--no-fallback",
