@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import rtf
+from lafufu_sb import EnhanceLatent, shipped_model
 from rtf import Benchmark, parse_arguments
 
 PARTS = {"encoder": 0.0, "sampler": 0.0, "decoder": 0.0, "rest": 0.0}
@@ -35,7 +36,9 @@ def test_one_run_measures_everything_of_a_shipped_model(tmp_path, monkeypatch, c
     call(monkeypatch, *asked, *small, "-o", stem)
     results = json.loads((tmp_path / "folder" / "a.json").read_text())
     (contender,) = results["contenders"]
-    assert contender["cost"]["score_parameters"] == 1_374_920
+    model = EnhanceLatent.from_hparams(source=shipped_model("lafufu_mini_wham"))
+    parameters = sum(p.numel() for p in model.restorer.score_model.parameters())
+    assert contender["cost"]["score_parameters"] == parameters
     assert all(contender["latency"][0][part] > 0 for part in ("call", *PARTS))
     assert [row["batch"] for row in contender["throughput"]][:1] == [1]
     assert contender["end_to_end"][0]["calls"] == 1
