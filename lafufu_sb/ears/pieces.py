@@ -16,6 +16,7 @@ import numpy as np
 import soundfile
 import torch
 import torchaudio
+from scipy.signal import butter, sosfiltfilt
 
 from lafufu_sb.ears import mixing
 
@@ -24,6 +25,7 @@ FADE_SECONDS = 0.01  # at the edges of each sentence: natural, but without a cli
 PEAK_DBFS = (-20.0, -1.0)  # level of a piece: uniform in dB
 SPEED_PROBABILITY, SPEED_PERCENT = 0.2, 5
 CROSSFADE_SECONDS = 0.05  # where a short noise clip is tiled
+HIGH_PASS_ORDER = 4  # forwards and backwards together
 SHORTEST_NOISE = 0.5  # seconds; a shorter loop would hum at its repetition rate
 
 
@@ -242,7 +244,38 @@ def _resample(signal, source, target):
     )
 
 
-def assemble(piece, sample_rate, rng):
+def high_pass(signal, sample_rate, cutoff_hz):
+    """Take out what lies below speech, without a shift in time.
+
+    Rumble under a recording cannot be told from noise, yet would be part of the target.
+
+    Parameters
+    ----------
+    signal : numpy.ndarray, shape (samples,)
+    sample_rate : int
+        Hz.
+    cutoff_hz : float
+        Half the amplitude is left here; 0 returns the signal as it is.
+
+    Returns
+    -------
+    numpy.ndarray, shape (samples,)
+        float64.
+
+    Examples
+    --------
+    >>> time = np.arange(48000) / 48000
+    >>> hum = high_pass(np.sin(2 * np.pi * 20 * time), 48000, 50.0)
+    >>> float(abs(hum[9600:-9600]).max().round(2))
+    0.02
+    """
+    if not cutoff_hz:
+        return signal
+    sections = butter(HIGH_PASS_ORDER // 2, cutoff_hz, "high", False, "sos", sample_rate)
+    return sosfiltfilt(sections, signal)
+
+
+def assemble(piece, sample_rate, rng, high_pass_hz=0.0):
     """Join a piece's sentences with pauses and give it a random peak level.
 
     Returns the clean clip, float64 of shape (samples,).  Raises
@@ -252,6 +285,7 @@ def assemble(piece, sample_rate, rng):
     parts = []
     for (path, start, seconds), pause in zip(piece.cuts, piece.pauses, strict=True):
         sentence = read_channel(path, sample_rate, 0, start, seconds, piece.speed)
+        sentence = high_pass(sentence, sample_rate, high_pass_hz)
         parts.append(np.zeros(round(pause * sample_rate)))
         parts.append(mixing.ramp(sentence, min(fade, sentence.size // 2)))
     speech = np.concatenate(parts)

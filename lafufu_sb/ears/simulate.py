@@ -47,6 +47,7 @@ class Settings:
     sample_rate: int
     snr_range: tuple
     max_rt60: float
+    high_pass_hz: float
     subtype: str
 
 
@@ -90,13 +91,13 @@ def _draw_room(speech, sources, chances, rng, settings):
 
 def _render(piece, sources, chances, settings):
     """Write one pair; returns its row and seconds, or None for silent speech."""
-    threads = torch.get_num_threads()
+    rate, threads = settings.sample_rate, torch.get_num_threads()
     torch.set_num_threads(1)  # workers share the cores, and sums keep one order
     try:
         rng = pieces.clip_rng(settings.seed, settings.subset, piece.number, "render")
         try:
-            speech = pieces.assemble(piece, settings.sample_rate, rng)
-            mixing.loudness(speech, settings.sample_rate)
+            speech = pieces.assemble(piece, rate, rng, settings.high_pass_hz)
+            mixing.loudness(speech, rate)
         except mixing.SilentExcerptError as error:
             logger.warning("clip %05d left out: %s", piece.number, error)
             return None
@@ -127,6 +128,7 @@ def simulate_corpus(
     sample_rate=48000,
     snr_range=(-2.5, 17.5),
     max_rt60=2.0,
+    high_pass_hz=50.0,
     piece_seconds=(4.0, 10.0),
     subtype="PCM_16",
     clips=None,
@@ -158,6 +160,8 @@ def simulate_corpus(
         dB, drawn uniformly with one decimal.
     max_rt60 : float
         Rooms with more seconds are drawn again.
+    high_pass_hz : float
+        Rumble of the speech recordings below it is taken out; 0 keeps it.
     piece_seconds : tuple of float
         Shortest and longest clip.
     subtype : str
@@ -207,6 +211,7 @@ def simulate_corpus(
         sample_rate=sample_rate,
         snr_range=tuple(snr_range),
         max_rt60=max_rt60,
+        high_pass_hz=high_pass_hz,
         subtype=subtype,
     )
     jobs = (joblib.delayed(_render)(p, sources, chances, settings) for p in plan)
@@ -267,6 +272,7 @@ def main(arguments=None):
     add("--piece-seconds", type=float, nargs=2, default=(4.0, 10.0))
     add("--snr-range", type=float, nargs=2, default=(-2.5, 17.5), help="dB")
     add("--max-rt60", type=float, default=2.0, help="seconds")
+    add("--high-pass", type=float, default=50.0, help="Hz, of the speech; 0: none")
     add("--sample-rate", type=int, default=48000)
     add("--include", nargs="+", default=["*"], help="globs on speaker/file")
     add("--exclude", nargs="+", default=[], help="globs on speaker/file")
@@ -287,6 +293,7 @@ def main(arguments=None):
         sample_rate=options.sample_rate,
         snr_range=options.snr_range,
         max_rt60=options.max_rt60,
+        high_pass_hz=options.high_pass,
         piece_seconds=options.piece_seconds,
         clips=options.clips,
         speaker_weights=dict(options.speaker_weight),
