@@ -271,7 +271,8 @@ def high_pass(signal, sample_rate, cutoff_hz):
     """
     if not cutoff_hz:
         return signal
-    sections = butter(HIGH_PASS_ORDER // 2, cutoff_hz, "high", False, "sos", sample_rate)
+    order = HIGH_PASS_ORDER // 2
+    sections = butter(order, cutoff_hz, "high", fs=sample_rate, output="sos")
     return sosfiltfilt(sections, signal)
 
 
