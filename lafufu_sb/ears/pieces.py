@@ -6,8 +6,6 @@ to clips, reading and resampling excerpts, tiling short noise.
 
 import fnmatch
 import math
-import os
-import uuid
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ import torchaudio
 from scipy.signal import butter, sosfiltfilt
 
 from lafufu_sb.ears import mixing
+from lafufu_sb.files import written_whole
 
 PAUSE_SECONDS = (0.15, 0.5)  # between two sentences
 FADE_SECONDS = 0.01  # at the edges of each sentence: natural, but without a click
@@ -341,7 +340,7 @@ def tile(noise, samples, rng, sample_rate):
 
 
 def write_wav(path, signal, sample_rate, subtype):
-    """Write a wav under a temporary name, then rename it; makes the folders.
+    """Write a wav, which appears whole or not at all; makes the folders.
 
     Parameters
     ----------
@@ -355,9 +354,5 @@ def write_wav(path, signal, sample_rate, subtype):
         soundfile's sample format, e.g. "PCM_16".
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
+    with written_whole(path) as temporary:
         soundfile.write(str(temporary), signal, sample_rate, subtype, format="WAV")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
