@@ -20,8 +20,7 @@ from lafufu_sb.recipe import read_recipe
 from lafufu_sb.restorer import Restorer
 from published import PublishedNCSNpp
 
-SGMSE = ROOT / "benchmarks" / "hparams" / "sgmse.yaml"
-LAFUFU = ROOT / "recipes/EARS/enhance/LAFUFU/hparams/lafufu_wham.yaml"
+RECIPES = ROOT / "recipes" / "EARS" / "enhance" / "LAFUFU" / "hparams"
 PUBLISHED = "published"  # a way to run SGMSE+, beside the precisions of ``Restorer``
 
 
@@ -115,29 +114,30 @@ def set_calls(restorer, calls):
         restorer.set_sampler("predictor_corrector", num_steps=calls // 2)
 
 
-def sgmse(base_channels):
-    """SGMSE+ of a width, such as 128."""
-    return System(
-        f"sgmse{base_channels}",
-        f"SGMSE+ {base_channels}",
-        _inference_text(SGMSE, base_channels),
-        full_band=True,
+def recipe_system(recipe, **fields):
+    """What a recipe trains, such as "lafufu_192_reverb"; ``fields`` of ``System``."""
+    text = inference_recipe(read_recipe(RECIPES / f"{recipe}.yaml"), "none")
+    return System(**{"key": recipe, "name": f"`{recipe}`", "text": text} | fields)
+
+
+def _named(family, base_channels, name, full_band=False):
+    size = "" if base_channels == 128 else f"_{base_channels}"
+    return recipe_system(
+        f"{family}{size}_wham",
+        key=f"{family}{base_channels}",
+        name=f"{name} {base_channels}",
+        full_band=full_band,
     )
+
+
+def sgmse(base_channels):
+    """SGMSE+ of a width that has a recipe, such as 128."""
+    return _named("sgmse", base_channels, "SGMSE+", full_band=True)
 
 
 def lafufu(base_channels):
-    """LAFUFU of a width, such as 128."""
-    return System(
-        f"lafufu{base_channels}",
-        f"LAFUFU {base_channels}",
-        _inference_text(LAFUFU, base_channels),
-    )
-
-
-def _inference_text(recipe_file, base_channels):
-    recipe = read_recipe(recipe_file)
-    recipe["score_model"]["base_channels"] = base_channels
-    return inference_recipe(recipe, "none")
+    """LAFUFU of a width that has a recipe, such as 128."""
+    return _named("lafufu", base_channels, "LAFUFU")
 
 
 def model_folder(folder):

@@ -1,13 +1,19 @@
 """Recipe files: variants over a base, overrides, run folders."""
 
 from collections import Counter, OrderedDict
+from io import StringIO
 from pathlib import Path
 
 import pytest
+import torch
 from hyperpyyaml import load_hyperpyyaml
+from ruamel.yaml import YAML
 
 from lafufu_sb.diffusion.samplers import SAMPLERS
+from lafufu_sb.lobes.ncsnpp import NCSNpp
 from lafufu_sb.recipe import load_recipe, read_recipe
+from systems import recipe_system
+from timing import count_cost
 
 HPARAMS = Path(__file__).parents[1] / "recipes/EARS/enhance/LAFUFU/hparams"
 
@@ -178,17 +184,17 @@ def test_a_missing_base_is_named(folder):
         load_recipe(folder / "orphan.yaml")
 
 
-SMALL = """
-autoencoder: {{channels: 2}}
-score_model: {{base_channels: 8}}
-output_folder: {folder}
-"""
+def small(name, folder):
+    """Overrides that narrow a recipe's networks; SGMSE+ has no autoencoder to do so."""
+    overrides = {"score_model": {"base_channels": 8}, "output_folder": str(folder)}
+    narrow = {} if name.startswith("sgmse") else {"autoencoder": {"channels": 2}}
+    return overrides | narrow
 
 
 @pytest.mark.parametrize("name", sorted(p.name for p in HPARAMS.glob("*.yaml")))
 def test_recipes_of_the_package_load(name, tmp_path):
     """With narrow networks: it is the wiring that is looked at."""
-    hparams = load(HPARAMS / name, SMALL.format(folder=tmp_path))
+    hparams = load(HPARAMS / name, small(name, tmp_path))
     restorer = hparams["restorer"]
     for part in ("spectrogram", "autoencoder", "score_model", "sde", "objective"):
         assert getattr(restorer, part) is hparams[part]
@@ -210,8 +216,9 @@ def test_recipes_of_the_package_have_folders_of_their_own(name):
     assert folder == f"results/{name.removesuffix('.yaml')}/<seed>"
 
 
-def test_paper_preset_of_ouve_is_the_published_sampler(tmp_path):
-    hparams = load(HPARAMS / "lafufu_wham.yaml", SMALL.format(folder=tmp_path))
+@pytest.mark.parametrize("name", ["lafufu_wham.yaml", "sgmse_wham.yaml"])
+def test_paper_preset_of_ouve_is_the_published_sampler(name, tmp_path):
+    hparams = load(HPARAMS / name, small(name, tmp_path))
     restorer = hparams["restorer"]
     assert restorer.preset == "paper" and restorer.sampler.calls == 60
     options = {"num_steps": 30, "corrector": "ald", "snr": 0.5}
@@ -219,7 +226,64 @@ def test_paper_preset_of_ouve_is_the_published_sampler(tmp_path):
     assert restorer.sampler_options == options
 
 
-def test_there_are_recipes():
-    assert {"lafufu_wham.yaml", "lafufu_reverb.yaml"} <= {
-        p.name for p in HPARAMS.iterdir()
-    }
+PUBLISHED_NETWORKS = {  # millions of parameters of the score network
+    "lafufu_wham": 64.75,
+    "lafufu_192_reverb": 145.6,
+    "lafufu_256_wham": 258.8,
+    "sgmse_reverb": 64.74,
+    "sgmse_96_wham": 36.44,
+    "sgmse_64_reverb": 16.21,
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED_NETWORKS)
+def test_score_networks_have_the_published_sizes(name):
+    recipe = read_recipe(HPARAMS / f"{name}.yaml")
+    settings = recipe["score_model"] | {"data_channels": recipe["latent_channels"]}
+    with torch.device("meta"):
+        model = NCSNpp(**settings)
+    parameters = sum(p.numel() for p in model.parameters()) / 1e6
+    assert parameters == pytest.approx(PUBLISHED_NETWORKS[name], rel=1e-3)
+
+
+def test_sgmse_diffuses_the_spectrogram_as_it_is():
+    recipe = read_recipe(HPARAMS / "sgmse_wham.yaml")
+    assert recipe["latent_std"] is None
+    assert "IdentityAutoencoder" in recipe["autoencoder"].tag.value
+    assert recipe["latent_channels"] == 2 and recipe["score_model"]["output_layer"]
+
+
+def test_ablations_differ_in_one_setting():
+    for base, family in (("lafufu_reverb", "reverb"), ("lafufu_mini_wham", "wham")):
+        start = base.removesuffix(f"_{family}")
+        full = read_recipe(HPARAMS / f"{base}.yaml")
+        bare = read_recipe(HPARAMS / f"{start}_nohidden_{family}.yaml")
+        assert differing(full, bare) == {"output_folder", "autoencoder"}
+        assert bare["autoencoder"]["hidden_connections"] is False
+        free = read_recipe(HPARAMS / f"{start}_noreg_{family}.yaml")
+        assert differing(full, free) == {"output_folder", "ae_loss"}
+        assert free["ae_loss"]["reg_weight"] == 0
+        assert full["ae_loss"]["reg_weight"] > 0
+
+
+def differing(one, other):
+    """Top-level keys whose text differs."""
+    assert one.keys() == other.keys()
+
+    def dump(value):
+        stream = StringIO()
+        YAML().dump({"value": value}, stream)
+        return stream.getvalue()
+
+    return {key for key in one if dump(one[key]) != dump(other[key])}
+
+
+def test_mini_sgmse_costs_a_call_what_mini_lafufu_does():
+    """And has the same process, objective and training."""
+    names = ("lafufu_mini_wham", "sgmse_mini_wham")
+    latent, full = (recipe_system(name) for name in names)
+    costs = [count_cost(s.build("fp32", 256))["call_macs"] for s in (latent, full)]
+    assert costs[1] == pytest.approx(costs[0], rel=0.03)
+    recipes = [read_recipe(HPARAMS / f"{name}.yaml") for name in names]
+    networks = {"latent_channels", "autoencoder", "score_model"}
+    assert differing(*recipes) == networks | {"output_folder"}

@@ -147,7 +147,24 @@ class DecoderLevel(nn.Module):
         return self.up(self.attention(x))
 
 
-class LatentAutoencoder(nn.Module):
+class _RescaledLatent(nn.Module):
+    """Keeps a factor on the latent that the diffusion sees."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("latent_scale", torch.ones(()))
+
+    def reset_latent_scale(self):
+        """Go back to the scale of training, on which the regulariser works."""
+        self.latent_scale.fill_(1.0)
+
+    @torch.no_grad()
+    def set_latent_std(self, measured, wanted):
+        """Rescale the latent from its measured standard deviation to a wanted one."""
+        self.latent_scale.mul_(wanted / measured)
+
+
+class LatentAutoencoder(_RescaledLatent):
     """U-Net autoencoder with hidden connections (Refusion, two halvings).
 
     The latent has ``patch * 2**halvings`` times fewer rows and columns than the
@@ -237,7 +254,6 @@ class LatentAutoencoder(nn.Module):
             for i in range(last + 1)
         )
         self.head = nn.Conv2d(channels, patched, 3, padding=1)
-        self.register_buffer("latent_scale", torch.ones(()))
 
     def encode(self, spectrograms):
         """Spectrogram to latent.
@@ -323,18 +339,17 @@ class LatentAutoencoder(nn.Module):
             x.latent,
         )
 
-    def reset_latent_scale(self):
-        """Go back to the scale of training, on which the regulariser works."""
-        self.latent_scale.fill_(1.0)
 
-    @torch.no_grad()
-    def set_latent_std(self, measured, wanted):
-        """Rescale the latent from its measured standard deviation to a wanted one."""
-        self.latent_scale.mul_(wanted / measured)
-
-
-class IdentityAutoencoder(nn.Module):
+class IdentityAutoencoder(_RescaledLatent):
     """No autoencoder: the diffusion runs on the spectrogram itself (SGMSE+).
+
+    Nothing to train, but the spectrogram can be rescaled for the diffusion as a latent
+    is.
+
+    Attributes
+    ----------
+    latent_scale : torch.Tensor
+        See ``LatentAutoencoder``; one in SGMSE+ as published.
 
     Example
     -------
@@ -352,8 +367,9 @@ class IdentityAutoencoder(nn.Module):
 
     def encode(self, spectrograms):
         """Give the spectrogram as its own latent, without hiddens."""
-        return Encoded(spectrograms, (), tuple(spectrograms.shape[-2:]))
+        latent = spectrograms * self.latent_scale
+        return Encoded(latent, (), tuple(spectrograms.shape[-2:]))
 
     def decode(self, latent, hiddens=(), size=None):
         """Give the latent as the spectrogram."""
-        return latent
+        return latent / self.latent_scale

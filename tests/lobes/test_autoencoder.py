@@ -166,6 +166,16 @@ def test_identity_is_its_own_latent():
     assert parameters(identity) == 0
 
 
+def test_identity_rescales_the_spectrogram_and_back():
+    identity, spec = IdentityAutoencoder(), noise(1, 2, 30, 21)
+    identity.set_latent_std(0.07, 1.0)
+    latent, _, size = identity.encode(spec)
+    torch.testing.assert_close(latent, spec / 0.07)
+    torch.testing.assert_close(identity.decode(latent, (), size), spec)
+    identity.reset_latent_scale()
+    assert torch.equal(identity.encode(spec).latent, spec)
+
+
 @pytest.mark.parametrize("size", [(32, 16), (33, 17), (1, 1)])
 def test_patches_replace_a_halving(size):
     model = autoencoder(patch=2, multipliers=(1, 2))

@@ -187,8 +187,9 @@ def test_tensorboard_gets_pictures_and_sounds(tiny_run):
 
 
 @pytest.mark.slow
-def test_two_processes_train_together(tmp_path):
-    recipe = write_tiny_recipe(tmp_path / "tiny.yaml", tmp_path / "run")
+@pytest.mark.parametrize("base", ["lafufu_mini_wham", "sgmse_mini_wham"])
+def test_two_processes_train_together(tmp_path, base):
+    recipe = write_tiny_recipe(tmp_path / "tiny.yaml", tmp_path / "run", base=base)
     process = subprocess.run(
         [
             *[sys.executable, "-m", "torch.distributed.run", "--standalone"],
@@ -202,7 +203,8 @@ def test_two_processes_train_together(tmp_path):
         timeout=600,
     )
     assert process.returncode == 0, process.stderr[-3000:]
-    assert (tmp_path / "run" / "model" / "score_model.ckpt").exists()
+    model = EnhanceLatent.from_hparams(source=tmp_path / "run" / "model")
+    assert torch.isfinite(model.enhance_batch(torch.randn(1, 9000))).all()
 
 
 @pytest.mark.slow

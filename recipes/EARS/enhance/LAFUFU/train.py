@@ -99,7 +99,10 @@ def fit(brain, data, prefix, hparams):
 
 
 def train_autoencoder(hparams, run_opts, finished):
-    """Stage one. Leaves the averaged weights of the best epoch in ``finished``."""
+    """Stage one. Leaves the averaged weights of the best epoch in ``finished``.
+
+    SGMSE+ has nothing to train here; its spectrogram may still be rescaled.
+    """
     if hparams["ae_init"] is not None:
         load_weights(hparams["autoencoder"], hparams["ae_init"])
         hparams["autoencoder"].reset_latent_scale()
@@ -112,9 +115,10 @@ def train_autoencoder(hparams, run_opts, finished):
         loss=hparams["ae_loss"],
         swap=hparams["ae_swap"],
     )
-    fit(brain, data, "ae", hparams)
-    brain.on_evaluate_start(max_key=brain.best_key)
-    brain.ema.copy_to_module()
+    if any(p.requires_grad for p in hparams["autoencoder"].parameters()):
+        fit(brain, data, "ae", hparams)
+        brain.on_evaluate_start(max_key=brain.best_key)
+        brain.ema.copy_to_module()
     if hparams["latent_std"] is not None:
         measured = brain.latent_std(data["train"], batch_size=hparams["ae_batch_size"])
         logger.info("latent std %.4f, rescaled to %g", measured, hparams["latent_std"])

@@ -1,0 +1,112 @@
+"""Every recipe makes training steps in both stages, as the other options have it too.
+
+In this process, on tiny networks: what a whole run does is in ``test_train.py``.
+"""
+
+import importlib.util
+
+import pytest
+import torch
+from conftest import RECIPE, write_tiny_recipe
+from speechbrain import Stage
+
+from lafufu_sb.lobes.autoencoder import IdentityAutoencoder
+from lafufu_sb.recipe import load_recipe, read_recipe
+
+
+def distinct_recipes():
+    """Names of the recipes, once those that differ in task or width alone."""
+    names = {}
+    for path in sorted((RECIPE / "hparams").glob("*.yaml"), reverse=True):
+        recipe = read_recipe(path)
+        del recipe["output_folder"], recipe["task"]
+        recipe["score_model"]["base_channels"] = 8  # as the tiny ones have
+        names[repr(recipe)] = path.stem
+    return sorted(names.values())
+
+
+RUN_OPTIONS = {"device": "cpu", "precision": "bf16", "grad_accumulation_factor": 2}
+
+
+@pytest.fixture(scope="module")
+def train_script():
+    """The recipe's ``train.py`` as a module."""
+    spec = importlib.util.spec_from_file_location("train", RECIPE / "train.py")
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(RECIPE))
+        spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def hparams(tmp_path, request, train_script):
+    """A recipe's objects with tiny networks, the mini corpus prepared."""
+    path = write_tiny_recipe(
+        tmp_path / "tiny.yaml",
+        tmp_path / "run",
+        base=request.param,
+        epochs=4,  # at the end of its schedule a learning rate is zero
+        more="num_workers: 0",
+    )
+    hparams, _ = load_recipe(path)
+    (tmp_path / "run").mkdir(exist_ok=True)
+    train_script.prepare_ears("embedded", str(tmp_path / "run"), hparams["task"])
+    return hparams
+
+
+def weights_after_batches(brain, dataset, trained, batches=2):
+    """The trained network's weights before and after each batch."""
+    brain.on_fit_start()
+    brain.on_stage_start(Stage.TRAIN, epoch=1)
+    loader = brain.make_dataloader(dataset, Stage.TRAIN, batch_size=2)
+    seen = [vector(trained)]
+    for brain.step, batch in zip(range(1, batches + 1), loader, strict=False):
+        loss = brain.fit_batch(batch)
+        assert torch.isfinite(loss)
+        seen.append(vector(trained))
+    return seen
+
+
+def vector(module):
+    return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+
+def assert_steps_at_the_second_batch(weights):
+    before, first, second = weights
+    assert torch.equal(before, first)  # accumulated
+    assert not torch.equal(first, second) and torch.isfinite(second).all()
+
+
+@pytest.mark.parametrize("hparams", distinct_recipes(), indirect=True)
+def test_recipes_make_steps_in_bf16_over_accumulated_batches(
+    hparams, train_script, tmp_path
+):
+    run = tmp_path / "run"
+    autoencoder = hparams["autoencoder"]
+    if not isinstance(autoencoder, IdentityAutoencoder):
+        brain, data = train_script.stage_brain(
+            train_script.AutoencoderBrain,
+            "ae",
+            hparams,
+            RUN_OPTIONS,
+            report="autoencoder_report",
+            loss=hparams["ae_loss"],
+        )
+        weights = weights_after_batches(brain, data["train"], autoencoder)
+        assert_steps_at_the_second_batch(weights)
+    brain, data = train_script.latent_brain("score", hparams, RUN_OPTIONS, run)
+    weights = weights_after_batches(brain, data["train"], hparams["score_model"])
+    assert_steps_at_the_second_batch(weights)
+
+
+@pytest.mark.parametrize("hparams", ["sgmse_mini_wham"], indirect=True)
+def test_the_first_stage_of_sgmse_only_scales_the_spectrogram(
+    hparams, train_script, tmp_path
+):
+    finished = tmp_path / "autoencoder.ckpt"
+    train_script.train_autoencoder(hparams, RUN_OPTIONS, finished)
+    state = torch.load(finished, weights_only=True)
+    assert list(state) == ["latent_scale"]
+    assert 1 < float(state["latent_scale"]) < 1000  # to a deviation of one
+    assert not list((tmp_path / "run" / "autoencoder").glob("CKPT*"))
