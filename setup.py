@@ -20,6 +20,7 @@ METRICS = [
     "onnxruntime>=1.17",
     "requests>=2.28",
 ]
+ASR = ["faster-whisper>=1.0"]
 ROOMS = ["pyroomacoustics>=0.8"]
 ONNX = ["onnx>=1.16", "onnxscript>=0.3", "onnxruntime>=1.20"]
 TESTS = ["pytest>=8", "ruff==0.12.4", "yamllint>=1.35", "tensorboard>=2.14"]
@@ -61,6 +62,7 @@ setup(
     ],
     extras_require={
         "metrics": METRICS,
+        "asr": ASR,
         "rooms": ROOMS,
         "onnx": ONNX,
         "tests": METRICS + ROOMS + ONNX + TESTS,

@@ -184,6 +184,44 @@ def write_report(stem, results, text, figure):
         figure.savefig(path, format="png", dpi=120)
 
 
+def add_output_arguments(parser, name):
+    """Give a benchmark's command line the options that ``publish`` needs.
+
+    Arguments
+    ---------
+    parser : argparse.ArgumentParser
+        Gets ``--output`` and ``--document``.
+    name : str
+        Of the benchmark.
+    """
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("results/benchmarks") / name,
+        help="name of .json, .md and .png, without suffix",
+    )
+    parser.add_argument(
+        "--document", type=Path, help="put the tables between its marks of this name"
+    )
+
+
+def publish(options, results, text, figure):
+    """Write a report, put its tables into a document if one is named, print them.
+
+    Arguments
+    ---------
+    options : argparse.Namespace
+        With ``output`` and ``document``.
+    results, text, figure
+        See ``write_report``.
+    """
+    write_report(options.output, results, text, figure)
+    if options.document:
+        put_into_document(options.document, options.output.name, text)
+    print(text)
+
+
 def put_into_document(document, name, text):
     """Replace what stands between the two marks of ``name`` in a document.
 

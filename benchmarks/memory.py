@@ -18,16 +18,16 @@ import soundfile
 import torch
 
 from common import (
+    add_output_arguments,
     describe_run,
     markdown_table,
     peak_rss,
-    put_into_document,
+    publish,
     run_alone,
     significant,
-    write_report,
 )
-from lafufu_sb import EnhanceLatent, shipped_model
-from lafufu_sb.models import TASK_MODELS
+from lafufu_sb import EnhanceLatent
+from lafufu_sb.models import model_folder
 
 BLOCK = 48000 * 10  # samples written at once, so that 60 minutes need no memory here
 
@@ -68,10 +68,8 @@ def restore_file(options):
         On a CUDA device the first two are those of its allocator, and ``host_bytes``
         the peak of the process.
     """
-    known = options.model in TASK_MODELS
     model = EnhanceLatent.from_hparams(
-        source=shipped_model(options.model) if known else options.model,
-        run_opts={"device": options.device},
+        source=model_folder(options.model), run_opts={"device": options.device}
     )
     if options.precision:
         model.restorer.set_precision(options.precision)
@@ -172,16 +170,7 @@ def parse_arguments(arguments=None):
     parser.add_argument(
         "--precision", choices=["fp32", "bf16"], help="by default the model's own"
     )
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        default=Path("results/benchmarks/memory"),
-        help="name of .json, .md and .png, without suffix",
-    )
-    parser.add_argument(
-        "--document", type=Path, help="put the table between its marks of this name"
-    )
+    add_output_arguments(parser, "memory")
     parser.add_argument("--alone", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
@@ -194,11 +183,7 @@ def main():
         print(json.dumps(restore_file(options)))
         return
     results = measure(options)
-    text = write_table(results)
-    write_report(options.output, results, text, draw(results))
-    if options.document:
-        put_into_document(options.document, options.output.name, text)
-    print(text)
+    publish(options, results, write_table(results), draw(results))
 
 
 if __name__ == "__main__":

@@ -23,12 +23,14 @@ from pathlib import Path
 
 import torch
 
-from lafufu_sb import EnhanceLatent, shipped_model
+from common import markdown_table
+from lafufu_sb import EnhanceLatent
 from lafufu_sb.dataio import read_wav
 from lafufu_sb.ears.manifests import pair_recordings
 from lafufu_sb.export import export_onnx
 from lafufu_sb.metrics import si_sdr
 from lafufu_sb.mini_corpus import mini_corpus_folder
+from lafufu_sb.models import model_folder
 
 CPU = {"device": "cpu"}
 REFERENCE = "PyTorch fp32"
@@ -45,8 +47,7 @@ def main():
     parser.add_argument("--quality-only", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    is_task = options.model in ("wham", "reverb")
-    source = shipped_model(options.model) if is_task else Path(options.model)
+    source = Path(model_folder(options.model))
     with tempfile.TemporaryDirectory() as folder:
         models = contenders(source, Path(folder), not options.skip_int8)
         clips = read_clips(models[REFERENCE].sample_rate, options.model)
@@ -58,13 +59,15 @@ def main():
     steps = f"{restorer.sampler_name} {restorer.sampler_options}"
     print(f"{options.model}, {steps}, {options.threads} threads, torch", end=" ")
     print(torch.__version__)
-    print("| | encoder, ms | call, ms | decoder, ms | RTF | SI-SDR, dB | below, dB |")
-    print("|---|---|---|---|---|---|---|")
-    for name in models:
-        cells = [f"{times[name][column]:.0f}" for column in COLUMNS[:-1]]
-        cells += [f"{times[name]['restore']:.3f}"]
-        cells += [f"{value:.2f}" for value in quality[name]]
-        print(f"| {name} | {' | '.join(cells)} |")
+    header = ["", *(f"{column}, ms" for column in COLUMNS[:-1])]
+    header += ["RTF", "SI-SDR, dB", "below, dB"]
+    rows = [
+        [name, *(f"{times[name][column]:.0f}" for column in COLUMNS[:-1])]
+        + [f"{times[name]['restore']:.3f}"]
+        + [f"{value:.2f}" for value in quality[name]]
+        for name in models
+    ]
+    print(markdown_table(header, rows))
 
 
 def contenders(source, folder, int8):

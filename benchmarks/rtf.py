@@ -20,11 +20,11 @@ from pathlib import Path
 import torch
 
 from common import (
+    add_output_arguments,
     describe_run,
-    put_into_document,
+    publish,
     run_alone,
     write_json,
-    write_report,
 )
 from report import (
     MANY,
@@ -271,18 +271,9 @@ def parse_arguments(arguments=None):
         help=f"one round of {', '.join(QUICK)}; no throughput, no memory",
     )
     parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        default=Path("results/benchmarks/rtf"),
-        help="name of .json, .md and .png, without suffix",
-    )
-    parser.add_argument(
         "--merge", nargs="+", type=Path, metavar="JSON", help="measure nothing, join"
     )
-    parser.add_argument(
-        "--document", type=Path, help="put the tables between its marks of this name"
-    )
+    add_output_arguments(parser, "rtf")
     options = parser.parse_args(arguments)
     if options.quick:
         options.rounds, options.measure = 1, MEASURES[:3]
@@ -302,11 +293,7 @@ def main():
         results = merge([json.loads(path.read_text()) for path in options.merge])
     else:
         results = Benchmark(options).measure()
-    text = write_tables(results)
-    write_report(options.output, results, text, draw(results))
-    if options.document:
-        put_into_document(options.document, options.output.name, text)
-    print(text)
+    publish(options, results, write_tables(results), draw(results))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from lafufu_sb.ears.manifests import pair_recordings
 from lafufu_sb.files import written_whole
 from lafufu_sb.metrics import available, check_metrics, evaluate, summarise
 from lafufu_sb.mini_corpus import mini_corpus_folder
-from lafufu_sb.models import TASK_MODELS, shipped_model
+from lafufu_sb.models import model_folder
 from schedule_report import write_report
 
 # Each entry is crossed; entries for the process of another model are passed over.
@@ -294,9 +294,12 @@ def load_models(sources, device):
         for name, source in zip(names, sources, strict=True)
     ]
     for label, source in zip(labels, sources, strict=True):
-        folder = shipped_model(source) if source in TASK_MODELS else source
-        run_opts = {"device": device}
-        yield label, EnhanceLatent.from_hparams(source=folder, run_opts=run_opts)
+        yield (
+            label,
+            EnhanceLatent.from_hparams(
+                source=model_folder(source), run_opts={"device": device}
+            ),
+        )
 
 
 def describe(options, clips, sample_rate):

@@ -132,9 +132,10 @@ def demo_command(options):
 def export_command(options):
     """``lafufu export``."""
     from .export import export_onnx, export_run
+    from .models import model_folder
 
     if options.format == "onnx":
-        source = _folder(options.source)
+        source = model_folder(options.source)
         export_onnx(source, options.output, options.half, options.quantize)
     elif options.quantize:
         raise ValueError("--quantize is for --format onnx")
@@ -233,6 +234,7 @@ def load_model(options):
     import torch
 
     from .inference import EnhanceLatent
+    from .models import model_folder
 
     if options.threads is not None:
         if options.threads < 1:
@@ -240,7 +242,7 @@ def load_model(options):
         torch.set_num_threads(options.threads)
     run_opts = {"device": options.device} if options.device else {}
     model = EnhanceLatent.from_hparams(
-        source=_folder(options.model),
+        source=model_folder(options.model),
         run_opts=run_opts,
         preset=options.preset,
         sampler=options.sampler,
@@ -251,12 +253,6 @@ def load_model(options):
         fallback=options.fallback,
     )
     return model
-
-
-def _folder(model):
-    from .models import TASK_MODELS, shipped_model
-
-    return shipped_model(model) if model in TASK_MODELS else model
 
 
 if __name__ == "__main__":

@@ -5,12 +5,12 @@ state (backend, rcParams, pyplot's list of figures) is touched: safe on a server
 a notebook and inside a training.
 """
 
-import contextlib
-import os
 import pathlib
 
 import numpy as np
 import torch
+
+from .files import written_whole
 
 _N_FFT = 2048  # samples: 43 ms and 23 Hz at 48 kHz, where the harmonics still part
 _MAX_FRAMES = 2000  # more columns than pixels only cost memory
@@ -130,15 +130,8 @@ def save_spectrogram_png(path, signals, sample_rate, title=None, dpi=200):
         raise ValueError(f"path is {path}: a PNG file must end in .png.")
     figure = spectrogram_figure(signals, sample_rate, title)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder, since a rename is atomic only within one file system.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with written_whole(path) as temporary:
         figure.savefig(temporary, format="png", dpi=dpi)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-        raise
     return path
 
 

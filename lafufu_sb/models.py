@@ -43,3 +43,23 @@ def shipped_model(name):
             "the path of a model folder"
         )
     return folder
+
+
+def model_folder(model):
+    """What ``EnhanceLatent.from_hparams`` takes as its source, for a user's word.
+
+    Arguments
+    ---------
+    model : str or Path
+        A task ("wham", "reverb"), or a model folder or hub id, which stays as it is.
+
+    Returns
+    -------
+    str or Path
+
+    Example
+    -------
+    >>> model_folder("wham").name, model_folder("my/model")
+    ('lafufu_mini_wham', 'my/model')
+    """
+    return shipped_model(model) if model in TASK_MODELS else model

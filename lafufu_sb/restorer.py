@@ -1,7 +1,7 @@
 """The way of the data: wave in, restored wave out.
 
 The only inference path of the package: validation, test, ``EnhanceLatent`` and the
-command line all call ``Restorer.restore``.
+command line all call ``Restorer.restore`` or, block by block, ``Restorer.stream``.
 """
 
 import torch
@@ -9,6 +9,7 @@ from torch import nn
 
 from .devices import PRECISIONS, usable_dtype
 from .diffusion.samplers import ESTIMATES, SAMPLERS, get_sampler
+from .streaming import batch_signals, gather, stream_windows
 from .twins import Twins
 from .windows import AnchoredNoise, WindowPlan
 
@@ -267,14 +268,58 @@ class Restorer(nn.Module):
         ValueError
             If ``wavs`` is not (batch, time), empty, or not finite.
         """
+        signals = batch_signals(wavs, lengths)
+        return gather(self.stream(signals, seed, out=wavs.device), wavs)
 
+    @torch.no_grad()
+    def stream(self, signals, seed=0, out="cpu"):
+        """Restore signals of any length and number, block by block.
+
+        Memory holds about ``windows_per_batch`` windows and what the last window of
+        each open signal leaves for the next, however long signals are.
+
+        Arguments
+        ---------
+        signals : iterable of TensorSignal or alike
+            Consumed as blocks are asked for, at most about a batch ahead. Windows are
+            batched across signals. Channels of one length in a tuple advance together.
+        seed : int
+            Of the sampler's noise, for signals that have none of their own.
+        out : str or torch.device
+            Where the blocks are wanted.
+
+        Yields
+        ------
+        signal : object
+            One of ``signals``.
+        block : torch.Tensor
+            (samples,), float32: the signal's next restored samples. The blocks of a
+            signal add up to its length; one follows the other, signal by signal (those
+            of a tuple take turns).
+
+        Raises
+        ------
+        ValueError
+            If a signal's ``peak`` is not finite.
+
+        Example
+        -------
+        >>> from lafufu_sb import EnhanceLatent, shipped_model
+        >>> from lafufu_sb.streaming import TensorSignal
+        >>> restorer = EnhanceLatent.from_hparams(source=shipped_model("wham")).restorer
+        >>> signals = (TensorSignal(torch.zeros(n), key=n) for n in (480, 100_000))
+        >>> [(signal.key, len(block)) for signal, block in restorer.stream(signals)]
+        [(480, 480), (100000, 86016), (100000, 13984)]
+        """
         networks = self.inference_networks()
 
-        def restore_windows(windows, first_columns):
-            noise = AnchoredNoise(seed, first_columns, self._chunk)
+        def restore_windows(windows, places):
+            seeds = [place.open.seed(seed) for place in places]
+            columns = [place.start // self._samples_per_column for place in places]
+            noise = AnchoredNoise(seeds, columns, self._chunk)
             return self._restore_windows(networks, windows, noise)
 
-        return self._overlap_add(restore_windows, networks, lengths, wavs)
+        yield from self._stream(restore_windows, networks, signals, out)
 
     @torch.no_grad()
     def oracle(self, distorted, clean, lengths=None):
@@ -294,17 +339,19 @@ class Restorer(nn.Module):
         torch.Tensor
             (batch, time).
         """
-
         networks = self.inference_networks()
 
         @torch.inference_mode()
-        def reconstruct(windows, clean_windows, first_columns):
+        def reconstruct(windows, _):
+            windows, clean_windows = windows.unbind(1)
             y = networks.encode(self.spectrogram(windows))
             x = networks.encode(self.spectrogram(clean_windows))
             decoded = networks.decode(x.latent, y.hiddens, y.size)
             return self.spectrogram.inverse(decoded, windows.shape[-1])
 
-        return self._overlap_add(reconstruct, networks, lengths, distorted, clean)
+        signals = batch_signals(distorted, lengths, [clean])
+        stream = self._stream(reconstruct, networks, signals, distorted.device)
+        return gather(stream, distorted)
 
     @torch.inference_mode()
     def _restore_windows(self, networks, windows, noise):
@@ -319,73 +366,13 @@ class Restorer(nn.Module):
         decoded = networks.decode(latent, hiddens, size)
         return self.spectrogram.inverse(decoded, windows.shape[-1])
 
-    def _overlap_add(self, function, networks, lengths, *signals):
-        """Cut signals into windows, map them, and put the results together.
-
-        Arguments
-        ---------
-        function : callable
-            ``function(*windows, first_columns=...)``, one (n, window) tensor per
-            signal, to (n, window).
-        networks : InferenceNetworks
-            That it uses: compiled ones want full batches.
-        lengths : torch.Tensor or None
-            Relative lengths.
-        *signals : torch.Tensor
-            (batch, time); the first one sets the level of all.
-        """
-        samples = _valid_samples(signals[0], lengths)
-        valid = torch.arange(signals[0].shape[1], device=signals[0].device)
-        valid = valid < samples[:, None]
-        signals = [torch.where(valid, s.float(), 0.0) for s in signals]
-        peaks = signals[0].abs().amax(dim=1, keepdim=True)
-        levelled = [s / peaks.clamp(min=torch.finfo(s.dtype).tiny) for s in signals]
-        audible = (peaks > 0).flatten().tolist()
-        jobs = [
-            (item, start, start == starts[-1])
-            for item, starts in enumerate(self.plan.starts(n) for n in samples.tolist())
-            for start in starts
-            if audible[item]
-        ]
-        out = torch.zeros_like(signals[0])
-        for first in range(0, len(jobs), self.windows_per_batch):
-            batch = jobs[first : first + self.windows_per_batch]
-            missing = self.windows_per_batch - len(batch)
-            filled = batch + batch[-1:] * (missing if networks.compiled else 0)
-            windows = [
-                torch.stack([self._cut(s[item], start) for item, start, _ in filled])
-                for s in levelled
-            ]
-            columns = [start // self._samples_per_column for _, start, _ in filled]
-            results = function(*windows, first_columns=columns)[: len(batch)]
-            for result, (item, start, last) in zip(results, batch, strict=True):
-                weights = self.plan.weights(start == 0, last, result.device)
-                room = out[item, start : start + self.plan.window]
-                room += (weights * result)[: room.shape[0]]
-        return torch.where(valid, out * peaks, 0.0)
-
-    def _cut(self, signal, start):
-        piece = signal[start : start + self.plan.window]
-        return nn.functional.pad(piece, (0, self.plan.window - piece.shape[0]))
-
-
-def _valid_samples(wavs, lengths):
-    """Check a batch and give the (batch,) number of valid samples of each item."""
-    if wavs.dim() != 2 or wavs.shape[1] == 0:
-        raise ValueError(
-            f"expected waveforms of shape (batch, time), got {tuple(wavs.shape)}"
+    def _stream(self, function, networks, signals, out):
+        return stream_windows(
+            function,
+            self.plan,
+            signals,
+            size=self.windows_per_batch,
+            fill=networks.compiled,
+            device=self.spectrogram.window.device,
+            out=out,
         )
-    if not torch.isfinite(wavs).all():
-        raise ValueError("the waveform has NaN or infinite samples")
-    if lengths is None:
-        return torch.full((wavs.shape[0],), wavs.shape[1], device=wavs.device)
-    if lengths.shape != wavs.shape[:1]:
-        raise ValueError(
-            f"expected {wavs.shape[0]} relative lengths, got {tuple(lengths.shape)}"
-        )
-    lengths = lengths.to(wavs.device)
-    if not ((lengths > 0) & (lengths <= 1)).all():
-        raise ValueError(
-            f"relative lengths lie above 0 and up to 1, got {lengths.tolist()}"
-        )
-    return (lengths * wavs.shape[1]).round().long().clamp(min=1)

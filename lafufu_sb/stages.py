@@ -67,7 +67,7 @@ def check_settings(hparams, autoencoder_file):
     FileNotFoundError, ImportError, ValueError
         With what to do.
     """
-    stage, init = hparams["stage"], hparams["ae_init"]
+    stage = hparams["stage"]
     if stage not in ("all", *STAGES):
         raise ValueError(f"stage must be all, {', '.join(STAGES)}, got {stage!r}")
     _check_few_step(hparams)
@@ -76,8 +76,9 @@ def check_settings(hparams, autoencoder_file):
         raise FileNotFoundError(
             f"{autoencoder_file} does not exist: run --stage autoencoder first"
         )
-    if init is not None and not Path(init).is_file():
-        raise FileNotFoundError(f"ae_init {init} does not exist")
+    for key in ("ae_init", "score_init"):
+        if hparams[key] is not None and not Path(hparams[key]).is_file():
+            raise FileNotFoundError(f"{key} {hparams[key]} does not exist")
     check_metrics({*hparams["metrics"], *hparams["test_metrics"]})
     if hparams["best_key"] not in hparams["metrics"]:
         raise ValueError(f"best_key {hparams['best_key']} must be one of metrics")

@@ -73,8 +73,8 @@ class AnchoredNoise:
 
     Arguments
     ---------
-    seed : int
-        Of the item(s).
+    seed : int or sequence of int
+        Of all items, or for each window that of its item.
     first_columns : sequence of int
         For each window of the batch, the column of the item that it begins with; a
         multiple of ``chunk``.
@@ -90,8 +90,11 @@ class AnchoredNoise:
     """
 
     def __init__(self, seed, first_columns, chunk):
-        self.seed = seed
-        self.first_chunks = [column // chunk for column in first_columns]
+        seeds = [seed] * len(first_columns) if isinstance(seed, int) else seed
+        self._places = [  # (seed, chunk) at which each window begins
+            (seed, column // chunk)
+            for seed, column in zip(seeds, first_columns, strict=True)
+        ]
         self.chunk = chunk
         self._generators = None
 
@@ -100,8 +103,8 @@ class AnchoredNoise:
         windows, channels, height, columns = like.shape
         if self._generators is None:
             self._generators = [
-                [self._generator(first + i) for i in range(-(-columns // self.chunk))]
-                for first in self.first_chunks
+                [_generator(seed, first + i) for i in range(-(-columns // self.chunk))]
+                for seed, first in self._places
             ]
         shape = (channels, height, self.chunk)
         drawn = torch.stack(
@@ -112,7 +115,7 @@ class AnchoredNoise:
         )
         return to_device(drawn[..., :columns].to(like.dtype), like.device)
 
-    def _generator(self, chunk_index):
-        # Drawn on the CPU, so that a seed means the same on every device.
-        seed = (self.seed * 1_000_003 + chunk_index) % 2**63
-        return torch.Generator().manual_seed(seed)
+
+def _generator(seed, chunk):
+    # Drawn on the CPU, so that a seed means the same on every device.
+    return torch.Generator().manual_seed((seed * 1_000_003 + chunk) % 2**63)

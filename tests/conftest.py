@@ -26,6 +26,7 @@ ae_crop_frames: 16
 score_crop_frames: 16
 valid_clips: 1
 metrics: [si_sdr]
+best_key: si_sdr
 test_metrics: [si_sdr]
 ckpt_interval_minutes: 0
 {more}

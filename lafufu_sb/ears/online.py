@@ -10,6 +10,7 @@ import functools
 
 import numpy as np
 import soundfile
+from scipy.fft import next_fast_len
 from scipy.signal import fftconvolve
 
 from lafufu_sb.ears import mixing, pieces
@@ -73,8 +74,9 @@ def bandwidth(signal, sample_rate):
     >>> bandwidth(np.sin(2 * np.pi * 5100 / 48000 * np.arange(48000)), 48000)
     5500.0
     """
-    power = np.abs(np.fft.rfft(signal * np.hanning(signal.size))) ** 2
-    edges = np.arange(0.0, sample_rate / 2, BAND_HZ) * signal.size / sample_rate
+    size = next_fast_len(signal.size, real=True)  # primes are slow
+    power = np.abs(np.fft.rfft(signal * np.hanning(signal.size), size)) ** 2
+    edges = np.arange(0.0, sample_rate / 2, BAND_HZ) * size / sample_rate
     bands = np.add.reduceat(power, np.round(edges).astype(int))
     heard = np.flatnonzero(bands > bands.max() * 10 ** (BANDWIDTH_FLOOR_DB / 10))
     return float((heard[-1] + 1) * BAND_HZ) if heard.size else 0.0

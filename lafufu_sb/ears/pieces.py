@@ -6,8 +6,6 @@ to clips, reading and resampling excerpts, tiling short noise.
 
 import fnmatch
 import math
-import os
-import uuid
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ import torchaudio
 from scipy.signal import butter, sosfiltfilt
 
 from lafufu_sb.ears import mixing
+from lafufu_sb.files import written_whole
 
 PAUSE_SECONDS = (0.15, 0.5)  # between two sentences
 FADE_SECONDS = 0.01  # at the edges of each sentence: natural, but without a click
@@ -271,7 +270,8 @@ def high_pass(signal, sample_rate, cutoff_hz):
     """
     if not cutoff_hz:
         return signal
-    sections = butter(HIGH_PASS_ORDER // 2, cutoff_hz, "high", False, "sos", sample_rate)
+    order = HIGH_PASS_ORDER // 2
+    sections = butter(order, cutoff_hz, "high", fs=sample_rate, output="sos")
     return sosfiltfilt(sections, signal)
 
 
@@ -340,7 +340,7 @@ def tile(noise, samples, rng, sample_rate):
 
 
 def write_wav(path, signal, sample_rate, subtype):
-    """Write a wav under a temporary name, then rename it; makes the folders.
+    """Write a wav, which appears whole or not at all; makes the folders.
 
     Parameters
     ----------
@@ -354,9 +354,5 @@ def write_wav(path, signal, sample_rate, subtype):
         soundfile's sample format, e.g. "PCM_16".
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
+    with written_whole(path) as temporary:
         soundfile.write(str(temporary), signal, sample_rate, subtype, format="WAV")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

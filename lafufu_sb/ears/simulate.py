@@ -25,13 +25,13 @@ import joblib
 import torch
 from tqdm import tqdm
 
+from lafufu_sb.audio import AUDIO_SUFFIXES
 from lafufu_sb.ears import mixing, pieces
 
 logger = logging.getLogger(__name__)
 
 CORPUS = {"wham": "EARS-WHAM", "reverb": "EARS-Reverb"}
 DEGRADED = {"wham": "noisy", "reverb": "reverberant"}
-AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif"}
 TRIES = 200  # draws of noise or room before giving up
 FIELDS = ("id", "speaker", "speech_files", "speed", "source_file", "degradation")
 

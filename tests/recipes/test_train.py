@@ -105,6 +105,17 @@ def test_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, base
     assert len(left) <= 3  # at most what the kills interrupted
 
 
+def test_score_model_starts_from_given_weights(tiny_run, tmp_path):
+    """A step of length zero leaves them as they were."""
+    given = tiny_run / "model" / "score_model.ckpt"
+    (tmp_path / "run").mkdir()
+    shutil.copy(tiny_run / "autoencoder.ckpt", tmp_path / "run")
+    more = f"score_init: {given}\nscore_lr: 0.0\nseed: 5"
+    process = train(write_tiny_recipe(tmp_path / "a.yaml", tmp_path / "run", more=more))
+    assert process.returncode == 0, process.stderr[-3000:]
+    assert_same_weights(tiny_run, tmp_path / "run")
+
+
 def test_debug_run_keeps_to_a_folder_of_its_own_and_resumes(tmp_path):
     recipe = write_tiny_recipe(
         tmp_path / "tiny.yaml", tmp_path / "run", base="lafufu_mini_reverb", epochs=5
@@ -140,6 +151,7 @@ def test_debug_run_keeps_to_a_folder_of_its_own_and_resumes(tmp_path):
         (["--data_folder=/nowhere"], "/nowhere has no train, valid, test"),
         (["--ae_epoch=3"], "has no key ae_epoch"),
         (["--ae_init=/nope.ckpt"], "ae_init /nope.ckpt does not exist"),
+        (["--score_init=/nope.ckpt"], "score_init /nope.ckpt does not exist"),
         (["--best_key=pesqq"], "best_key pesqq must be one of metrics"),
         (["--grad_accumulation_factor=8"], "too few for one step"),
     ],

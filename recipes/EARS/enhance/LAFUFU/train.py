@@ -145,6 +145,9 @@ def latent_brain(stage, hparams, run_opts, folder):
 
 def train_score(hparams, run_opts, folder):
     """Stage two; its brain and data."""
+    if hparams["score_init"] is not None:  # checkpoints of this run take precedence
+        load_weights(hparams["score_model"], hparams["score_init"])
+        hparams["score_ema"].reset()
     brain, data = latent_brain("score", hparams, run_opts, folder)
     restorer, valid_options = hparams["restorer"], hparams["score_sampler_options"]
     sampler, options = restorer.sampler_name, restorer.sampler_options

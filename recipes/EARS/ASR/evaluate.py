@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""Measure the word error rate of a recogniser, without and with restoration before it.
+
+To run:
+> python evaluate.py hparams/whisper.yaml --test_csv=sentences.csv
+
+The csv is SpeechBrain's: ID, duration, wav, wrd. Each recording is restored once and
+recognised for every share of the unprocessed input in ``dry_values``.
+
+Authors
+ * the lafufu_sb contributors, 2026
+"""
+
+import csv
+import sys
+from pathlib import Path
+
+import speechbrain as sb
+import torch
+from speechbrain.utils.logger import get_logger
+from speechbrain.utils.metric_stats import ErrorRateStats
+from tqdm import tqdm
+from yaml import YAMLError
+
+from lafufu_sb import EnhanceLatent
+from lafufu_sb.asr import RestoredASR, as_text, normalise_text, read_speech
+from lafufu_sb.files import written_whole
+from lafufu_sb.models import model_folder
+from lafufu_sb.recipe import load_recipe
+
+logger = get_logger(__name__)
+
+FIELDS = {  # column: key of SpeechBrain's summary
+    "dry": "dry",
+    "WER": "WER",
+    "words": "num_scored_tokens",
+    "insertions": "insertions",
+    "deletions": "deletions",
+    "substitutions": "substitutions",
+}
+
+
+def read_sentences(path):
+    """Rows of the csv; ValueError names what is missing."""
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, skipinitialspace=True))
+    missing = {"ID", "wav", "wrd"} - set(rows[0] if rows else ())
+    if missing:
+        raise ValueError(f"{path} has no rows with {', '.join(sorted(missing))}")
+    folder = Path(path).parent
+    for row in rows:
+        row["wav"] = folder / row["wav"].replace("$data_root", str(folder))
+        if not row["wav"].is_file():
+            raise FileNotFoundError(f"{path}: {row['ID']} names {row['wav']}: no file")
+    return rows
+
+
+def transcribe(chain, rows, dry_values, seed):
+    """Word error statistics for each share of the unprocessed input.
+
+    Arguments
+    ---------
+    chain : RestoredASR
+        Its own ``dry`` is left alone.
+    rows : list of dict
+        See ``read_sentences``.
+    dry_values : list of float
+        Shares.
+    seed : int
+        Of the restoration.
+
+    Returns
+    -------
+    dict of float to ErrorRateStats
+    """
+    stats = {dry: ErrorRateStats() for dry in dry_values}
+    whole = torch.ones(1)
+    for row in tqdm(rows):
+        noisy = read_speech(row["wav"], chain.enhancer.sample_rate)[None]
+        restored = chain.enhancer.enhance_batch(noisy, whole, seed=seed).cpu()
+        target = normalise_text(row["wrd"])
+        for dry in dry_values:
+            words, _ = chain.recognise_batch(torch.lerp(restored, noisy, dry), whole)
+            heard = normalise_text(as_text(words[0]))
+            stats[dry].append([row["ID"]], [heard], [target])
+    return stats
+
+
+def write(stats, folder):
+    """Alignments for each share, and a summary; returns its Markdown table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for dry, stat in stats.items():
+        found = stat.summarize() | {"dry": dry}
+        rows.append({field: found[key] for field, key in FIELDS.items()})
+        with written_whole(folder / f"wer_dry{dry:g}.txt") as path:
+            with open(path, "w", encoding="utf-8") as file:
+                stat.write_stats(file)
+    with written_whole(folder / "summary.csv") as path:
+        with open(path, "w", newline="") as file:
+            writer = csv.DictWriter(file, FIELDS)
+            writer.writeheader()
+            writer.writerows(rows)
+    lines = [list(FIELDS), ["---"] * len(FIELDS)]
+    lines += [[f"{value:.4g}" for value in row.values()] for row in rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def main(arguments):
+    """Run the recipe; wrong use ends in one line, not in a traceback."""
+    hparams_file, run_opts, overrides = sb.parse_arguments(arguments)
+    try:
+        hparams, _ = load_recipe(hparams_file, overrides)
+        rows = read_sentences(hparams["test_csv"])
+        options = {"device": run_opts["device"] or "cpu"}
+        chain = RestoredASR(
+            EnhanceLatent.from_hparams(
+                source=model_folder(hparams["restorer"]),
+                preset=hparams["preset"],
+                run_opts=options,
+            ),
+            hparams["recogniser"](),
+        )
+    except (OSError, KeyError, ValueError, ImportError, YAMLError) as error:
+        sys.exit(f"evaluate.py: error: {error}")
+    stats = transcribe(chain, rows, hparams["dry_values"], hparams["seed"])
+    print(write(stats, Path(hparams["output_folder"])))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
