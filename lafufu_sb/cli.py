@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from . import __version__
-from .commands import import_sgmse
+from .commands import evaluate, import_sgmse
 
 
 def main(arguments=None):
@@ -116,7 +116,7 @@ def build_parser():
         "--quantize", choices=["int8"], help="weights of the ONNX graphs (docs/onnx.md)"
     )
     export.set_defaults(run=export_command)
-    for command in (import_sgmse,):
+    for command in (evaluate, import_sgmse):
         command.add_parser(commands)
     return parser
 
