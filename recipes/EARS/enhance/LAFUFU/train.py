@@ -21,7 +21,7 @@ import speechbrain as sb
 from ears_prepare import prepare_ears
 from speechbrain.utils.distributed import (
     ddp_init_group,
-    if_main_process,
+    main_process_only,
     run_on_main,
 )
 from speechbrain.utils.logger import get_logger
@@ -171,6 +171,7 @@ def train_few_step(hparams, run_opts, folder):
     fit(brain, data, "few_step", hparams)
 
 
+@main_process_only  # the others are done: nothing in here may wait for them
 def test(hparams, run_opts, folder):
     """Export the best weights of the last stage and measure them on the test set.
 
@@ -259,7 +260,7 @@ def run(hparams, run_opts, folder):
         train_score(hparams, run_opts, folder)
     if "few_step" in wanted and last_stage(hparams) == "few_step":
         train_few_step(hparams, run_opts, folder)
-    if "test" in wanted and if_main_process():
+    if "test" in wanted:
         test(hparams, run_opts, folder)
 
 
