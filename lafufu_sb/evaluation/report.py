@@ -9,6 +9,7 @@ from .tables import (
     COLUMNS,
     ablation_table,
     cost_table,
+    one_machine,
     quality_table,
     to_latex,
     to_markdown,
@@ -90,6 +91,8 @@ def _legend(results):
 def _conditions(results):
     """Clips, runs, and by name the clips that could not be judged."""
     lines = []
+    if not one_machine(results):
+        lines.append("- Timed on several machines: these RTF do not compare.")
     for result in results:
         line = f"{result.title}: {len(result.clips)} clips, {len(result.runs)} run"
         line += "s" if len(result.runs) > 1 else ""

@@ -53,7 +53,7 @@ def quality_table(results):
     return Table(
         f"{task}_{corpus}",
         f"{task.capitalize()}, {corpus}",
-        *_numbers_of(rows, contest=rows[bool(before) :]),
+        *_numbers_of(rows, rows[bool(before) :], one_machine(results)),
     )
 
 
@@ -75,7 +75,8 @@ def ablation_table(full, ablations):
     rows = [(result.title, result.numbers) for result in results]
     name = ablations[0].ablation_of
     caption = f"Ablation, {ablations[0].facts['corpus']}"
-    return Table(f"ablation_{name}", caption, *_numbers_of(rows, contest=rows))
+    numbers = _numbers_of(rows, rows, one_machine(results))
+    return Table(f"ablation_{name}", caption, *numbers)
 
 
 def cost_table(results):
@@ -106,10 +107,18 @@ def cost_table(results):
     return Table(f"cost_{task}_{corpus}", f"Cost, {corpus}", heads, rows)
 
 
-def _numbers_of(rows, contest):
+def one_machine(results):
+    """Whether all that was timed was timed on one machine, alike."""
+    timed = [result.facts for result in results if "rtf" in result.numbers]
+    return len({(facts.get("device"), facts.get("threads")) for facts in timed}) <= 1
+
+
+def _numbers_of(rows, contest, comparable_times):
     """Heads and rows of cells; the best mean of ``contest`` in each column is bold."""
     columns = [c for c in COLUMNS if any(c in numbers for _, numbers in rows)]
     best = {name: _best(name, [numbers for _, numbers in contest]) for name in columns}
+    if not comparable_times:
+        best["rtf"] = None
     contenders = {title for title, _ in contest}
     cells = []
     for title, numbers in rows:

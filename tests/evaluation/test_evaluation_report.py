@@ -115,6 +115,16 @@ def test_means_over_fewer_clips_are_marked_and_never_the_best(result, tmp_path):
     assert "`b`: is silent" in text
 
 
+def test_times_of_several_machines_are_not_compared(folders, tmp_path):
+    assert "**0.300**" in to_markdown(next(tables_of(read_results(folders))))
+    path = folders[1] / "evaluation.json"
+    path.write_text(path.read_text().replace("a CPU", "a GPU"))
+    assert "**0.300**" not in to_markdown(next(tables_of(read_results(folders))))
+    write_report(folders, tmp_path / "out")
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "Timed on several machines" in text
+
+
 def test_latex_is_balanced_and_escaped(result):
     results = read_results([result("my_net", [[row("a", 5), row("b", math.nan)]])])
     text = to_latex(next(tables_of(results)))
