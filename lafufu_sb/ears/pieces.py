@@ -271,7 +271,9 @@ def high_pass(signal, sample_rate, cutoff_hz):
     """
     if not cutoff_hz:
         return signal
-    sections = butter(HIGH_PASS_ORDER // 2, cutoff_hz, "high", False, "sos", sample_rate)
+    sections = butter(
+        HIGH_PASS_ORDER // 2, cutoff_hz, "high", False, "sos", sample_rate
+    )
     return sosfiltfilt(sections, signal)
 
 

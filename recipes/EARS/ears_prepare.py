@@ -1,14 +1,21 @@
-"""Manifests of EARS-WHAM and EARS-Reverb for training.
+"""EARS-WHAM and EARS-Reverb: generate them, and their manifests for training.
+
+To generate (``--help`` tells the options):
+> python ears_prepare.py EARS-WHAM --data_folder=/path/to/downloads
 
 The corpora are described in Richter et al. 2024, "EARS: An Anechoic Fullband Speech
 Dataset Benchmarked for Speech Enhancement and Dereverberation"; recipes/EARS/README.md
-says how to get them.
+says how to get what they are made of.
+
+Authors
+ * the lafufu_sb contributors, 2026
 """
 
 from pathlib import Path
 
 from speechbrain.utils.logger import get_logger
 
+from lafufu_sb.ears.generate import main
 from lafufu_sb.ears.manifests import SUBSETS, write_manifest
 from lafufu_sb.mini_corpus import mini_corpus_folder
 
@@ -66,3 +73,7 @@ def prepare_ears(data_folder, save_folder, task, skip_prep=False):
     for name in SUBSETS:
         pairs = write_manifest(folder / name, Path(save_folder) / f"{name}.json")
         logger.info("%s: %d pairs", name, pairs)
+
+
+if __name__ == "__main__":
+    main()
