@@ -256,7 +256,7 @@ def read_test_list(path, task, version):
         raise WrongUse(f"the test list {path} cannot be read: {error}") from error
     except (ValueError, TypeError, AttributeError) as error:
         raise WrongUse(
-            f"{path} is no list of test segments {{speaker: {{file: [[start, end]]}}}}: "
+            f"{path} lists no test segments {{speaker: {{file: [[start, end]]}}}}: "
             f"take test_files.json of the benchmark ({error})"
         ) from error
 
