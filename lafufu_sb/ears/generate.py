@@ -10,7 +10,6 @@ Example::
 """
 
 import argparse
-import csv
 import dataclasses
 import logging
 import os
@@ -19,62 +18,24 @@ import sys
 from pathlib import Path
 
 import joblib
-import numpy as np
-import soundfile
 from tqdm import tqdm
 
-from lafufu_sb.ears import benchmark, plan, render, rirs
-from lafufu_sb.ears.benchmark import COLUMNS, SAMPLE_RATE, SEED, SUBSETS
+from lafufu_sb.ears import benchmark, plan, rebuild, render, rirs
+from lafufu_sb.ears.benchmark import SAMPLE_RATE, SUBSETS
+from lafufu_sb.ears.journal import Journal
+from lafufu_sb.ears.sources import (
+    Request,
+    check_sources,
+    list_rirs,
+    list_speech,
+    needed_rirs,
+)
 from lafufu_sb.errors import WrongUse
-from lafufu_sb.files import written_whole
 
 logger = logging.getLogger(__name__)
 
 BYTES = 4  # per sample
 SPARE_BYTES = 200e6  # left on the disk
-NAMED = 20  # names in an error
-
-
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """What is to be generated; see the command line for the fields."""
-
-    task: str
-    data_folder: str
-    output_folder: str
-    version: str = "v1"
-    subsets: tuple = SUBSETS
-    test_list: str | None = None
-    sample_rate: int = SAMPLE_RATE
-    rirs: tuple = rirs.CORPORA
-    ace: str = "any"
-    workers: int = 1
-
-    def __post_init__(self):
-        if self.sample_rate != SAMPLE_RATE and self.version == "v1":
-            raise WrongUse("only version 2 has a 16-kHz mode: add --version=v2")
-
-    @property
-    def folder(self):
-        """Of the generated corpus."""
-        name = benchmark.corpus_name(self.task, self.version, self.sample_rate)
-        return Path(self.output_folder) / name
-
-    @property
-    def ears(self):
-        """Of the EARS download."""
-        return os.path.join(self.data_folder, "EARS")
-
-    def settings(self, subset):
-        """What the workers need to know of a subset."""
-        return render.Settings(
-            task=self.task,
-            version=self.version,
-            data_folder=str(self.data_folder),
-            folder=str(self.folder / subset),
-            subset=subset,
-            sample_rate=self.sample_rate,
-        )
 
 
 def _parallel(function, jobs, workers, title):
@@ -82,135 +43,6 @@ def _parallel(function, jobs, workers, title):
     calls = (joblib.delayed(function)(*job) for job in jobs)
     results = joblib.Parallel(n_jobs=workers, return_as="generator")(calls)
     return tqdm(results, total=len(jobs), desc=title, unit="file")
-
-
-def needed_rirs(request, subset):
-    """Room corpora that a subset draws from, as far as they are asked for."""
-    own = rirs.SPLIT_V2[subset] if request.version == "v2" else rirs.CORPORA
-    return [corpus for corpus in own if corpus in request.rirs]
-
-
-def missing_sources(request, listing):
-    """What keeps each subset from being made.
-
-    Arguments
-    ---------
-    request : Request
-    listing : dict
-        Room corpus -> files.
-
-    Returns
-    -------
-    dict
-        Subset -> list of str, empty if it can be made.
-    """
-    reasons = {subset: [] for subset in SUBSETS}
-    for subset, found in reasons.items():
-        if not os.path.isdir(request.ears):
-            found.append(f"{request.ears}")
-        elif not benchmark.speakers_of(request.ears, subset):
-            found.append(f"{request.ears}/p...: speakers of {subset}")
-        if request.task == "EARS-WHAM":
-            folder = os.path.join(request.data_folder, plan.AUDIO)
-            if not os.path.isdir(folder):
-                found.append(folder)
-            metadata = os.path.join(request.data_folder, plan.METADATA)
-            if request.version == "v2" and not os.path.exists(metadata):
-                found.append(metadata)
-        else:
-            needed = needed_rirs(request, subset)
-            found += [f"room responses {name}" for name in needed if not listing[name]]
-            if not needed:
-                found.append("room responses: none asked for")
-    if not (request.test_list and os.path.exists(request.test_list)):
-        found = request.test_list or "--test_list=.../test_files.json"
-        reasons["test"].append(f"{found} (the benchmark's list of test segments)")
-    return reasons
-
-
-def check_sources(request, listing):
-    """Refuse a request whose sources are missing, saying what can be made without.
-
-    Raises
-    ------
-    WrongUse
-    """
-    reasons = missing_sources(request, listing)
-    if not any(reasons[subset] for subset in request.subsets):
-        return
-    lines = [
-        f"  {subset}: {'; '.join(found)}"
-        for subset, found in reasons.items()
-        if found and subset in request.subsets
-    ]
-    possible = [subset for subset, found in reasons.items() if not found]
-    way_out = (
-        f"can be made without: --subsets {' '.join(possible)}"
-        if possible
-        else "no subset can be made without"
-    )
-    found = [name for name, files in listing.items() if files]
-    if request.task == "EARS-Reverb" and found and len(found) < len(rirs.CORPORA):
-        way_out += (
-            f"; with other rooms than the benchmark's: --rirs {' '.join(found)} "
-            "(its numbers are then not comparable)"
-        )
-    raise WrongUse(
-        f"sources of {request.task} {request.version} are missing in "
-        f"{request.data_folder}:\n" + "\n".join(lines) + f"\n{way_out}"
-    )
-
-
-def list_rirs(request):
-    """Room corpus -> files, empty for noise."""
-    if request.task == "EARS-WHAM":
-        return {}
-    return {
-        corpus: rirs.list_corpus(
-            request.data_folder, corpus, request.version, request.ace
-        )
-        for corpus in request.rirs
-    }
-
-
-def list_speech(request, rng):
-    """Stretches of speech of the subsets whose draws are needed, in their order.
-
-    Validation goes on with the draws where training ended, so it needs those too.
-
-    Arguments
-    ---------
-    request : Request
-    rng : numpy.random.RandomState
-        Of the test set; shuffles its recordings.
-
-    Returns
-    -------
-    dict
-        Subset -> list of Stretch; for test a list of such lists.
-    """
-    speech = {}
-    wanted = request.subsets
-    if "train" in wanted or "valid" in wanted:
-        speech["train"] = benchmark.training_stretches(request.ears, "train")
-    if "valid" in wanted:
-        speech["valid"] = benchmark.training_stretches(request.ears, "valid")
-    if "test" in wanted:
-        entries = benchmark.read_test_list(
-            request.test_list, request.task, request.version
-        )
-        rng.shuffle(entries)
-        speech["test"] = benchmark.test_stretches(request.ears, entries)
-    return speech
-
-
-def _plan_noises(request, speech, generators):
-    noises = plan.list_noises(request.data_folder, request.version)
-    draws = {}
-    for subset, stretches in speech.items():
-        draw = plan.draw_test_noises if subset == "test" else plan.draw_noises
-        draws[subset] = draw(stretches, noises[subset], generators[subset])
-    return draws
 
 
 def _plan_rooms(request, stretches, listing, generators, measured):
@@ -273,18 +105,20 @@ def make_plan(request):
     WrongUse
         Sources are missing or unusable.
     """
+    if request.rebuild_from_csv:
+        return rebuild.read_plan(request)
     listing = list_rirs(request)
     check_sources(request, listing)
-    first, again = (np.random.RandomState(SEED) for _ in range(2))
-    generators = {"train": first, "valid": first, "test": again}
-    speech = list_speech(request, again)
+    generators = plan.seeded_generators()
+    speech = list_speech(request, generators["test"])
     stretches = {
         subset: [s for some in found for s in some] if subset == "test" else found
         for subset, found in speech.items()
     }
     measured = _measure(request, stretches)
     if request.task == "EARS-WHAM":
-        draws = _plan_noises(request, speech, generators)
+        noises = plan.list_noises(request.data_folder, request.version)
+        draws = plan.draw_all_noises(speech, noises, generators)
     else:
         draws = _plan_rooms(request, stretches, listing, generators, measured)
     kept = {
@@ -304,81 +138,6 @@ def _loud_pieces(stretch, measured):
     flags = measured[stretch][1]
     pieces = [p for p, loud in zip(stretch.pieces, flags, strict=True) if loud]
     return dataclasses.replace(stretch, pieces=tuple(pieces))
-
-
-class Journal:
-    """The rows of a subset: beside the files while it grows, a csv when it is whole."""
-
-    def __init__(self, request, subset):
-        self.task, self.settings = request.task, request.settings(subset)
-        self.final = request.folder / f"{subset}.csv"
-        self.growing = request.folder / f".{subset}.csv.part"
-        self.rows = {}
-
-    def read(self):
-        """Read what an earlier run noted; the last line may be torn."""
-        for path in (self.final, self.growing):
-            if path.exists():
-                with open(path, newline="") as file:
-                    for row in csv.reader(file):
-                        if len(row) == len(COLUMNS[self.task]) and row[0] != "id":
-                            self.rows[row[0]] = tuple(row)
-        if self.growing.exists():  # without the torn line
-            with written_whole(self.growing) as temporary:
-                with open(temporary, "w", newline="") as file:
-                    csv.writer(file, lineterminator="\n").writerows(self.rows.values())
-
-    def has(self, job):
-        """Whether all files of a job are there and whole.
-
-        Raises
-        ------
-        WrongUse
-            The rows noted are those of other draws.
-        """
-        whole = True
-        pieces = job.stretch.pieces
-        for number, piece in zip(job.numbers, pieces, strict=True):
-            row = self.rows.get(f"{number:05}")
-            if row is None:
-                return False
-            start, source = str(piece.start), Path(job.draw.path)
-            fits = row[2:4] == (job.stretch.speech.stem, start)
-            if not fits or Path(row[5]).name not in (source.name, source.stem):
-                raise WrongUse(
-                    f"{self.settings.folder} holds {','.join(row)}, made of other "
-                    f"sources or settings than now ({job.stretch.speech.path}, "
-                    f"{job.draw.path}): remove the folder or give another --output"
-                )
-            frames = -(-piece.frames * self.settings.sample_rate // SAMPLE_RATE)
-            label = render.label_of(self.task, row)
-            for path in render.pair_paths(self.settings, row, label):
-                whole = whole and _has_frames(path, frames)
-        return whole
-
-    def add(self, rows):
-        """Note the rows of a job that is written."""
-        self.rows |= {row[0]: row for row in rows}
-        with open(self.growing, "a", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
-
-    def finish(self, jobs):
-        """Write the subset's csv; returns the number of rows."""
-        numbers = [f"{number:05}" for job in jobs for number in job.numbers]
-        with written_whole(self.final) as temporary:
-            with open(temporary, "w", newline="") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(COLUMNS[self.task])
-                writer.writerows(self.rows[number] for number in numbers)
-        self.growing.unlink(missing_ok=True)
-        return len(numbers)
-
-
-def _has_frames(path, frames):
-    try:
-        return soundfile.info(path).frames == frames
-    except (OSError, soundfile.LibsndfileError):
-        return False
 
 
 def check_space(request, left):
@@ -501,9 +260,16 @@ def read_arguments(arguments):
         help="official: version 1 finds no ACE room in the folders that the download "
         "script makes, as the original; any: it finds them",
     )
+    add(
+        "--rebuild_from_csv",
+        help="make exactly what published csv files say: their folder, or one of them",
+    )
     add("--workers", type=int, default=os.cpu_count(), help="processes")
     options = parser.parse_args(arguments)
     given = Path(options.data_folder)
+    if options.rebuild_from_csv:
+        found = rebuild.csv_files(options.rebuild_from_csv)
+        options.subsets = [name for name in options.subsets if name in found]
     return Request(
         task=options.task,
         data_folder=str(given),
@@ -514,6 +280,7 @@ def read_arguments(arguments):
         sample_rate=16000 if options.low else SAMPLE_RATE,
         rirs=tuple(name for name in rirs.CORPORA if name in options.rirs),
         ace=options.ace,
+        rebuild_from_csv=options.rebuild_from_csv,
         workers=options.workers,
     )
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from lafufu_sb.ears.benchmark import (
     MAX_RT60,
+    SEED,
     SNR_BINS,
     SNR_DB,
     SUBSETS,
@@ -236,6 +237,34 @@ def draw_test_noises(recordings, noises, rng):
                 channel = rng.randint(0, noise.channels)
             bounds = bins.next(stretch.speech.stem)
             draws.append(_excerpt(noise, channel, stretch.frames, bounds, rng))
+    return draws
+
+
+def seeded_generators():
+    """Subset -> numpy.random.RandomState; validation goes on where training ends."""
+    first, again = (np.random.RandomState(SEED) for _ in range(2))
+    return {"train": first, "valid": first, "test": again}
+
+
+def draw_all_noises(speech, noises, generators):
+    """Draw the noises of all subsets.
+
+    Arguments
+    ---------
+    speech : dict
+        Subset -> list of Stretch; for test a list of such lists.
+    noises, generators : dict
+        Subset -> what it draws from and with.
+
+    Returns
+    -------
+    dict
+        Subset -> list of NoiseDraw.
+    """
+    draws = {}
+    for subset, stretches in speech.items():
+        draw = draw_test_noises if subset == "test" else draw_noises
+        draws[subset] = draw(stretches, noises[subset], generators[subset])
     return draws
 
 
