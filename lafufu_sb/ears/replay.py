@@ -15,8 +15,8 @@ import numpy as np
 from lafufu_sb.ears import plan
 
 REFUSED = 300  # draws of a noise that is too short, in a row
-MORE = 4  # of them after the first that fits
-MOST = 64  # ways that are followed at once
+MORE = 12  # of them after the first that fits
+MOST = 256  # ways that are followed at once
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Replay:
 
     def __init__(self, noises, rng, order=None):
         self.noises = noises
+        self.shortest = min(noise.frames for noise in noises.values())
         self.channel_counts = sorted({noise.channels for noise in noises.values()})
         self.rng = rng
         self.ways = [Way(rng.get_state(legacy=False), order or {})]
@@ -75,8 +76,9 @@ class Replay:
         self.ways = ways[:MOST]
 
     def _long_enough(self, way, index, frames):
+        """Whether a noise was surely not refused."""
         known = self.noises.get(way.order.get(index))
-        return known is not None and known.frames >= frames
+        return (known.frames if known else self.shortest) >= frames
 
     def _reach(self, way, noise, frames, first, current):
         """Ways to draw a noise: (index, channel, state after it) each."""

@@ -1,10 +1,17 @@
-"""A mock of the benchmark's downloads: a few short files in the right places."""
+"""A mock of the benchmark's downloads: a few short files in the right places.
+
+benchmark_csv holds what the rules of the benchmark's own generators, run serially with
+numpy's global generator, wrote for it (with three ARNI responses drawn instead of a
+thousand); EARS-WHAM_unsorted is EARS-WHAM with the noises listed backwards.
+"""
 
 import csv
 import json
 
 import numpy as np
 import soundfile
+
+from lafufu_sb.ears.sources import Request
 
 RATE = 48000
 SPEECH = {  # path below EARS: seconds and peak
@@ -129,3 +136,29 @@ def write_rooms(folder):
     for name, (rt60, channels) in ROOMS.items():
         rate = 44100 if name.startswith("ARNI") else RATE
         write_room(folder / name, decay(rng, rt60, channels, rate), rate)
+
+
+def ask(sources, output, task="EARS-WHAM", version="v1", **options):
+    """Request a corpus of mock sources."""
+    defaults = {"test_list": str(sources / "test_files.json")}
+    return Request(task, str(sources), str(output), version, **(defaults | options))
+
+
+def read_rows(path):
+    """Rows of a csv, by column."""
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def pair_of(corpus, subset, row):
+    """(degraded, clean) of a csv row."""
+    (distorted,) = (corpus / subset).glob(f"[nr]*/{row['speaker']}/{row['id']}_*.wav")
+    clean = corpus / subset / "clean" / row["speaker"] / f"{row['id']}.wav"
+    assert {soundfile.info(p).subtype for p in (distorted, clean)} == {"FLOAT"}
+    return soundfile.read(distorted)[0], soundfile.read(clean)[0]
+
+
+def contents(folder):
+    """Every file below a folder, as bytes."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
