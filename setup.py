@@ -21,6 +21,7 @@ METRICS = [
     "requests>=2.28",
 ]
 ROOMS = ["pyroomacoustics>=0.8"]
+EARS = ["h5py>=3.8", "soxr>=0.3"]
 ONNX = ["onnx>=1.16", "onnxscript>=0.3", "onnxruntime>=1.20"]
 TESTS = ["pytest>=8", "ruff==0.12.4", "yamllint>=1.35", "tensorboard>=2.14"]
 
@@ -62,8 +63,9 @@ setup(
     extras_require={
         "metrics": METRICS,
         "rooms": ROOMS,
+        "ears": EARS,
         "onnx": ONNX,
-        "tests": METRICS + ROOMS + ONNX + TESTS,
+        "tests": METRICS + ROOMS + EARS + ONNX + TESTS,
     },
     entry_points={"console_scripts": ["lafufu = lafufu_sb.cli:main"]},
 )

@@ -32,7 +32,7 @@ def material(tmp_path):
 
 def arrange(material, output, subset):
     mock.main(
-        f"--output {output} --subset {subset} --minutes 0.3 --seconds 4.5 6 "
+        f"--output {output} --subset {subset} --minutes 0.45 --seconds 4.5 6 "
         f"--speech {material}/speech --noise {material}/noise --rir {material}/rir "
         "--workers 1".split()
     )
@@ -43,10 +43,11 @@ def test_the_benchmark_is_generated_from_it(material, tmp_path, task):
     sources = tmp_path / "sources"
     for subset in ("train", "valid", "test"):
         arrange(material, sources, subset)
-    speakers = sorted(path.name for path in (sources / "EARS").iterdir())
-    assert speakers == ["p001", "p002", "p100", "p101", "p102", "p103"]
+    speakers = {path.name for path in (sources / "EARS").iterdir()}
+    possible = {"p001", "p002", "p100", "p101", "p102", "p103"}
+    assert {"p001", "p100", "p102"} <= speakers <= possible
     listed = json.loads((sources / "test_files.json").read_text())
-    assert set(listed) == {"p102", "p103"}
+    assert set(listed) == speakers & {"p102", "p103"}
     rooms = ["--rirs", "ACE", "AIR", "Palimpsest"] if task == "EARS-Reverb" else []
     generate.main(
         [task, "--data_folder", str(sources), "--version", "v2", "--workers=1", *rooms]
