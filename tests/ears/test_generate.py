@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import mock_sources
@@ -287,6 +288,23 @@ def test_speech_at_full_scale_does_not_loop_forever(tmp_path, caplog):
     measured = mixing.loudness(clean, RATE) - noise
     assert measured == pytest.approx(float(row["snr_dB"]), abs=0.1)
     assert float(row["snr_dB"]) <= 17.5
+
+
+def test_memory_does_not_grow_with_the_corpus(tmp_path):
+    rng = np.random.default_rng(0)
+    speech = mock_sources.syllables(rng, 4.1, 0.3)
+    request = one_pair(tmp_path, speech, 0.1 * rng.standard_normal(5 * RATE))
+    peaks = []
+    for more in (2, 12):
+        for number in range(more):
+            path = tmp_path / f"EARS/p001/{more}_{number}.wav"
+            path.symlink_to("a.wav")
+        tracemalloc.start()
+        generate.generate_corpus(request)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        shutil.rmtree(request.folder)
+    assert peaks[1] < 1.1 * peaks[0]
 
 
 def test_silent_noise_is_said_and_adds_nothing(tmp_path, caplog):

@@ -1,6 +1,8 @@
 """Pairs by id, and one error that names all that cannot be paired."""
 
 import json
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,3 +95,24 @@ def test_missing_sides_are_named(tmp_path):
     (tmp_path / "clean").mkdir()
     with pytest.raises(FileNotFoundError, match="holds no .wav or .flac"):
         pair_recordings(tmp_path)
+
+
+def test_preparation_takes_pairs_of_ones_own_and_names_what_is_wrong(tmp_path):
+    recipe = Path(__file__).parents[2] / "recipes" / "EARS" / "ears_prepare.py"
+    prepare_ears = runpy.run_path(str(recipe))["prepare_ears"]
+    data, out = tmp_path / "data", tmp_path / "out"
+    out.mkdir()
+    for subset in ("train", "valid"):
+        make(data / subset, "noisy/a.wav", "clean/a.wav")
+    with pytest.raises(FileNotFoundError, match="has no test: it must hold EARS-WHAM"):
+        prepare_ears(str(data), str(out), "EARS-WHAM")
+    make(data / "test", "noisy/b.wav", "noisy/a.wav", "clean/a.wav")
+    make(data / "train", "clean/c.wav")
+    with pytest.raises(ValueError) as caught:
+        prepare_ears(str(data), str(out), "EARS-WHAM")
+    assert "noisy/b.wav: no partner" in str(caught.value)
+    assert "clean/c.wav: no partner" in str(caught.value)
+    make(data / "test", "clean/b.wav")
+    make(data / "train", "noisy/c.wav")
+    prepare_ears(str(data), str(out), "EARS-WHAM")
+    assert sorted(json.loads((out / "test.json").read_text())) == ["a", "b"]
