@@ -109,6 +109,9 @@ def make_plan(request):
         return rebuild.read_plan(request)
     listing = list_rirs(request)
     check_sources(request, listing)
+    if listing:
+        found = ", ".join(f"{name} {len(files)}" for name, files in listing.items())
+        logger.info("room responses: %s", found)
     generators = plan.seeded_generators()
     speech = list_speech(request, generators["test"])
     stretches = {

@@ -6,6 +6,7 @@ channel of a noise: :mod:`lafufu_sb.ears.replay` finds it.
 
 import csv
 import itertools
+import logging
 import os
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from lafufu_sb.ears.replay import Replay
 from lafufu_sb.ears.rirs import ACE_ARRAYS
 from lafufu_sb.ears.sources import list_speech
 from lafufu_sb.errors import WrongUse
+
+logger = logging.getLogger(__name__)
 
 NAMED = 20  # missing files in an error
 
@@ -153,6 +156,15 @@ def _read_rooms(found, data_folder):
     return draws
 
 
+def _followed(replay):
+    if replay.uncertain():
+        logger.warning(
+            "%d noises fit the csv in more than one channel: the first is taken",
+            replay.uncertain(),
+        )
+    return replay.draws()
+
+
 def _follow_training(found, noises, rng, order):
     """Draws of a training or validation csv, None where they cannot be followed."""
     replay = Replay(noises, rng, order)
@@ -161,7 +173,7 @@ def _follow_training(found, noises, rng, order):
             break
     rng.set_state(replay.ways[0].state)
     order |= replay.ways[0].order
-    draws = replay.draws()
+    draws = _followed(replay)
     return draws + [None] * (len(found) - len(draws))
 
 
@@ -179,7 +191,7 @@ def _follow_test(found, noises, request, rng, order):
             if replay.follow(row, stretch.frames, bounds, current is None, current):
                 followed.append((path, cut))
             current = noises[row["noise_file"]]
-    draws = dict(zip(followed, replay.draws(), strict=True))
+    draws = dict(zip(followed, _followed(replay), strict=True))
     return [draws.get((s.speech.path, s.cut)) for s, _ in found]
 
 

@@ -25,13 +25,15 @@ class Way:
 
     ``state`` is the generator's; ``order`` what is known of the order of the noises
     (index -> name); ``last`` the noise drawn last (index, channels, channel);
-    ``drawn`` the draws so far, (those before, the last).
+    ``drawn`` the draws so far, (those before, the last); ``refused`` how many noises
+    would have been too short: of many ways, those with the fewest are kept.
     """
 
     state: dict
     order: dict
     last: tuple = ()
     drawn: tuple = ()
+    refused: int = 0
 
 
 class Replay:
@@ -81,19 +83,19 @@ class Replay:
         return (known.frames if known else self.shortest) >= frames
 
     def _reach(self, way, noise, frames, first, current):
-        """Ways to draw a noise: (index, channel, state after it) each."""
+        """Ways to draw a noise: (index, channel, state, noises refused) each."""
         if first or current is not None:
             index, channels, channel = way.last
             if current in (None, noise) and channels == noise.channels:
-                yield index, channel, way.state
+                yield index, channel, way.state, way.refused
             if self._long_enough(way, index, frames):
                 return
             if current is not None and current.frames >= frames:
                 return
-        state = way.state
-        for _ in range(REFUSED):
+        state, refused = way.state, way.refused + bool(first and current is None)
+        for count in range(REFUSED):
             index, state = self._choose(state)
-            yield index, *self._channel(state, noise.channels)
+            yield index, *self._channel(state, noise.channels), refused + count
             if self._long_enough(way, index, frames):
                 return  # not refused
 
@@ -138,30 +140,39 @@ class Replay:
         found = []
         for way in self.ways:
             left = None
-            for index, channel, state in self._reach(
-                way, noise, frames, first, current
-            ):
+            reached = self._reach(way, noise, frames, first, current)
+            for index, channel, state, refused in reached:
                 order = _placed(way.order, index, name)
                 fit = order is not None and self._fits(state, row, start, room, bounds)
                 if fit:
                     draw = plan.NoiseDraw(noise.path, channel, start, fit[0])
                     last = (index, noise.channels, channel)
-                    found.append(Way(fit[1], order, last, (way.drawn, draw)))
+                    found.append(Way(fit[1], order, last, (way.drawn, draw), refused))
                     left = MORE if left is None else left
                 if left is not None:
                     left -= 1
                     if left < 0:
                         break
+        found.sort(key=lambda way: way.refused)
         self.ways = found[:MOST] or self.ways
         return bool(found)
 
     def draws(self):
         """Draws of all rows that were followed, in their order."""
-        found, chain = [], self.ways[0].drawn
-        while chain:
-            chain, draw = chain
-            found.append(draw)
-        return found[::-1]
+        return _unrolled(self.ways[0])
+
+    def uncertain(self):
+        """Number of rows whose draws differ between the ways that are left."""
+        rows = zip(*map(_unrolled, self.ways), strict=True)
+        return sum(len(set(draws)) > 1 for draws in rows)
+
+
+def _unrolled(way):
+    found, chain = [], way.drawn
+    while chain:
+        chain, draw = chain
+        found.append(draw)
+    return found[::-1]
 
 
 def _placed(order, index, name):
