@@ -226,7 +226,7 @@ def test_a_killed_run_goes_on(corpus, sources, tmp_path):
     process = run_command(sources, tmp_path)
     _, message = process.communicate()
     assert process.returncode == 0, message
-    assert "train: 1 recordings are there already" in message
+    assert re.search(r"train: \d recordings are there already", message)
     assert first.stat().st_mtime_ns == before
     assert contents(folder) == contents(corpus("EARS-WHAM", "v1"))
 
