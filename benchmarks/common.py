@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from lafufu_sb import __version__
+from lafufu_sb.devices import device_name
 from lafufu_sb.files import written_whole
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,26 +51,6 @@ def describe_run(device):
 def _from_root(path):
     path = Path(path).resolve()
     return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path.name)
-
-
-def device_name(device):
-    """Name of the processor or the accelerator."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    if device.type != "cpu":
-        return str(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":")[1].strip() for line in lines if "model name" in line]
-    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} CPUs"
-
-
-def synchronize(device):
-    """Wait until the device has done what was asked of it."""
-    if device.type != "cpu":
-        torch.accelerator.synchronize()
 
 
 def peak_rss():

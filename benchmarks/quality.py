@@ -5,56 +5,134 @@ Example::
     python benchmarks/quality.py --data corpora/EARS-WHAM/test --models denoise \
         --peers DeepFilterNet3 NSNet2 RNNoise --wer 'r0*' --output quality/wham
 
-A system's csv is kept: a second run measures what is missing. A model may carry
-options, ``folder?num_steps=4``; with ``?oracle`` it is the autoencoder's bound,
+Each system gets a result folder, which is kept: a second run measures what is missing,
+and ``lafufu report quality/wham/*`` makes more of them. A model may carry options,
+``folder?num_steps=4``; with ``?oracle`` it is the autoencoder's bound,
 decode(clean latent, distorted hiddens).
 """
 
 import argparse
-import csv
 import fnmatch
+import json
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from lafufu_sb.dataio import read_wav
-from lafufu_sb.ears.manifests import pair_recordings
+from lafufu_sb.evaluation.report import REPORT, write_report
+from lafufu_sb.evaluation.runs import (
+    RESTORED,
+    RESULT,
+    ModelSystem,
+    describe_model,
+    describe_pairs,
+    find_pairs,
+    run_system,
+    write_result,
+)
 from lafufu_sb.files import written_whole
 from lafufu_sb.inference import EnhanceLatent
-from lafufu_sb.metrics import evaluate, summarise
 from peers import PEERS, RATE, Whisper
 
 METRICS = ("si_sdr", "pesq", "estoi", "dnsmos", "dnsmos_sig", "dnsmos_bak", "lsd")
-DIGITS = {"si_sdr": 2, "words": 0}
+WORDS = "words.json"
 
 
-def load_model(text):
-    """``folder?num_steps=4&sampler=bridge_ode`` to a function (noisy, clean) -> wav."""
-    folder, _, options = text.partition("?")
-    options = dict(part.partition("=")[::2] for part in options.split("&") if part)
-    oracle = options.pop("oracle", None) is not None
-    if "num_steps" in options:
-        options["num_steps"] = int(options["num_steps"])
-    model = EnhanceLatent.from_hparams(source=folder, **options)
+class ModelByText:
+    """``folder?num_steps=4&sampler=bridge_ode`` as a system; ``?oracle`` its bound."""
 
-    def run(noisy, clean):
-        if oracle:
-            pair = (s[None] for s in (noisy, clean))
-            return model.mods.restorer.oracle(*pair, torch.ones(1))[0]
-        return model.enhance_batch(noisy[None])[0]
+    def __init__(self, text):
+        folder, _, options = text.partition("?")
+        options = dict(part.partition("=")[::2] for part in options.split("&") if part)
+        self.oracle = options.pop("oracle", None) is not None
+        if "num_steps" in options:
+            options["num_steps"] = int(options["num_steps"])
+        self.model = EnhanceLatent.from_hparams(source=folder, **options)
+        self.facts = describe_model(self.model)
+        self.system = ModelSystem(self.model)
 
-    return run
-
-
-def load_peer(name):
-    """A peer as a function (noisy, clean) -> wav."""
-    peer = PEERS[name]()
-    return lambda noisy, clean: torch.from_numpy(peer(noisy.numpy()))
+    def __call__(self, distorted, clean_path):
+        """(time,) to the restored (time,) and its times."""
+        if not self.oracle:
+            return self.system(distorted)
+        clean = read_wav(clean_path, RATE)[: len(distorted)]
+        pair = (signal[None, : len(clean)] for signal in (distorted, clean))
+        return self.model.restorer.oracle(*pair)[0], {}
 
 
-def words(reference, text):
+class Peer:
+    """Another enhancer as a system."""
+
+    facts = {}
+
+    def __init__(self, name):
+        self.peer = PEERS[name]()
+
+    def __call__(self, distorted, clean_path):
+        """(time,) to the restored (time,) and its time."""
+        start = time.perf_counter()
+        restored = torch.from_numpy(self.peer(distorted.numpy()))
+        seconds = time.perf_counter() - start
+        return restored, {"rtf": seconds * RATE / len(distorted)}
+
+
+def evaluate_system(name, build, pairs, folder, listen):
+    """Measure a system unless its folder is there already.
+
+    Arguments
+    ---------
+    name : str
+        Of the system.
+    build : callable
+        Gives the system.
+    pairs : list of tuple
+        See ``find_pairs``.
+    folder : Path
+        Its result folder.
+    listen : callable or None
+        Counts word errors of the restored folder, see ``word_errors``.
+    """
+    if (folder / RESULT).is_file():
+        return
+    system = build()
+    run_system(
+        system, pairs, folder, sample_rate=RATE, metrics=METRICS, keep_audio=True
+    )
+    if listen is not None:
+        with written_whole(folder / WORDS) as path:
+            path.write_text(json.dumps(listen(folder / RESTORED), indent=1))
+    facts = describe_pairs(pairs) | system.facts
+    write_result(folder, name, [{"folder": "."}], **facts)
+
+
+def word_errors(pairs, pattern):
+    """A function that transcribes restored recordings and counts word errors.
+
+    Arguments
+    ---------
+    pairs : list of tuple
+        See ``find_pairs``.
+    pattern : str
+        Glob on ids of English clips.
+    """
+    transcribe = Whisper()
+    clips = [pair for pair in pairs if fnmatch.fnmatch(pair[0], pattern)]
+    said = {name: transcribe(read_wav(clean, RATE).numpy()) for name, _, clean in clips}
+
+    def listen(folder):
+        texts = {
+            n: transcribe(read_wav(folder / f"{n}.wav", RATE).numpy()) for n in said
+        }
+        counts = [count_errors(said[name], texts[name]) for name in said]
+        errors, words = (sum(column) for column in zip(*counts, strict=True))
+        return {"errors": errors, "words": words, "texts": texts}
+
+    return listen
+
+
+def count_errors(reference, text):
     """(errors, words of the reference) of two transcriptions."""
     import jiwer
 
@@ -65,82 +143,39 @@ def words(reference, text):
     return errors, len(reference.split())
 
 
-def measure(system, clips, transcribe, wer_glob):
-    """One row per clip; its time is the time to restore, on whatever torch uses."""
-    rows = []
-    for name, noisy_path, clean_path in tqdm(clips):
-        noisy, clean = (read_wav(path, RATE) for path in (noisy_path, clean_path))
-        samples = min(len(noisy), len(clean))
-        noisy, clean = noisy[:samples], clean[:samples]
-        start = time.perf_counter()
-        restored = system(noisy, clean).detach()
-        rtf = (time.perf_counter() - start) * RATE / samples
-        row = {"id": name} | evaluate(restored, clean, RATE, METRICS) | {"rtf": rtf}
-        if transcribe is not None and fnmatch.fnmatch(name, wer_glob):
-            texts = [transcribe(signal.numpy()) for signal in (clean, restored)]
-            row["errors"], row["words"] = words(*texts)
-            row["text"] = texts[1]
-        rows.append(row)
-    return rows
-
-
-def line(name, rows):
-    """A row of the Markdown table: means over clips."""
-    summary = summarise(rows)
-    cells = [f"{summary[m]['mean']:.{DIGITS.get(m, 3)}f}" for m in METRICS]
-    total = sum(float(row.get("words") or 0) for row in rows)
-    errors = sum(float(row.get("errors") or 0) for row in rows)
-    cells.append(f"{100 * errors / total:.1f} %" if total else "")
-    cells.append(f"{summary['rtf']['mean']:.3f}" if "rtf" in summary else "")
-    return f"| {name} | {' | '.join(cells)} |"
-
-
-def read_rows(path):
-    """Rows of a finished csv, numbers as numbers."""
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
-    text = ("id", "text")
-    return [
-        {k: v if k in text else float(v) for k, v in row.items() if v != ""}
-        for row in rows
-    ]
+def error_lines(folders):
+    """A line for each result folder whose words were counted."""
+    for folder in folders:
+        if (folder / WORDS).is_file():
+            counted = json.loads((folder / WORDS).read_text())
+            rate = 100 * counted["errors"] / counted["words"]
+            yield f"- {folder.name}: WER {rate:.1f} % of {counted['words']} words"
 
 
 def main():
-    """Measure what is missing, then print and write the table."""
+    """Measure what is missing, then print and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--data", required=True, help="folder with noisy and clean")
     parser.add_argument("--models", nargs="*", default=[], help="name=folder[?options]")
     parser.add_argument("--peers", nargs="*", default=[], choices=list(PEERS))
     parser.add_argument("--wer", help="glob on ids of English clips")
-    parser.add_argument("--clips", type=int, help="only the first so many")
+    parser.add_argument("--clips", type=int, help="only so many, spread over all")
     parser.add_argument("--output", required=True, type=Path)
     options = parser.parse_args()
-    clips = pair_recordings(options.data)[: options.clips]
-    options.output.mkdir(parents=True, exist_ok=True)
-    systems = {"unprocessed": lambda: lambda noisy, clean: noisy}
-    systems |= {name: (lambda name=name: load_peer(name)) for name in options.peers}
+    pairs = find_pairs(options.data, options.clips)
+    systems = {name: partial(Peer, name) for name in options.peers}
     for text in options.models:
         name, _, folder = text.partition("=")
-        systems[name] = lambda folder=folder: load_model(folder)
-    transcribe = Whisper() if options.wer else None
-    lines = [
-        f"| {len(clips)} clips | {' | '.join(METRICS)} | WER | RTF |",
-        "|---" * (len(METRICS) + 3) + "|",
-    ]
-    for name, load in systems.items():
-        path = options.output / f"{name}.csv"
-        if not path.exists():
-            rows = measure(load(), clips, transcribe, options.wer)
-            with written_whole(path) as temporary, open(temporary, "w") as file:
-                keys = list(dict.fromkeys(key for row in rows for key in row))
-                writer = csv.DictWriter(file, keys)
-                writer.writeheader()
-                writer.writerows(rows)
-        lines.append(line(name, read_rows(path)))
-    table = "\n".join(lines) + "\n"
-    (options.output / "table.md").write_text(table)
-    print(table)
+        systems[name] = partial(ModelByText, folder)
+    listen = word_errors(pairs, options.wer) if options.wer else None
+    for name, build in systems.items():
+        evaluate_system(name, build, pairs, options.output / name, listen)
+    folders = [options.output / name for name in systems]
+    write_report(folders, options.output)
+    report = options.output / REPORT
+    text = "\n".join([report.read_text(), *error_lines(folders)])
+    report.write_text(text)
+    print(text)
 
 
 if __name__ == "__main__":

@@ -25,11 +25,11 @@ from pathlib import Path
 import torch
 from ruamel.yaml import YAML
 
-from common import device_name
 from lafufu_sb import EnhanceLatent
 from lafufu_sb.checkpoints import fingerprint
 from lafufu_sb.dataio import read_wav
 from lafufu_sb.demo import warm_up
+from lafufu_sb.devices import device_name
 from lafufu_sb.diffusion.samplers import SAMPLERS, get_sampler
 from lafufu_sb.diffusion.steps import SPACINGS
 from lafufu_sb.ears.manifests import pair_recordings

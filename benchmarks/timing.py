@@ -17,7 +17,8 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from common import peak_rss, synchronize
+from common import peak_rss
+from lafufu_sb.devices import synchronize
 from lafufu_sb.lobes.autoencoder import Encoded
 from systems import set_calls
 

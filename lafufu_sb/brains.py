@@ -48,7 +48,7 @@ class AutoencoderBrain(RestorationBrain):
             r = predictions[0]
             distance = (r.clean_latent - r.distorted_latent).float().std()
             self.latent_ratios.append(float(distance / r.clean_latent.float().std()))
-            self.measure(batch, stage)
+            self.measure(batch)
         return self.loss(*predictions)
 
     def on_stage_start(self, stage, epoch=None):
@@ -153,7 +153,7 @@ class ScoreBrain(RestorationBrain):
         if predictions.t is not None:
             self._sort_by_time(predictions)
         if stage != sb.Stage.TRAIN:
-            self.measure(batch, stage)
+            self.measure(batch)
         latent = predictions.per_item.mean()
         if decoded is None:
             return latent

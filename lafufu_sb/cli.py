@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from . import __version__
+from .commands import evaluate, import_sgmse
 
 
 def main(arguments=None):
@@ -115,6 +116,8 @@ def build_parser():
         "--quantize", choices=["int8"], help="weights of the ONNX graphs (docs/onnx.md)"
     )
     export.set_defaults(run=export_command)
+    for command in (evaluate, import_sgmse):
+        command.add_parser(commands)
     return parser
 
 

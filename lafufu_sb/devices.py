@@ -2,6 +2,9 @@
 
 import functools
 import logging
+import os
+import platform
+from pathlib import Path
 
 import torch
 
@@ -149,3 +152,23 @@ def to_device(tensor, device):
         # Only from page-locked memory does the copy run beside the computation.
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+def device_name(device):
+    """Name of the processor or the accelerator."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type != "cpu":
+        return str(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":")[1].strip() for line in lines if "model name" in line]
+    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} CPUs"
+
+
+def synchronize(device):
+    """Wait until the device has done what was asked of it."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize()

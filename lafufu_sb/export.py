@@ -107,7 +107,7 @@ def export_run(run_folder, output_folder, half=False):
     ValueError
         If the score model was trained in the latent of another autoencoder.
     """
-    with _model_folder(output_folder) as temporary:
+    with new_model_folder(output_folder) as temporary:
         _write_model(Path(run_folder), temporary, half)
 
 
@@ -146,7 +146,7 @@ def export_onnx(source, output_folder, half=False, quantize=None):
             f"{source} is neither a model folder nor a run folder: it has no "
             f"{HYPERPARAMS} and no {RECIPE_NAME}"
         )
-    with _model_folder(output_folder) as temporary:
+    with new_model_folder(output_folder) as temporary:
         if _is_model(source):
             if half:
                 raise WrongUse(
@@ -187,7 +187,7 @@ def _write_model(run_folder, folder, half):
 
 
 @contextlib.contextmanager
-def _model_folder(output_folder):
+def new_model_folder(output_folder):
     """Give a temporary folder, which becomes the model folder if the block succeeds."""
     output_folder = Path(output_folder)
     if output_folder.exists() and not _is_model(output_folder):

@@ -53,7 +53,7 @@ class RestorationBrain(sb.Brain):
         Of all processes together; with the counter's limit it tells the schedule how
         long the training is.
     report_folder : str, optional
-        Where test results, validation pictures and TensorBoard's files go.
+        Where validation pictures and TensorBoard's files go.
     **kwargs
         For ``speechbrain.Brain``.
     """
@@ -164,15 +164,15 @@ class RestorationBrain(sb.Brain):
             )
 
     def on_stage_start(self, stage, epoch=None):
-        """Validation and test use the averaged weights throughout."""
+        """Validation uses the averaged weights throughout."""
         self.report = ClipReport(self.metrics, self.restorer.sample_rate)
         self._average = ExitStack()
         if stage != sb.Stage.TRAIN:
             self._average.enter_context(self.ema.averaged())
 
-    def measure(self, batch, stage):
-        """Restore the batch's whole clips and measure them."""
-        if stage == sb.Stage.VALID and len(self.report) >= self.valid_clips:
+    def measure(self, batch):
+        """Restore the batch's whole clips and measure them, up to ``valid_clips``."""
+        if len(self.report) >= self.valid_clips:
             return
         lengths = batch.noisy_sig.lengths.to(self.device)
         distorted = batch.noisy_sig.data.to(self.device)
@@ -201,25 +201,20 @@ class RestorationBrain(sb.Brain):
             self.train_stats = stats
             return
         stats |= self.report.means()
-        if stage == sb.Stage.VALID:
-            self._log(
-                {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]},
-                train_stats=self.train_stats,
-                valid_stats=stats,
-            )
-            if if_main_process() and self.report_folder is not None:
-                self._show(epoch)
-            best = stats[self.best_key]
-            if not math.isfinite(best):
-                best = -math.inf  # NaN would be sorted first, as the best
-            self.checkpointer.save_and_keep_only(
-                meta={self.best_key: best, "epoch": epoch},
-                max_keys=[self.best_key],
-            )
-        else:
-            self._log({"epoch loaded": self.epoch_counter.current}, test_stats=stats)
-            if if_main_process() and self.report_folder is not None:
-                self.report.write(self.report_folder)
+        self._log(
+            {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]},
+            train_stats=self.train_stats,
+            valid_stats=stats,
+        )
+        if if_main_process() and self.report_folder is not None:
+            self._show(epoch)
+        best = stats[self.best_key]
+        if not math.isfinite(best):
+            best = -math.inf  # NaN would be sorted first, as the best
+        self.checkpointer.save_and_keep_only(
+            meta={self.best_key: best, "epoch": epoch},
+            max_keys=[self.best_key],
+        )
 
     def _log(self, meta, **stats):
         if self.train_logger is not None:

@@ -12,24 +12,31 @@ Source: key list of the public 48-kHz checkpoint (Richter et al., "EARS", Inters
 2024; github.com/sp-uhh/sgmse).
 """
 
-# Published name -> our name inside one residual block. The shortcut is published only
-# where the width changes or the block resamples, which is also where ours has weights.
-BLOCK_NAMES = {
-    "GroupNorm_0": "norm_in",
-    "Conv_0": "conv_in",
-    "Dense_0": "time",
-    "GroupNorm_1": "norm_out",
-    "Conv_1": "conv_out",
-    "Conv_2": "shortcut",
+# Published name -> our name inside each kind of module, in the published order. The
+# shortcut is published only where the width changes or the block resamples, which is
+# also where ours has weights.
+LAYER_NAMES = {
+    "layer": {"": ""},
+    "block": {
+        ".GroupNorm_0": ".norm_in",
+        ".Conv_0": ".conv_in",
+        ".Dense_0": ".time",
+        ".GroupNorm_1": ".norm_out",
+        ".Conv_1": ".conv_out",
+        ".Conv_2": ".shortcut",
+    },
+    "attention": {".GroupNorm_0": ".norm"},
 }
 
 # The 1x1 layers of attention are published as matrices (in, out) named W and b.
 ATTENTION_MATRICES = {
-    "NIN_0": "query",
-    "NIN_1": "key",
-    "NIN_2": "value",
-    "NIN_3": "out",
+    ".NIN_0": ".query",
+    ".NIN_1": ".key",
+    ".NIN_2": ".value",
+    ".NIN_3": ".out",
 }
+
+FROZEN = "all_modules.0.W"  # the one parameter that the published network never trains
 
 
 def _stages(model):
@@ -51,11 +58,14 @@ def _stages(model):
 
 
 def _key_table(model):
-    """Map each published key to (our key, whether it is a transposed matrix)."""
+    """Map each published key to (our key, whether it is a transposed matrix).
+
+    In the order in which the published network registers its parameters.
+    """
     table = {
         "output_layer.weight": ("tail.output.weight", False),
         "output_layer.bias": ("tail.output.bias", False),
-        "all_modules.0.W": ("time_embedding.frequencies", False),
+        FROZEN: ("time_embedding.frequencies", False),
     }
     for number, name in ((1, "linear_in"), (2, "linear_out")):
         for part in ("weight", "bias"):
@@ -63,21 +73,35 @@ def _key_table(model):
             table[f"all_modules.{number}.{part}"] = (ours, False)
     for number, (path, kind) in enumerate(_stages(model), start=3):
         published = f"all_modules.{number}"
-        if kind == "layer":
-            names = {"": ""}
-        elif kind == "block":
-            names = {f".{theirs}": f".{ours}" for theirs, ours in BLOCK_NAMES.items()}
-        else:
-            names = {".GroupNorm_0": ".norm"}
-            for theirs, ours in ATTENTION_MATRICES.items():
-                for letter, part in (("W", "weight"), ("b", "bias")):
-                    ours_key = f"{path}.{ours}.{part}"
-                    table[f"{published}.{theirs}.{letter}"] = (ours_key, letter == "W")
-        for theirs, ours in names.items():
+        for theirs, ours in LAYER_NAMES[kind].items():
             for part in ("weight", "bias"):
                 table[f"{published}{theirs}.{part}"] = (f"{path}{ours}.{part}", False)
+        if kind == "attention":
+            for theirs, ours in ATTENTION_MATRICES.items():
+                weight, bias = f"{path}{ours}.weight", f"{path}{ours}.bias"
+                table[f"{published}{theirs}.W"] = (weight, True)
+                table[f"{published}{theirs}.b"] = (bias, False)
     wanted = model.state_dict().keys()
     return {key: value for key, value in table.items() if value[0] in wanted}
+
+
+def published_parameters(model):
+    """Names of the published network's parameters, in its own order.
+
+    An average of weights that is stored as a list, as SGMSE+ checkpoints have it, is in
+    this order, which is neither that of our parameters nor alphabetical.
+
+    Arguments
+    ---------
+    model : lafufu_sb.lobes.ncsnpp.NCSNpp
+        Of the same settings; may live on the "meta" device.
+
+    Returns
+    -------
+    list of str
+        Without the prefix of a surrounding module. ``FROZEN`` is among them.
+    """
+    return list(_key_table(model))
 
 
 def _listing(title, items):

@@ -14,11 +14,16 @@ Authors
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import speechbrain as sb
 from ears_prepare import prepare_ears
-from speechbrain.utils.distributed import ddp_init_group, run_on_main
+from speechbrain.utils.distributed import (
+    ddp_init_group,
+    main_process_only,
+    run_on_main,
+)
 from speechbrain.utils.logger import get_logger
 from yaml import YAMLError
 
@@ -31,7 +36,10 @@ from lafufu_sb.checkpoints import (
 )
 from lafufu_sb.dataio import paired_dataset
 from lafufu_sb.errors import WrongUse
+from lafufu_sb.evaluation.clips import summarise_rows
+from lafufu_sb.evaluation.runs import evaluate_models, find_pairs
 from lafufu_sb.export import export_run
+from lafufu_sb.inference import EnhanceLatent
 from lafufu_sb.recipe import RECIPE_NAME, load_recipe
 from lafufu_sb.stages import (
     STAGES,
@@ -45,10 +53,11 @@ from lafufu_sb.stages import (
 logger = get_logger(__name__)
 
 AUTOENCODER = "autoencoder.ckpt"  # in the output folder once stage one is finished
+REPORTS = {"score": "report", "few_step": "few_step_report"}  # folders of the stages
 
 
 def datasets(hparams, crop_frames, epoch_counter):
-    """Training crops and whole clips for validation and test."""
+    """Training crops, and whole clips for validation."""
     folder = Path(hparams["output_folder"])
     common = {"sample_rate": hparams["sample_rate"], "seed": hparams["seed"]}
     crop = hparams["spectrogram"].samples(crop_frames)
@@ -61,7 +70,6 @@ def datasets(hparams, crop_frames, epoch_counter):
             **common,
         ),
         "valid": paired_dataset(folder / "valid.json", **common),
-        "test": paired_dataset(folder / "test.json", **common),
     }
 
 
@@ -127,7 +135,7 @@ def train_autoencoder(hparams, run_opts, finished):
 
 
 def latent_brain(stage, hparams, run_opts, folder):
-    """Brain of stage "score" or "few_step" and its data, to train or to test."""
+    """Brain of stage "score" or "few_step" and its data."""
     check_pairing(hparams["autoencoder"], folder / stage)
     run_on_main(mark_pairing, args=[hparams["autoencoder"], folder / stage])
     return stage_brain(
@@ -135,7 +143,7 @@ def latent_brain(stage, hparams, run_opts, folder):
         stage,
         hparams,
         run_opts,
-        report="report" if stage == "score" else "few_step_report",
+        report=REPORTS[stage],
         sde=hparams["sde"],
         objective=hparams["objective"],
         decoded_loss=hparams[f"{stage}_decoded_loss"],
@@ -144,7 +152,7 @@ def latent_brain(stage, hparams, run_opts, folder):
 
 
 def train_score(hparams, run_opts, folder):
-    """Stage two; its brain and data."""
+    """Stage two."""
     if hparams["score_init"] is not None:  # checkpoints of this run take precedence
         load_weights(hparams["score_model"], hparams["score_init"])
         hparams["score_ema"].reset()
@@ -154,32 +162,50 @@ def train_score(hparams, run_opts, folder):
     restorer.set_sampler(sampler, **(valid_options or options))
     fit(brain, data, "score", hparams)
     restorer.set_sampler(sampler, **options)
-    return brain, data
 
 
 def train_few_step(hparams, run_opts, folder):
-    """Stage three; its brain and data."""
+    """Stage three."""
     begin_few_step(hparams, folder)
     brain, data = latent_brain("few_step", hparams, run_opts, folder)
     fit(brain, data, "few_step", hparams)
-    return brain, data
 
 
-def test(brain, data, hparams, folder):
-    """Measure the best weights of the last stage on the test set and export them."""
+@main_process_only  # the others are done: nothing in here may wait for them
+def test(hparams, run_opts, folder):
+    """Export the best weights of the last stage and measure them on the test set.
+
+    As ``lafufu evaluate`` does, with the exported model; ``lafufu report`` reads what
+    the report folder then holds.
+    """
+    stage, restorer = last_stage(hparams), hparams["restorer"]
     logger.info(
         "Testing the weights in %s with %s, %s",
-        folder / last_stage(hparams),
-        brain.restorer.sampler_name,
-        brain.restorer.sampler_options,
+        folder / stage,
+        restorer.sampler_name,
+        restorer.sampler_options,
     )
-    brain.metrics = tuple(hparams["test_metrics"])
-    brain.evaluate(
-        data["test"],
-        max_key=brain.best_key,
-        test_loader_kwargs={"batch_size": 1},
+    try:
+        export_run(folder, folder / "model")
+    except FileNotFoundError as error:  # an epoch was never validated
+        raise WrongUse(str(error)) from error
+    load = partial(
+        EnhanceLatent.from_hparams,
+        source=folder / "model",
+        run_opts={"device": run_opts["device"]} if run_opts["device"] else {},
     )
-    run_on_main(export_run, args=[folder, folder / "model"])
+    rows = evaluate_models(
+        {"../model": load},
+        find_pairs(
+            folder / "test.json", run_opts.debug_batches if run_opts.debug else None
+        ),
+        folder / REPORTS[stage],
+        system=hparams["recipe"],
+        metrics=hparams["test_metrics"],
+    )
+    summary = summarise_rows(rows[0])
+    means = {name: summary[name]["mean"] for name in hparams["test_metrics"]}
+    hparams["train_logger"].log_stats({"stage": "test"}, test_stats=means)
 
 
 def set_up(arguments):
@@ -197,6 +223,7 @@ def set_up(arguments):
         # SpeechBrain stops AT its last debug epoch; a resumed run would step over it.
         for name in ("ae_counter", "score_counter", "few_step_counter"):
             hparams[name].limit = min(hparams[name].limit, run_opts.debug_epochs)
+    hparams["recipe"] = Path(hparams_file).stem  # names the system in its results
     folder = Path(hparams["output_folder"])
     check_settings(hparams, folder / AUTOENCODER)
     folder.mkdir(parents=True, exist_ok=True)
@@ -229,15 +256,12 @@ def run(hparams, run_opts, folder):
     if wanted == ("autoencoder",):
         return
     load_weights(hparams["autoencoder"], folder / AUTOENCODER)
-    last = last_stage(hparams)
-    trained = None
     if "score" in wanted and hparams["few_step_init"] is None:
-        trained = train_score(hparams, run_opts, folder)
-    if "few_step" in wanted and last == "few_step":
-        trained = train_few_step(hparams, run_opts, folder)
+        train_score(hparams, run_opts, folder)
+    if "few_step" in wanted and last_stage(hparams) == "few_step":
+        train_few_step(hparams, run_opts, folder)
     if "test" in wanted:
-        brain, data = trained or latent_brain(last, hparams, run_opts, folder)
-        test(brain, data, hparams, folder)
+        test(hparams, run_opts, folder)
 
 
 def main(arguments):

@@ -1,0 +1,297 @@
+"""What training a recipe takes: parameters, cost of a call, memory of a step.
+
+    python benchmarks/recipes.py                             # counted on shapes
+    python benchmarks/recipes.py --measure sgmse_mini_wham/score lafufu_wham/score
+
+Memory is computed: weights, their gradients, Adam's two moments and the average, and
+for each item of a batch what the backward pass keeps of the forward pass. That is the
+least a step needs; gradients of activations and what an allocator does not give back
+come on top. ``--measure`` makes real steps of some recipes on this CPU besides, each in
+a process of its own, and gives the peak over what the process had before. Writes JSON,
+Markdown and a plot.
+"""
+
+import argparse
+import json
+import tempfile
+from unittest.mock import patch
+
+import torch
+import torch.nn.functional as F
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from common import (
+    add_output_arguments,
+    describe_run,
+    markdown_table,
+    peak_rss,
+    publish,
+    run_alone,
+    significant,
+)
+from lafufu_sb.recipe import load_recipe
+from systems import RECIPES
+from timing import count_cost
+
+NAMES = (
+    "lafufu_wham",
+    "lafufu_192_wham",
+    "lafufu_256_wham",
+    "lafufu_nohidden_reverb",
+    "sgmse_wham",
+    "sgmse_96_wham",
+    "sgmse_64_wham",
+    "lafufu_mini_wham",
+    "lafufu_mini_nohidden_wham",
+    "sgmse_mini_wham",
+)
+STAGES = ("autoencoder", "score")
+PREFIX = {"autoencoder": "ae", "score": "score"}
+COPIES = 5  # of each trained parameter: weight, gradient, two moments, average
+PRECISIONS = ("fp32", "bf16")
+
+
+def load(name):
+    """A recipe's objects; its checkpoint folders are thrown away."""
+    with tempfile.TemporaryDirectory() as folder:
+        return load_recipe(RECIPES / f"{name}.yaml", {"output_folder": folder})[0]
+
+
+def step_loss(hparams, stage, batch):
+    """Loss of a training step on noise, as the stage's Brain computes it.
+
+    Arguments
+    ---------
+    hparams : dict
+        Objects of the recipe.
+    stage : str
+        One of ``STAGES``.
+    batch : int
+        Items.
+
+    Returns
+    -------
+    torch.Tensor
+        A scalar.
+    """
+    front_end, autoencoder = hparams["spectrogram"], hparams["autoencoder"]
+    frames = hparams[f"{PREFIX[stage]}_crop_frames"]
+    y, x = 0.1 * torch.randn(2, batch, 2, front_end.bins, frames)
+    y, x = (s.contiguous(memory_format=torch.channels_last) for s in (y, x))
+    if stage == "autoencoder":
+        wavs = 0.1 * torch.randn(batch, front_end.samples(frames))
+        return hparams["ae_loss"](autoencoder(y, x), y, x, wavs, wavs)
+    with torch.no_grad():
+        encoded, target = autoencoder.encode(y), autoencoder.encode(x).latent
+    loss = hparams["objective"](
+        hparams["score_model"], hparams["sde"], target.float(), encoded.latent.float()
+    )
+    if hparams["score_decoded_loss"] is None:
+        return loss.per_item.mean()
+    decoded = autoencoder.decode(loss.estimate, encoded.hiddens, encoded.size)
+    return loss.per_item.mean() + hparams["score_decoded_loss"](decoded.float(), x)
+
+
+def kept_bytes(hparams, stage, batch, precision):
+    """Bytes that the backward pass needs of the forward pass, counted on shapes."""
+    network = trained_network(hparams, stage)
+    storages = {}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        storages[storage._cdata] = storage.nbytes()
+        return tensor
+
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with mode, hooks, patch("torch.istft", _istft_of_shapes):
+        fakes = [mode.from_tensor(p) for p in network.parameters()]
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            loss = step_loss(hparams, stage, batch)
+        for fake in fakes:  # counted with the weights
+            storages.pop(fake.untyped_storage()._cdata, None)
+        total = sum(storages.values())
+        del loss
+    return total
+
+
+def _istft_of_shapes(spectra, n_fft, hop_length, *, window, length, **options):
+    """``torch.istft`` without its check that windows add up, which reads numbers."""
+    frames = torch.fft.irfft(spectra, n_fft, dim=1) * window[:, None]
+    samples = n_fft + hop_length * (frames.shape[-1] - 1)
+    added = F.fold(frames, (1, samples), (1, n_fft), stride=(1, hop_length))
+    return added.flatten(1)[:, n_fft // 2 :][:, :length]
+
+
+def trained_network(hparams, stage):
+    """The network of a stage; the autoencoder is frozen in the score stage."""
+    training_score = stage == "score"
+    hparams["autoencoder"].requires_grad_(not training_score)
+    return hparams["score_model" if training_score else "autoencoder"]
+
+
+def count_recipe(name):
+    """Everything that can be counted of a recipe.
+
+    Returns
+    -------
+    dict
+        ``cost`` (see ``count_cost``), and for each stage with something to train its
+        ``batch``, ``crop_frames``, ``fixed`` bytes and ``per_item`` bytes by precision.
+    """
+    hparams = load(name)
+    row = {"recipe": name, "cost": count_cost(hparams["restorer"]), "stages": {}}
+    for stage in STAGES:
+        network = trained_network(hparams, stage)
+        parameters = sum(p.numel() for p in network.parameters())
+        if not parameters:
+            continue
+        per_item = {}
+        for precision in PRECISIONS:
+            one, two = (kept_bytes(hparams, stage, n, precision) for n in (1, 2))
+            per_item[precision] = two - one
+        prefix = PREFIX[stage]
+        row["stages"][stage] = {
+            "batch": hparams[f"{prefix}_batch_size"],
+            "crop_frames": hparams[f"{prefix}_crop_frames"],
+            "precision": hparams["precision"],
+            "fixed": 4 * COPIES * parameters,
+            "per_item": per_item,
+        }
+    return row
+
+
+def measure_step(name, stage, batch):
+    """Peak of two real steps in this process, over what it had before, bytes."""
+    hparams = load(name)
+    network = trained_network(hparams, stage)
+    before = peak_rss()
+    optimiser = torch.optim.Adam(network.parameters())
+    enabled = hparams["precision"] == "bf16"
+    for _ in range(2):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss = step_loss(hparams, stage, batch)
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    # The weights and their average were there before.
+    held = 8 * sum(p.numel() for p in network.parameters())
+    return peak_rss() - before + held
+
+
+def measured_rows(wanted):
+    """Real steps of "recipe/stage" with the recipe's batch size, a process each."""
+    for text in wanted:
+        name, _, stage = text.partition("/")
+        batch = load(name)[f"{PREFIX[stage]}_batch_size"]
+        peak = run_alone(__file__, "--alone", name, stage, batch)
+        yield {"recipe": name, "stage": stage, "batch": batch, "bytes": peak}
+
+
+def gigabytes(count):
+    """Bytes as GB with two significant digits."""
+    return significant(count / 1e9, 2)
+
+
+def write_tables(results):
+    """Cost of a call, and memory of a step, as Markdown."""
+    cost_rows, memory_rows = [], []
+    measured = {(m["recipe"], m["stage"]): m for m in results["measured"]}
+    for row in results["rows"]:
+        cost = row["cost"]
+        sizes = [cost["autoencoder_parameters"], cost["score_parameters"]]
+        macs = [cost["call_macs"], cost["encoder_macs"] + cost["decoder_macs"]]
+        cells = [f"{n / 1e6:.2f}" for n in sizes] + [f"{n / 1e9:.1f}" for n in macs]
+        cost_rows.append([f"`{row['recipe']}`", *cells])
+        for stage, numbers in row["stages"].items():
+            memory_rows.append(_memory_cells(row["recipe"], stage, numbers, measured))
+    cost_heads = ["recipe", "autoencoder, M", "score model, M", "GMAC a call"]
+    cost_table = markdown_table([*cost_heads, "autoencoder, GMAC"], cost_rows)
+    heads = ["recipe", "stage", "batch x frames", "fixed, GB"]
+    heads += [f"an item, {precision}, GB" for precision in PRECISIONS]
+    heads += [f"step, {precision}, GB" for precision in PRECISIONS]
+    memory_table = markdown_table([*heads, "measured, GB"], memory_rows)
+    run = results["run"]
+    return (
+        f"Parameters, and cost of a window of 2.04 s\n\n{cost_table}\n\n"
+        "Memory of a training step, at least (computed: fixed and, for each item of "
+        "the batch, what the backward pass needs), and measured where it says so"
+        f"\n\n{memory_table}\n\n"
+        f"    {run['command']}\n\ntorch {run['torch']}; measured in the recipe's "
+        f"precision on {run['device']}"
+    )
+
+
+def _memory_cells(recipe, stage, numbers, measured):
+    batch, per_item = numbers["batch"], numbers["per_item"]
+    steps = [numbers["fixed"] + batch * per_item[p] for p in PRECISIONS]
+    real = measured.get((recipe, stage))
+    return [
+        f"`{recipe}`",
+        stage,
+        f"{batch} x {numbers['crop_frames']}",
+        gigabytes(numbers["fixed"]),
+        *(gigabytes(per_item[p]) for p in PRECISIONS),
+        *(gigabytes(step) for step in steps),
+        f"{gigabytes(real['bytes'])}, {numbers['precision']}" if real else "",
+    ]
+
+
+def draw(results):
+    """Memory of a score step against the batch size, fp32.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.5, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    batches = [1, 2, 4, 8, 16, 32]
+    for row in results["rows"]:
+        stage = row["stages"]["score"]
+        line = [stage["fixed"] + n * stage["per_item"]["fp32"] for n in batches]
+        axes.plot(batches, [b / 1e9 for b in line], "o-", label=row["recipe"])
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel("batch size of the score stage, a process")
+    axes.set_ylabel("memory of a step, fp32, GB (computed)")
+    axes.grid(alpha=0.4)
+    axes.legend(fontsize=8, ncols=2)
+    return figure
+
+
+def parse_arguments(arguments=None):
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--recipes", nargs="+", default=list(NAMES))
+    parser.add_argument("--measure", nargs="*", default=[], help="recipe/stage, ...")
+    add_output_arguments(parser, "recipes")
+    parser.add_argument("--alone", nargs=3, help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+def main():
+    """Count, measure what is asked for, or be the process that measures."""
+    options = parse_arguments()
+    if options.alone:
+        name, stage, batch = options.alone
+        print(json.dumps(measure_step(name, stage, int(batch))))
+        return
+    results = {
+        "run": describe_run(torch.device("cpu")),
+        "rows": [count_recipe(name) for name in options.recipes],
+        "measured": list(measured_rows(options.measure)),
+    }
+    publish(options, results, write_tables(results), draw(results))
+
+
+if __name__ == "__main__":
+    main()

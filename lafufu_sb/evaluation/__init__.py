@@ -1,0 +1,5 @@
+"""Measured restorations: clips, runs over a test set, tables and plots of several."""
+
+from .clips import SIDES, ClipReport
+
+__all__ = ["SIDES", "ClipReport"]

@@ -1,0 +1,110 @@
+"""``lafufu report``: what a reader of the paper looks for, from result folders."""
+
+from pathlib import Path
+
+from ..files import written_whole
+from .plots import draw_quality_over_rtf
+from .results import read_results
+from .tables import (
+    COLUMNS,
+    ablation_table,
+    cost_table,
+    quality_table,
+    to_latex,
+    to_markdown,
+)
+
+REPORT = "report.md"
+
+
+def write_report(folders, output):
+    """Write tables in Markdown and LaTeX, and plots.
+
+    Arguments
+    ---------
+    folders : list of str or Path
+        See ``read_results``.
+    output : str or Path
+        Gets ``report.md``; for each task and corpus a ``.tex`` and a ``.png`` with
+        quality against real-time factor; and the tables of ablations.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        See ``read_results``.
+    """
+    results = read_results(folders)
+    output = Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    sections, written = ["# Evaluation", _legend(results)], []
+    for place in dict.fromkeys(result.place for result in results):
+        here = [result for result in results if result.place == place]
+        figure = draw_quality_over_rtf(whole_systems(here))
+        sections.append(f"## {place[0].capitalize()}, {place[1]}")
+        for table in tables_of(here):
+            written.append(_write(output / f"{table.name}.tex", to_latex(table)))
+            sections.append(to_markdown(table))
+        if figure is not None:
+            path = output / f"{'_'.join(place)}.png"
+            with written_whole(path) as temporary:
+                figure.savefig(temporary, format="png", dpi=160)
+            written.append(path)
+            sections.append(f"![quality against real-time factor]({path.name})")
+        sections += _conditions(here)
+    text = "\n\n".join(sections) + "\n"
+    return [_write(output / REPORT, text), *written]
+
+
+def whole_systems(results):
+    """Those that are no ablations; all, if there are no others."""
+    return [r for r in results if r.ablation_of is None] or results
+
+
+def tables_of(results):
+    """Tables of one task and corpus: quality, cost, ablations."""
+    yield quality_table(whole_systems(results))
+    cost = cost_table(whole_systems(results))
+    if cost is not None:
+        yield cost
+    ablations = [result for result in results if result.ablation_of is not None]
+    for name in dict.fromkeys(result.ablation_of for result in ablations):
+        full = next((r for r in results if r.system == name), None)
+        yield ablation_table(full, [r for r in ablations if r.ablation_of == name])
+
+
+def _legend(results):
+    several = any(len(result.runs) > 1 for result in results)
+    text = "Mean ± standard deviation over clips"
+    if several:
+        text += (
+            ", both as means over runs; in brackets the standard deviation over runs"
+        )
+    return f"{text}. RTF: seconds of computation a second of sound."
+
+
+def _conditions(results):
+    """Clips, runs, and by name the clips that could not be judged."""
+    lines = []
+    for result in results:
+        line = f"{result.title}: {len(result.clips)} clips, {len(result.runs)} run"
+        line += "s" if len(result.runs) > 1 else ""
+        numbers = result.numbers
+        failed = {c: numbers[c].failed for c in COLUMNS if c in numbers}
+        failed = {column: count for column, count in failed.items() if count}
+        if failed:
+            counts = ", ".join(f"{column} {count}" for column, count in failed.items())
+            line += f" († means over fewer clips; without a value: {counts})"
+        lines.append(f"- {line}")
+        lines += [f"  - `{clip}`: {note}" for clip, note in result.notes.items()]
+    return ["\n".join(lines)]
+
+
+def _write(path, text):
+    with written_whole(path) as temporary:
+        temporary.write_text(text)
+    return path

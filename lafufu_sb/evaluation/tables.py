@@ -1,0 +1,210 @@
+"""Tables of results, in Markdown and in LaTeX."""
+
+import math
+from collections import namedtuple
+
+from .timing import PARTS
+
+# Column -> head, digits, and whether more is better.
+Column = namedtuple("Column", ["head", "digits", "better"])
+COLUMNS = {
+    "si_sdr": Column("SI-SDR, dB", 2, max),
+    "pesq": Column("PESQ-WB", 2, max),
+    "estoi": Column("ESTOI", 3, max),
+    "dnsmos": Column("DNSMOS", 2, max),
+    "dnsmos_sig": Column("DNSMOS sig", 2, max),
+    "dnsmos_bak": Column("DNSMOS bak", 2, max),
+    "lsd": Column("LSD", 2, min),
+    "rtf": Column("RTF", 3, min),
+}
+INCOMPLETE = " †"  # behind a system that has means over some of the clips only
+UNPROCESSED = {"denoising": "Noisy", "dereverberation": "Reverberant"}
+
+Table = namedtuple("Table", ["name", "caption", "heads", "rows"])
+Table.__doc__ = """A table that knows no format.
+
+name : str
+    For file names and labels.
+caption : str
+heads : list of str
+rows : list of list of Cell or str
+"""
+Cell = namedtuple("Cell", ["mean", "std", "spread", "bold"], defaults=(False,))
+Cell.__doc__ = """Numbers as text: mean, deviation over clips, deviation over runs."""
+
+
+def quality_table(results):
+    """What a corpus's systems reach, the unprocessed recordings first.
+
+    Arguments
+    ---------
+    results : list of Result
+        Of one task and corpus.
+
+    Returns
+    -------
+    Table
+    """
+    task, corpus = results[0].place
+    rows = [(result.title, result.numbers) for result in results]
+    before = next((r.before for r in results if r.before), None)
+    if before:
+        rows.insert(0, (UNPROCESSED.get(task, "Unprocessed"), before))
+    return Table(
+        f"{task}_{corpus}",
+        f"{task.capitalize()}, {corpus}",
+        *_numbers_of(rows, contest=rows[bool(before) :]),
+    )
+
+
+def ablation_table(full, ablations):
+    """A system and what it is without its parts.
+
+    Arguments
+    ---------
+    full : Result or None
+        The whole system.
+    ablations : list of Result
+        Those without something.
+
+    Returns
+    -------
+    Table
+    """
+    results = [full, *ablations] if full else ablations
+    rows = [(result.title, result.numbers) for result in results]
+    name = ablations[0].ablation_of
+    caption = f"Ablation, {ablations[0].facts['corpus']}"
+    return Table(f"ablation_{name}", caption, *_numbers_of(rows, contest=rows))
+
+
+def cost_table(results):
+    """What systems cost: size, calls, parts of the real-time factor, device.
+
+    Returns
+    -------
+    Table or None
+        None where nothing was timed.
+    """
+    timed = [result for result in results if "rtf" in result.numbers]
+    if not timed:
+        return None
+    heads = ["", "parameters, M", "calls", "RTF"]
+    heads += [f"of it {part}" for part in PARTS] + ["sampling", "precision", "device"]
+    rows = []
+    for result in timed:
+        facts, numbers = result.facts, result.numbers
+        factors = ["rtf", *(f"rtf_{part}" for part in PARTS)]
+        known = [numbers[f].mean if f in numbers else math.nan for f in factors]
+        size = facts["parameters"] / 1e6 if "parameters" in facts else math.nan
+        row = [result.title, f"{size:.2f}", str(facts.get("calls", ""))]
+        row += [f"{value:.3f}" for value in known]
+        row += [facts.get(name, "") for name in ("sampling", "precision")]
+        row += [f"{facts.get('device', '')}, threads: {facts.get('threads', '')}"]
+        rows.append(row)
+    task, corpus = timed[0].place
+    return Table(f"cost_{task}_{corpus}", f"Cost, {corpus}", heads, rows)
+
+
+def _numbers_of(rows, contest):
+    """Heads and rows of cells; the best mean of ``contest`` in each column is bold."""
+    columns = [c for c in COLUMNS if any(c in numbers for _, numbers in rows)]
+    best = {name: _best(name, [numbers for _, numbers in contest]) for name in columns}
+    contenders = {title for title, _ in contest}
+    cells = []
+    for title, numbers in rows:
+        line = [title + (INCOMPLETE if _incomplete(numbers, columns) else "")]
+        for name in columns:
+            number = numbers.get(name)
+            bold = title in contenders and number is not None and number is best[name]
+            line.append(_cell(number, COLUMNS[name].digits, bold))
+        cells.append(line)
+    return ["", *(COLUMNS[name].head for name in columns)], cells
+
+
+def _best(name, contest):
+    """The best number of a column; None where it has no rival.
+
+    A mean over fewer clips is no match for one over all.
+    """
+    numbers = [n[name] for n in contest if name in n and not n[name].failed]
+    if len(numbers) < 2:
+        return None
+    return COLUMNS[name].better(numbers, key=lambda number: number.mean)
+
+
+def _incomplete(numbers, columns):
+    return any(numbers[name].failed for name in columns if name in numbers)
+
+
+def _cell(number, digits, bold=False):
+    if number is None or not math.isfinite(number.mean):
+        return "-"
+    spread = None if number.spread is None else f"{number.spread:.{digits}f}"
+    return Cell(f"{number.mean:.{digits}f}", f"{number.std:.{digits}f}", spread, bold)
+
+
+def number_text(number, digits):
+    """A number as plain text: mean, deviation over clips, deviation over runs.
+
+    Example
+    -------
+    >>> from lafufu_sb.evaluation.results import Number
+    >>> number_text(Number(8.291, 5.8, 0.051, 0), 2)
+    '8.29 ± 5.80 (0.05)'
+    """
+    return _markdown_cell(_cell(number, digits))
+
+
+def _markdown_cell(cell):
+    if isinstance(cell, str):
+        return cell
+    mean = f"**{cell.mean}**" if cell.bold else cell.mean
+    spread = "" if cell.spread is None else f" ({cell.spread})"
+    return f"{mean} ± {cell.std}{spread}"
+
+
+def to_markdown(table):
+    """A Markdown table below its caption."""
+    lines = [table.heads, [":--"] + ["--:"] * (len(table.heads) - 1), *table.rows]
+    text = "\n".join(
+        f"|{'|'.join(cells)}|"
+        if number == 1
+        else f"| {' | '.join(map(_markdown_cell, cells))} |"
+        for number, cells in enumerate(lines)
+    )
+    return f"**{table.caption}**\n\n{text}"
+
+
+def to_latex(table):
+    r"""A LaTeX ``table`` for the package booktabs."""
+    heads = " & ".join(map(_latex_text, table.heads))
+    lines = [
+        r"\begin{table}",
+        r"  \centering",
+        f"  \\caption{{{_latex_text(table.caption)}}}",
+        f"  \\label{{tab:{table.name}}}",
+        f"  \\begin{{tabular}}{{l{'r' * (len(table.heads) - 1)}}}",
+        r"    \toprule",
+        f"    {heads} \\\\",
+        r"    \midrule",
+        *(f"    {' & '.join(map(_latex_cell, row))} \\\\" for row in table.rows),
+        r"    \bottomrule",
+        r"  \end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_cell(cell):
+    if isinstance(cell, str):
+        return "--" if cell == "-" else _latex_text(cell)
+    mean = f"\\mathbf{{{cell.mean}}}" if cell.bold else cell.mean
+    spread = "" if cell.spread is None else f"\\,({cell.spread})"
+    return f"${mean} \\pm {cell.std}{spread}$"
+
+
+def _latex_text(text):
+    for sign in "&%$#_{}":
+        text = text.replace(sign, f"\\{sign}")
+    return text.replace(INCOMPLETE, r"\,\textdagger{}")
