@@ -22,6 +22,7 @@ METRICS = [
 ]
 ASR = ["faster-whisper>=1.0"]
 ROOMS = ["pyroomacoustics>=0.8"]
+EARS = ["h5py>=3.8", "soxr>=0.3"]
 ONNX = ["onnx>=1.16", "onnxscript>=0.3", "onnxruntime>=1.20"]
 TESTS = ["pytest>=8", "ruff==0.12.4", "yamllint>=1.35", "tensorboard>=2.14"]
 
@@ -64,8 +65,9 @@ setup(
         "metrics": METRICS,
         "asr": ASR,
         "rooms": ROOMS,
+        "ears": EARS,
         "onnx": ONNX,
-        "tests": METRICS + ROOMS + ONNX + TESTS,
+        "tests": METRICS + ROOMS + EARS + ONNX + TESTS,
     },
     entry_points={"console_scripts": ["lafufu = lafufu_sb.cli:main"]},
 )

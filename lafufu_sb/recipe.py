@@ -60,6 +60,22 @@ def _merged(old, new):
     return old
 
 
+def flatten_recipe(path):
+    """Write out a recipe with its base, as SpeechBrain's own loader reads it.
+
+    Arguments
+    ---------
+    path : str or Path
+        See ``read_recipe``.
+
+    Returns
+    -------
+    str
+        HyperPyYAML without ``base``.
+    """
+    return _dump(read_recipe(path))
+
+
 def load_recipe(path, overrides="", debug=False):
     """Build a recipe's objects.
 
@@ -106,3 +122,9 @@ def _dump(tree):
     stream = io.StringIO()
     YAML().dump(tree, stream)
     return stream.getvalue()
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(flatten_recipe(sys.argv[1]))

@@ -15,15 +15,20 @@ import warnings
 
 import numpy as np
 import pyloudnorm
-from scipy.signal import fftconvolve
+from scipy.signal import convolve
 
 BLOCK_SECONDS = 0.4  # gating block of ITU-R BS.1770: shorter signals have no loudness
 SNR_STEP_DB = 1.0  # EARS-WHAM v1 raises the SNR by this much while the mixture clips
+MOST_STEPS = 100  # later the noise is gone, and what clips is the speech
 DECAY_START_DB, DECAY_STOP_DB = -5.0, -35.0  # T30: the fitted part of the decay
 
 
 class SilentExcerptError(ValueError):
     """An excerpt has no energy (or none above the -70 LUFS gate): draw another."""
+
+
+class FullScaleError(ValueError):
+    """The speech alone reaches full scale, so that no SNR keeps a mixture below."""
 
 
 @functools.lru_cache(maxsize=8)
@@ -83,11 +88,33 @@ def loudness(signal, sample_rate):
     return lufs
 
 
+def noise_gain(speech_lufs, noise_lufs, snr_db):
+    """Gain that brings a noise to a ratio of loudness below the speech.
+
+    Parameters
+    ----------
+    speech_lufs, noise_lufs : float
+        See :func:`loudness`.
+    snr_db : float
+        Wanted ratio in dB.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> float(noise_gain(-20.0, -40.0, 0.0))
+    10.0
+    """
+    return np.power(10.0, (speech_lufs - snr_db - noise_lufs) / 20.0)
+
+
 def mix_at_snr(speech, noise, snr_db, sample_rate):
     """Add noise at a signal-to-noise ratio defined by loudness.
 
-    The noise gain is ``10^((L_speech - snr - L_noise) / 20)`` with L in LUFS.  While
-    the mixture reaches full scale the SNR is raised by 1 dB; speech is never scaled.
+    While the mixture reaches full scale the SNR is raised by 1 dB; speech is never
+    scaled.
 
     Parameters
     ----------
@@ -109,9 +136,10 @@ def mix_at_snr(speech, noise, snr_db, sample_rate):
     ------
     SilentExcerptError
         Speech or noise has no energy.
+    FullScaleError
+        The speech alone reaches full scale, where raising the SNR would never end.
     ValueError
-        Lengths differ, or the speech alone reaches full scale, where raising the SNR
-        would never end.
+        Lengths differ.
 
     Notes
     -----
@@ -131,19 +159,17 @@ def mix_at_snr(speech, noise, snr_db, sample_rate):
             f"speech has {speech.size} samples, noise {noise.size}: "
             "cut or tile the noise to the speech's length first"
         )
-    peak = np.abs(speech).max()
-    if peak >= 1.0:
-        raise ValueError(
-            f"speech peaks at {peak:.4f}, so no SNR keeps the mixture below full "
-            "scale: attenuate the speech first"
-        )
-    difference_db = loudness(speech, sample_rate) - loudness(noise, sample_rate)
+    levels = loudness(speech, sample_rate), loudness(noise, sample_rate)
     snr_db = float(snr_db)
-    while True:
-        mixture = speech + 10.0 ** ((difference_db - snr_db) / 20.0) * noise
+    for _ in range(MOST_STEPS):
+        mixture = speech + noise_gain(*levels, snr_db) * noise
         if np.abs(mixture).max() < 1.0:
             return mixture, snr_db
         snr_db += SNR_STEP_DB
+    raise FullScaleError(
+        f"speech peaks at {np.abs(speech).max():.4f}, so no SNR keeps the mixture "
+        "below full scale: attenuate the speech first"
+    )
 
 
 def from_direct_path(rir):
@@ -258,12 +284,47 @@ def reverberate(speech, rir, sample_rate):
     >>> reverberate(speech, np.array([0.0, 0.5, 0.25]), 48000).shape
     (48000,)
     """
+    return reverberate_with_gain(speech, rir, sample_rate)[0]
+
+
+def reverberate_with_gain(speech, rir, sample_rate, gain=None):
+    """Do as :func:`reverberate` and tell the gain that matches the loudness.
+
+    Parameters
+    ----------
+    speech, rir, sample_rate
+        See :func:`reverberate`.
+    gain : float, optional
+        To use, instead of the one that matches.
+
+    Returns
+    -------
+    reverberant : numpy.ndarray, shape (samples,)
+        See :func:`reverberate`.
+    gain : float
+        Of the convolution, before a division by its maximum.
+
+    Raises
+    ------
+    SilentExcerptError
+        Speech or response has no energy.
+
+    Examples
+    --------
+    >>> speech = 0.1 * np.random.default_rng(0).standard_normal(48000)
+    >>> reverberant, gain = reverberate_with_gain(speech, np.array([0.5]), 48000)
+    >>> reverberant.shape, round(float(gain), 6)
+    ((48000,), 2.0)
+    """
     speech = _mono("speech", speech)
-    wanted = loudness(speech, sample_rate)
-    reverberant = fftconvolve(speech, from_direct_path(rir))[: speech.size]
-    reverberant *= 10.0 ** ((wanted - loudness(reverberant, sample_rate)) / 20.0)
+    reverberant = convolve(speech, from_direct_path(rir))[: speech.size]
+    if gain is None:
+        wanted = loudness(speech, sample_rate)
+        difference_db = wanted - loudness(reverberant, sample_rate)
+        gain = np.power(10.0, difference_db / 20.0)
+    reverberant = gain * reverberant
     peak = np.abs(reverberant).max()
-    return reverberant / peak if peak > 1.0 else reverberant
+    return (reverberant / peak if peak > 1.0 else reverberant), gain
 
 
 def ramp(signal, samples=480):

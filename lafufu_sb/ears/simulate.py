@@ -252,7 +252,8 @@ def gather(entries, include=("*",), exclude=()):
     return [path for path in found if wanted(path)]
 
 
-def _weight(text):
+def parse_weight(text):
+    """``glob=share`` of a command line -> (glob, share)."""
     glob, _, value = text.rpartition("=")
     return glob, float(value)
 
@@ -277,8 +278,8 @@ def main(arguments=None):
     add("--include", nargs="+", default=["*"], help="globs on speaker/file")
     add("--exclude", nargs="+", default=[], help="globs on speaker/file")
     help_text = "e.g. 'actor*=0.4': this share to these folders"
-    add("--speaker-weight", nargs="+", type=_weight, default=[], help=help_text)
-    add("--source-weight", nargs="+", type=_weight, default=[], help=help_text)
+    add("--speaker-weight", nargs="+", type=parse_weight, default=[], help=help_text)
+    add("--source-weight", nargs="+", type=parse_weight, default=[], help=help_text)
     add("--workers", type=int, default=os.cpu_count())
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO)
