@@ -5,6 +5,8 @@ memory flat, and its result independent of whatever else is in the batch: a netw
 that normalises over all of its input (GroupNorm) never sees a neighbour's padding.
 """
 
+import operator
+
 import torch
 
 from .devices import to_device
@@ -182,4 +184,5 @@ class AnchoredNoise:
 
 def _generator(seed, chunk):
     # Drawn on the CPU, so that a seed means the same on every device.
-    return torch.Generator().manual_seed((seed * 1_000_003 + chunk) % 2**63)
+    seed = (operator.index(seed) * 1_000_003 + chunk) % 2**63
+    return torch.Generator().manual_seed(seed)
