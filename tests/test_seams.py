@@ -78,5 +78,5 @@ def test_trained_model_joins_wide_overlaps_as_closely_as_seeds_agree():
 
     docs/performance.md has the numbers, those of the usual overlap too.
     """
-    seam_error, another_seed, power = measure("reverb", 4, overlap=1.0, places=4)
+    seam_error, another_seed, power = measure("reverb", 4, overlap=1.0, places=2)
     assert 0 < seam_error < another_seed < 0.5 * power
