@@ -124,9 +124,8 @@ class EnhanceLatent(Pretrained):
         Raises
         ------
         FileNotFoundError
-            If ``source`` looks like a path and does not exist: nothing is asked of
-            the Hub then.
-            Or the folder has no graphs for backend "onnx".
+            If ``source`` looks like a path and does not exist (nothing is asked of the
+            Hub then), or has no graphs for backend "onnx".
         ImportError
             If the package for the backend is missing.
         ValueError
@@ -281,9 +280,8 @@ class EnhanceLatent(Pretrained):
                 TensorSignal(resample(s.wav, rate, self.sample_rate), s.key)
                 for s in signals
             ]
-            like = wavs.new_empty(
-                len(wavs), -(-wavs.shape[1] * self.sample_rate // rate)
-            )
+            time = -(-wavs.shape[1] * self.sample_rate // rate)
+            like = wavs.new_empty(len(wavs), time)
         total = sum(signal.samples for signal in signals)
         options = seed, dry, progress, settings
         restored = gather(self._stream(signals, total, like.device, *options), like)
