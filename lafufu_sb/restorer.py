@@ -272,7 +272,7 @@ class Restorer(nn.Module):
         return gather(self.stream(signals, seed, out=wavs.device), wavs)
 
     @torch.no_grad()
-    def stream(self, signals, seed=0, out="cpu"):
+    def stream(self, signals, seed=0, out="cpu", fill=False):
         """Restore signals of any length and number, block by block.
 
         Memory holds about ``windows_per_batch`` windows and what the last window of
@@ -287,6 +287,10 @@ class Restorer(nn.Module):
             Of the sampler's noise, for signals that have none of their own.
         out : str or torch.device
             Where the blocks are wanted.
+        fill : bool
+            Whether the last batch is filled up like those of compiled networks. Kernels
+            round differently for batches of other sizes: with it, a signal's result is
+            the same to the last bit whatever signals go with it.
 
         Yields
         ------
@@ -319,7 +323,7 @@ class Restorer(nn.Module):
             noise = AnchoredNoise(seeds, columns, self._chunk)
             return self._restore_windows(networks, windows, noise)
 
-        yield from self._stream(restore_windows, networks, signals, out)
+        yield from self._stream(restore_windows, networks, signals, out, fill)
 
     @torch.no_grad()
     def oracle(self, distorted, clean, lengths=None):
@@ -366,13 +370,13 @@ class Restorer(nn.Module):
         decoded = networks.decode(latent, hiddens, size)
         return self.spectrogram.inverse(decoded, windows.shape[-1])
 
-    def _stream(self, function, networks, signals, out):
+    def _stream(self, function, networks, signals, out, fill=False):
         return stream_windows(
             function,
             self.plan,
             signals,
             size=self.windows_per_batch,
-            fill=networks.compiled,
+            fill=fill or networks.compiled,
             device=self.spectrogram.window.device,
             out=out,
         )
