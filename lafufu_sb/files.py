@@ -1,8 +1,11 @@
 """Files that appear under their names when they are whole."""
 
 import contextlib
+import hashlib
 import os
 from pathlib import Path
+
+_LONGEST_NAME = 255  # bytes, of most file systems
 
 
 @contextlib.contextmanager
@@ -20,9 +23,16 @@ def written_whole(path):
         Where to write. Gone again if the block raises.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = path.with_name(_temporary_name(path.name))
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _temporary_name(name):
+    temporary = f".{name}.part"
+    if len(os.fsencode(temporary)) <= _LONGEST_NAME:
+        return temporary
+    return f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.part"

@@ -3,3 +3,5 @@
 The way of a file: ``manifests`` names it, ``plan`` says where it goes, ``work``
 restores it, ``gate`` compares, ``state`` remembers, ``report`` tells.
 """
+
+KINDS = ("folder", "csv", "json", "kaldi", "lhotse")  # of input

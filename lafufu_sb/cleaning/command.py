@@ -2,7 +2,7 @@
 
 import argparse
 
-from .manifests import KINDS
+from . import KINDS
 
 
 def add_clean_parser(commands, add_model_options):
@@ -17,14 +17,17 @@ def add_clean_parser(commands, add_model_options):
     """
     parser = commands.add_parser(
         "clean",
-        help="restore a corpus, keep what restoring would harm, resume if killed",
+        help="restore a corpus; resumes, and keeps what it would harm",
     )
-    parser.add_argument("input", help="folder, SpeechBrain CSV or JSON, Kaldi wav.scp, "
-                        "or Lhotse .jsonl(.gz) of cuts or recordings")  # fmt: skip
+    parser.add_argument(
+        "input",
+        help="folder, SpeechBrain CSV or JSON, Kaldi wav.scp, or Lhotse .jsonl(.gz) of "
+        "cuts or recordings",
+    )
     parser.add_argument("-o", "--output", required=True, help="folder to write")
     add_model_options(parser)
     parser.add_argument(
-        "--windows-per-batch", type=_at_least(1), help="computed together"
+        "--windows-per-batch", type=_at_least(1), help="windows computed together"
     )
     _add_data_options(parser)
     _add_gate_options(parser)
@@ -34,9 +37,7 @@ def add_clean_parser(commands, add_model_options):
 
 def _add_data_options(parser):
     group = parser.add_argument_group("data")
-    group.add_argument(
-        "--kind", choices=KINDS, help="if the input's name does not tell"
-    )
+    group.add_argument("--kind", choices=KINDS, help="if its name does not tell")
     group.add_argument(
         "--column",
         action="append",
@@ -82,8 +83,8 @@ def _add_gate_options(parser):
     )
     group.add_argument(
         "--recogniser",
-        help="folder of a recogniser: SpeechBrain's EncoderASR or EncoderDecoderASR, or "
-        "faster-whisper",
+        help="folder of a recogniser: SpeechBrain's EncoderASR or EncoderDecoderASR, "
+        "or faster-whisper",
     )
     group.add_argument(
         "--max-cer",

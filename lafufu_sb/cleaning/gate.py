@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from ..audio import resample
+from ..resampling import resample
 from ..metrics import check_metrics, dnsmos
 from .sound import spread
 
@@ -80,8 +80,8 @@ class DNSMOSJudge:
             check_metrics(["dnsmos"])
         except ImportError as error:
             raise ImportError(
-                f"the do-no-harm gate has no judge: {error}, or say --gate none to keep "
-                "restored files unheard"
+                f"the do-no-harm gate has no judge: {error}, or say --gate none to "
+                "keep restored files unheard"
             ) from error
         self.drop, self.pieces = drop, pieces
 
@@ -107,7 +107,9 @@ class DNSMOSJudge:
         length = round(_DNSMOS_SECONDS * sound.rate)
         rows = [
             [
-                dnsmos(_repeated(wav, length), sound.rate)["ovr"] if wav.any() else None
+                dnsmos(_repeated(wav, length), sound.rate)["ovr"]
+                if wav.any()
+                else math.nan
                 for wav in sound.read(start, _DNSMOS_SECONDS)
             ]
             for start in starts
@@ -153,8 +155,8 @@ class RecogniserJudge:
         if errors[worst] > self.limit:
             was, now = (_shortened(text) for text in texts[worst])
             objection = (
-                f"recogniser heard {was!r}, then {now!r}: {100 * errors[worst]:.0f} % of "
-                "the characters differ"
+                f"recogniser heard {was!r}, then {now!r}: {100 * errors[worst]:.0f} % "
+                "of the characters differ"
             )
         return Verdict({"character_error": errors[worst]}, objection)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from ..audio import resample
+from ..resampling import resample
 from ..errors import WrongUse
 from .gate import DNSMOSJudge, Gate, RecogniserJudge, SpeakerJudge
 

@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 from ..audio import AUDIO_SUFFIXES, find_recordings
 from ..errors import WrongUse
-
-KINDS = ("folder", "csv", "json", "kaldi", "lhotse")
+from . import KINDS
 
 # Fields that recipes give these names count samples, at the rate of the recording.
 SAMPLE_COUNTS = frozenset(
-    "start stop length num_samples n_samples num_frames sample_rate samplerate sr".split()
+    ["start", "stop", "length", "num_samples", "n_samples", "num_frames"]
+    + ["sample_rate", "samplerate", "sr"]
 )
 
 
@@ -292,8 +292,8 @@ class KaldiManifest(_TextManifest):
             text = text.strip()
             if text.endswith("|"):
                 raise WrongUse(
-                    f"{path}, line {number}: {utterance!r} is a command (it ends in |). "
-                    "Commands are not run: write their output to files first, such as "
+                    f"{path}, line {number}: {utterance!r} is a command, for it ends in |: "
+                    "these are not run. Write their output to files first, such as "
                     "with Kaldi's wav-copy, and list these"
                 )
             if not text or text.startswith("|") or re.search(r"\.ark:\d+$", text):
@@ -360,8 +360,8 @@ def choose_columns(values, given, path):
     if len(found) != 1:
         names = "several columns" if found else "no column"
         raise WrongUse(
-            f"{path} has {names} of audio files ({', '.join(found) or there}): say which "
-            "to clean with --column"
+            f"{path} has {names} of audio files ({', '.join(found) or there}): say "
+            "which to clean with --column"
         )
     return found
 

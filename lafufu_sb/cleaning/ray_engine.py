@@ -50,7 +50,7 @@ def run(options, files, state):
 
     if options["shard"] != (1, 1):
         raise ValueError(
-            "--shard is for runs without --engine ray, which shards itself"
+            "--shard is not for --engine ray, which deals out all shards itself"
         )
     ray = _ray()
     left, done = pending(state, files)

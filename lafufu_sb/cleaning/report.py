@@ -32,7 +32,8 @@ _LISTED = 200  # files that the page lists of each kind; the CSV has all
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:62em;padding:0 1em}
 table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .8em;text-align:left;
-border-bottom:1px solid #ddd;vertical-align:top}td.n{text-align:right}img{max-width:100%}
+border-bottom:1px solid #ddd;vertical-align:top}td.n{text-align:right}
+img{max-width:100%}
 """
 
 

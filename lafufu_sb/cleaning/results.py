@@ -4,7 +4,8 @@ import math
 import shutil
 from pathlib import Path
 
-from ..audio import read_recording, resample, write_recording
+from ..audio import recording_writer
+from ..recordings import Recording
 
 
 def save(path, wavs, rate):
@@ -25,12 +26,7 @@ def save(path, wavs, rate):
     dict
         ``gain_db`` if it was turned down.
     """
-    peak = float(wavs.abs().max())
-    if peak <= 1.0 or path.suffix.lower() == ".wav":
-        write_recording(path, wavs, rate)
-        return {}
-    write_recording(path, wavs / peak, rate)
-    return {"gain_db": -20.0 * math.log10(peak)}
+    return _write(path, [wavs], rate, *wavs.shape, float(wavs.abs().max()))
 
 
 def transfer(path, source, own_rate, rate):
@@ -53,5 +49,14 @@ def transfer(path, source, own_rate, rate):
     if Path(source).suffix.lower() == path.suffix.lower() and own_rate == rate:
         shutil.copyfile(source, path)
         return {}
-    wavs, own_rate = read_recording(source)
-    return save(path, resample(wavs, own_rate, rate), rate)
+    with Recording(source, rate) as recording:
+        shape = recording.channels, recording.samples
+        return _write(path, recording.blocks(), rate, *shape, max(recording.peaks))
+
+
+def _write(path, blocks, rate, channels, samples, peak):
+    fits = peak <= 1.0 or path.suffix.lower() == ".wav"
+    with recording_writer(path, rate, channels, samples) as write:
+        for block in blocks:
+            write(block if fits else block / peak)
+    return {} if fits else {"gain_db": -20.0 * math.log10(peak)}

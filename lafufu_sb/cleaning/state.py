@@ -85,9 +85,9 @@ class State:
         for name in sorted(then | now):
             if then.get(name) != now.get(name):
                 raise WrongUse(
-                    f"{self.output} was begun with {name} {then.get(name)!r}, now it is "
-                    f"{now.get(name)!r}: results would be mixed. Go on as begun, choose "
-                    "another output folder, or --restart to do all files anew"
+                    f"{self.output} was begun with {name} {then.get(name)!r}, now it "
+                    f"is {now.get(name)!r}: results would be mixed. Go on as begun, "
+                    "choose another output folder, or --restart to do all anew"
                 )
 
     def _forget(self):

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ..audio import read_recording, resample
+from ..audio import read_recording
+from ..resampling import resample
 from ..streaming import TensorSignal
 from .gate import Verdict
 from .pipeline import Meter, WriteBehind, read_ahead
