@@ -7,9 +7,10 @@ import torch
 from speechbrain.inference.interfaces import Pretrained
 from speechbrain.utils.fetching import fetch
 
-from .audio import read_recording, resample, write_recording
+from .audio import read_recording, write_recording
 from .checkpoints import fingerprint
 from .devices import to_device, usable_device
+from .resampling import resample
 
 
 class EnhanceLatent(Pretrained):

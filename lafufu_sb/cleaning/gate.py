@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import torch
 
-from ..resampling import resample
 from ..metrics import check_metrics, dnsmos
+from ..resampling import resample
 from .sound import spread
 
 # The model hears 9.01 s and longer pieces would cost a run per further second.

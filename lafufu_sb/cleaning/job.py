@@ -9,6 +9,7 @@ import torch
 
 from .. import __version__
 from ..checkpoints import fingerprint
+from ..devices import usable_dtype
 from ..errors import WrongUse
 from ..files import written_whole
 from .judges import folder_hash, load_gate
@@ -113,13 +114,14 @@ def load_cleaner(options, state):
 
 def settings_of(options, model):
     """All that the bytes of results depend on, but for the recordings."""
-    restorer = model.restorer
+    restorer, device = model.restorer, torch.device(model.device)
+    dtype = usable_dtype(restorer.precision, device, restorer.fallback)
     return {
         "input": str(Path(options["input"]).resolve()),
         "model": [fingerprint(restorer.autoencoder), fingerprint(restorer.score_model)],
         "sampler": [restorer.sampler_name, restorer.sampler_options],
         "seed": options["seed"],
-        "precision": restorer.precision,
+        "precision": str(dtype),
         "compile": restorer.compiled,
         "windows": [restorer.plan.window, restorer.plan.stride],
         "windows_per_batch": restorer.windows_per_batch,
@@ -127,7 +129,7 @@ def settings_of(options, model):
         "format": options["format"],
         "recogniser": folder_hash(options["recogniser"]),
         "speaker_model": folder_hash(options["speaker_model"]),
-        "device": torch.device(model.device).type,
+        "device": device.type,
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),  # sums are split among them
         "torch": torch.__version__,

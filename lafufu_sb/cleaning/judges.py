@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from ..resampling import resample
 from ..errors import WrongUse
+from ..resampling import resample
 from .gate import DNSMOSJudge, Gate, RecogniserJudge, SpeakerJudge
 
 

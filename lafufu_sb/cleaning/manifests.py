@@ -292,7 +292,7 @@ class KaldiManifest(_TextManifest):
             text = text.strip()
             if text.endswith("|"):
                 raise WrongUse(
-                    f"{path}, line {number}: {utterance!r} is a command, for it ends in |: "
+                    f"{path}, line {number}: {utterance!r} is a command (ends in |): "
                     "these are not run. Write their output to files first, such as "
                     "with Kaldi's wav-copy, and list these"
                 )

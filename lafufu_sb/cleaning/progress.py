@@ -38,7 +38,7 @@ class Progress:
             self.rows.append(row)
             self._done += self._costs[row["source"]]
             if row["decision"] == "failed":
-                self._write(f"lafufu: error: {row['source']}: {row['reason']}\n")
+                self._write(f"lafufu: error: {row['reason']}\n")
             now = time.perf_counter()
             if now - self._shown > (0.5 if self._terminal else 30.0):
                 self._shown = now
@@ -64,7 +64,7 @@ class Progress:
         left = (self._total - self._done) / self.speed if self.speed > 0 else 0.0
         return (
             f"{len(self.rows)} of {len(self._costs)} files, "
-            f"{self._done / 3600:.2f} of {self._total / 3600:.2f} h, "
+            f"{_duration(self._done)} of {_duration(self._total)}, "
             f"{self.speed:.1f} x real time, {_duration(left)} left, "
             f"{decisions['kept']} kept, {decisions['failed']} failed"
         )

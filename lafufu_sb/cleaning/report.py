@@ -19,8 +19,7 @@ COLUMNS = {  # and the decimals of its numbers
     "channels": None,
     "sample_rate": None,
     "rtf": 4,
-    "snr_before": 2,
-    "snr_after": 2,
+    "snr": 2,
     "dnsmos_before": 3,
     "dnsmos_after": 3,
     "character_error": 4,
@@ -113,14 +112,15 @@ def _totals(rows):
 
 def _means(rows):
     judged = [row for row in rows if row["decision"] != "failed"]
-    for name, label in (("dnsmos", "DNSMOS ovr"), ("snr", "estimated SNR, dB")):
-        sides = f"{name}_before", f"{name}_after"
-        pairs = [{side: row[side] for side in sides} for row in _with(judged, *sides)]
-        if pairs:
-            means = summarise(pairs)
-            yield label, *(f"{means[side]['mean']:.2f}" for side in sides)
-    if rtf := summarise([{"rtf": row["rtf"]} for row in _with(judged, "rtf")]):
-        yield "real-time factor of computing", "", f"{rtf['rtf']['mean']:.4f}"
+    sides = "dnsmos_before", "dnsmos_after"
+    scored = [{side: row[side] for side in sides} for row in _with(judged, *sides)]
+    if scored:
+        means = summarise(scored)
+        yield "DNSMOS ovr", *(f"{means[side]['mean']:.2f}" for side in sides)
+    for name, label in (("snr", "estimated SNR, dB"), ("rtf", "real-time factor")):
+        values = summarise([{name: row[name]} for row in _with(judged, name)])
+        if values:
+            yield label, f"{values[name]['mean']:.3g}", ""
 
 
 def _with(rows, *names):
@@ -141,11 +141,11 @@ def _plots(rows):
         pairs = [(row["dnsmos_before"], row["dnsmos_after"]) for row in judged]
         if pairs:
             opinion.scatter(*zip(*pairs, strict=True), 6, color=colour, label=decision)
-        values = [row["snr_before"] for row in _with(chosen, "snr_before")]
+        values = [row["snr"] for row in _with(chosen, "snr")]
         snr.hist(values, 30, color=colour, alpha=0.6, label=decision)
     opinion.plot([1, 5], [1, 5], color="0.7", linewidth=1)
     opinion.set(xlabel="DNSMOS ovr before", ylabel="after", xlim=(1, 5), ylim=(1, 5))
-    snr.set(xlabel="estimated SNR before (dB)", ylabel="files")
+    snr.set(xlabel="estimated SNR (dB)", ylabel="files")
     snr.legend()
     lengths.hist([row["seconds"] for row in rows], 30, color="0.5")
     lengths.set(xlabel="length (s)", ylabel="files")

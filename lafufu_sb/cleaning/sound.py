@@ -2,12 +2,12 @@
 
 import math
 
-import numpy
 import soundfile
 import torch
 
-_FRAME = 0.02  # s
-_FLOOR = 1e-12  # of the mean square, -120 dB: digital silence
+from ..resampling import resample
+
+_SNR_SECONDS = 30.0
 
 
 class MemorySound:
@@ -102,42 +102,39 @@ def spread(seconds, length, most):
     return [room * i / max(1, count - 1) for i in range(count)]
 
 
-def estimate_snr(sound, most=3):
-    """Estimated ratio of speech to noise, from how loud frames are over quiet ones.
+def estimate_snr(before, after, most=3):
+    """Estimated SNR of a recording: what restoring left over what it took away.
 
-    Noise power is the 10th percentile of the mean squares of 20-ms frames, speech and
-    noise their mean above it: right for steady noise and speech with pauses; music or
-    babble pass for speech, and in reverberation tails pass for noise.
+    As good as the restoration: what it takes of the speech counts as noise, what it
+    leaves of the noise as speech. docs/scaling.md compares it with the truth.
 
     Arguments
     ---------
-    sound : MemorySound or FileSound
-        All channels count.
+    before, after : MemorySound or FileSound
+        The recording and its restoration; all channels count.
     most : int
         Pieces of 30 s to look at, see ``spread``.
 
     Returns
     -------
     float
-        dB, between -20 and 100; NaN for silence and what has fewer than 10 frames.
+        dB, from -100 to 100; NaN for silence.
 
     Example
     -------
-    >>> generator = torch.Generator().manual_seed(0)
-    >>> pauses = (torch.arange(16000) % 4000 < 2000) * torch.randn(1, 16000)
-    >>> noise = 0.1 * torch.randn(1, 16000, generator=generator)
-    >>> 16 < estimate_snr(MemorySound(pauses + noise, 16000)) < 22
-    True
+    >>> speech = torch.ones(1, 16000)
+    >>> noise = 0.1 * torch.tensor([1.0, -1.0]).repeat(8000)
+    >>> sounds = MemorySound(speech + noise, 16000), MemorySound(speech, 16000)
+    >>> round(estimate_snr(*sounds), 2)
+    20.0
     """
-    frame = max(1, round(_FRAME * sound.rate))
-    powers = []
-    for start in spread(sound.seconds, 30.0, most):
-        wavs = sound.read(start, 30.0).double()
-        frames = wavs[:, : wavs.shape[1] // frame * frame].reshape(len(wavs), -1, frame)
-        powers.append(frames.square().mean(dim=2).flatten())
-    powers = torch.cat(powers).numpy()
-    if len(powers) < 10 or powers.max() <= _FLOOR:
+    speech = noise = 0.0
+    for start in spread(before.seconds, _SNR_SECONDS, most):
+        x, y = (sound.read(start, _SNR_SECONDS) for sound in (after, before))
+        x = resample(x, after.rate, before.rate)[:, : y.shape[1]].double()
+        speech += float(x.square().sum())
+        noise += float((y[:, : x.shape[1]].double() - x).square().sum())
+    if speech + noise == 0.0:
         return math.nan
-    noise = max(numpy.percentile(powers, 10), _FLOOR)
-    speech = max(powers.mean() - noise, 0.01 * noise)
-    return float(min(10 * math.log10(speech / noise), 100.0))
+    floor = 1e-10 * (speech + noise)
+    return 10.0 * math.log10((speech + floor) / (noise + floor))

@@ -218,8 +218,7 @@ class Cleaner:
             "sample_rate": after.rate,
             "samples": after.samples,
             "rtf": job.seconds / before.seconds,
-            "snr_before": estimate_snr(before, self.pieces),
-            "snr_after": estimate_snr(after, self.pieces),
+            "snr": estimate_snr(before, after, self.pieces),
         }
         decision = "kept" if verdict.objection else "restored"
         more = measures | verdict.measures | gain
