@@ -67,12 +67,13 @@ class LhotseManifest:
             return [item]
         cuts = [track.cut for track in item.tracks] if _mixed(item) else [item]
         for cut in cuts:
-            if getattr(cut, "has_features", False):
+            if getattr(cut, "features", None) is not None:
                 raise WrongUse(
                     f"{self.path}: cut {cut.id!r} has features of the audio as it was: "
                     "leave them out first (lhotse's drop_features)"
                 )
-        return [cut.recording for cut in cuts if getattr(cut, "has_recording", False)]
+        recordings = (getattr(cut, "recording", None) for cut in cuts)
+        return [recording for recording in recordings if recording is not None]
 
     def check_rate_change(self):
         """Refuse another sample rate for what lhotse transforms as it reads."""
@@ -112,7 +113,7 @@ class LhotseManifest:
                     return None
                 tracks.append(fastcopy(track, cut=cut))
             return fastcopy(item, tracks=tracks)
-        if not getattr(item, "has_recording", False):
+        if getattr(item, "recording", None) is None:
             return item  # padding
         recording = self._replaced_recording(item.recording, cleaned)
         return None if recording is None else fastcopy(item, recording=recording)
