@@ -5,6 +5,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from .errors import WrongUse
+
 _LONGEST_NAME = 255  # bytes, of most file systems
 
 
@@ -36,3 +38,10 @@ def _temporary_name(name):
     if len(os.fsencode(temporary)) <= _LONGEST_NAME:
         return temporary
     return f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.part"
+
+
+def refuse_same_file(source, target):
+    """WrongUse if writing ``target`` would overwrite ``source``, links included."""
+    source, target = Path(source), Path(target)
+    if source.exists() and target.exists() and source.samefile(target):
+        raise WrongUse(f"{target} would overwrite its input: choose another output")

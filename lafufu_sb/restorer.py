@@ -312,10 +312,7 @@ class Restorer(SamplerSettings, nn.Module):
         >>> [(signal.key, len(block)) for signal, block in restorer.stream(signals)]
         [(480, 480), (100000, 86016), (100000, 13984)]
         """
-        if not 0 <= dry <= 1:
-            raise ValueError(
-                f"dry must lie between 0 (restored) and 1 (the input), got {dry}"
-            )
+        check_dry(dry)
         networks = self.inference_networks()
 
         def restore_windows(windows, places):
@@ -381,4 +378,12 @@ class Restorer(SamplerSettings, nn.Module):
             fill=fill or networks.compiled,
             device=self.spectrogram.window.device,
             out=out,
+        )
+
+
+def check_dry(dry):
+    """ValueError unless it is a share, between 0 and 1."""
+    if not 0 <= dry <= 1:
+        raise ValueError(
+            f"dry must lie between 0 (restored) and 1 (the input), got {dry}"
         )

@@ -57,7 +57,7 @@ def refuse_untrusted(text, name):
     """
     for number, line in enumerate(text.splitlines(), start=1):
         # Whatever a parser takes for a tag begins so; comments need none.
-        for word in re.findall(r"![^\s,\[\]{}]*", line):
+        for word in re.findall(r"!\S*", line):
             tag = _TAG.fullmatch(word)
             if not tag or tag[3] and not _is_known(tag[3]):
                 _refuse(name, word, number)

@@ -15,7 +15,7 @@ HARMLESS = [
     "a: !name:torch.nn.SiLU",
     "a: !new:torch.nn.Linear {in_features: 1, out_features: 2}",
     "a: !name:lafufu_sb.checkpoints.load_weights",
-    "a: [!name:torch.nn.SiLU, !ref <b>]",
+    "a: [!ref <b>, !ref <b>]\nb: {c: !ref <d>}\nd: 1",
 ]
 REFUSED = {
     "a: !apply:os.system [touch x]": "!apply:os.system",

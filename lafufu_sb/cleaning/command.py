@@ -32,7 +32,7 @@ def add_clean_parser(commands, add_model_options):
     _add_data_options(parser)
     _add_gate_options(parser)
     _add_engine_options(parser)
-    parser.set_defaults(run=clean_command)
+    parser.set_defaults(run=clean_command, backend="torch", progress=False)
 
 
 def _add_data_options(parser):

@@ -105,7 +105,6 @@ def load_cleaner(options, state):
     return Cleaner(
         model,
         gate,
-        seed=options["seed"],
         sample_rate=options["sample_rate"],
         pieces=options["judge_pieces"],
         threads=options["readers"],
@@ -120,7 +119,8 @@ def settings_of(options, model):
         "input": str(Path(options["input"]).resolve()),
         "model": [fingerprint(restorer.autoencoder), fingerprint(restorer.score_model)],
         "sampler": [restorer.sampler_name, restorer.sampler_options],
-        "seed": options["seed"],
+        "seed": model.seed,
+        "dry": model.dry,
         "precision": str(dtype),
         "compile": restorer.compiled,
         "windows": [restorer.plan.window, restorer.plan.stride],

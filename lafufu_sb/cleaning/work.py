@@ -10,10 +10,12 @@ import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
 from ..audio import read_recording
+from ..errors import NotFinite
 from ..resampling import resample
 from ..streaming import TensorSignal
 from .gate import Verdict
@@ -45,11 +47,9 @@ class Cleaner:
     Arguments
     ---------
     model : EnhanceLatent
-        Its restorer does the work.
+        Restores, with its own seed and share of the input.
     gate : callable
         ``gate(before, after)`` to ``Verdict``.
-    seed : int
-        Of the sampler's noise, the same for every file.
     sample_rate : str
         "keep" writes at each file's rate, "model" at the model's.
     pieces : int
@@ -58,9 +58,9 @@ class Cleaner:
         Readers, and as many finishers.
     """
 
-    def __init__(self, model, gate, *, seed=0, sample_rate="keep", pieces=3, threads=2):
+    def __init__(self, model, gate, *, sample_rate="keep", pieces=3, threads=2):
         self.model, self.gate = model, gate
-        self.seed, self.pieces, self.threads = seed, pieces, threads
+        self.pieces, self.threads = pieces, threads
         self.keep_rate = sample_rate == "keep"
         self.meter = Meter()
 
@@ -111,9 +111,11 @@ class Cleaner:
         jobs = read_ahead(
             readers, self._read, files, _AHEAD, lambda file: file.cost, IN_MEMORY
         )
-        restorer = self.model.restorer
-        signals = self._signals(jobs, problems)
-        for signal, block in restorer.stream(signals, self.seed, fill=True):
+        restorer, seed = self.model.restorer, self.model.seed
+        stream = restorer.stream(
+            self._signals(jobs, problems), seed, dry=self.model.dry, fill=True
+        )
+        for signal, block in stream:
             job, channel = signal.key
             job.blocks[channel].append(block)
             job.missing -= len(block)
@@ -164,15 +166,13 @@ class Cleaner:
             rate = job.before.rate
             restored = resample(restored, self.model.sample_rate, rate)
             restored = restored[:, : job.before.samples]
-        after = MemorySound(restored, self._rate(job.before))
-        verdict = self._judge(job.before, after)
-        with shard.whole(job.file.target, job.file.index) as temporary:
-            if verdict.objection:
-                source = job.file.source
-                gain = transfer(temporary, source, job.before.rate, after.rate)
-            else:
-                gain = save(temporary, restored, after.rate)
-        return self._judged_row(job, after, verdict, gain)
+        after = MemorySound(restored, self._rate(job))
+        if restored.isfinite().all():
+            verdict = self.gate(job.before, after)
+        else:
+            verdict = Verdict({}, "restored has samples that are not finite")
+        put = partial(save, wavs=restored)
+        return self._place(job, after, verdict, put, shard)
 
     @torch.no_grad()
     def _restored_long(self, file, shard):
@@ -183,43 +183,43 @@ class Cleaner:
         except (OSError, RuntimeError) as error:
             return _row(job, "failed", _one_line(error))
         restored = shard.temporary(f"{file.index}.restored.wav")
+        keep = self.keep_rate
         try:
-            self.model.enhance_file(
-                file.source, restored, keep_sample_rate=self.keep_rate, seed=self.seed
-            )
+            self.model.enhance_file(file.source, restored, keep_sample_rate=keep)
             job.seconds = self.meter.computing - start
             after = FileSound(restored)
             with self.meter.waiting("judging and writing"):
-                verdict = self._judge(job.before, after)
-                source, rate = restored, after.rate
-                if verdict.objection:
-                    source, rate = file.source, job.before.rate
-                with shard.whole(file.target, file.index) as temporary:
-                    gain = transfer(temporary, source, rate, after.rate)
-                return self._judged_row(job, after, verdict, gain)
+                verdict = self.gate(job.before, after)
+                put = partial(transfer, source=restored, own_rate=after.rate)
+                return self._place(job, after, verdict, put, shard)
+        except NotFinite as error:
+            verdict = Verdict({}, _one_line(error))
+            return self._place(job, None, verdict, None, shard)
         except ValueError as error:  # damaged somewhere in its middle
             return _row(job, "failed", _one_line(error))
         finally:
             restored.unlink(missing_ok=True)
 
-    def _rate(self, before):
-        return before.rate if self.keep_rate else self.model.sample_rate
+    def _rate(self, job):
+        return job.before.rate if self.keep_rate else self.model.sample_rate
 
-    def _judge(self, before, after):
-        if isinstance(after, MemorySound) and not after.wavs.isfinite().all():
-            return Verdict({}, "restored has samples that are not finite")
-        return self.gate(before, after)
-
-    def _judged_row(self, job, after, verdict, gain):
-        before = job.before
+    def _place(self, job, after, verdict, put, shard):
+        """Put what was restored, or the original, under its name; gives the row."""
+        file, before, rate = job.file, job.before, self._rate(job)
+        with shard.whole(file.target, file.index) as temporary:
+            if verdict.objection:
+                gain = transfer(temporary, file.source, before.rate, rate)
+            else:
+                gain = put(temporary, rate=rate)
         measures = {
             "seconds": before.seconds,
             "channels": before.channels,
-            "sample_rate": after.rate,
-            "samples": after.samples,
+            "sample_rate": rate,
+            "samples": math.ceil(before.samples * rate / before.rate),
             "rtf": job.seconds / before.seconds,
-            "snr": estimate_snr(before, after, self.pieces),
         }
+        if after is not None:
+            measures["snr"] = estimate_snr(before, after, self.pieces)
         decision = "kept" if verdict.objection else "restored"
         more = measures | verdict.measures | gain
         return _row(job, decision, verdict.objection, **more)
