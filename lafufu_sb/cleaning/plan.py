@@ -10,6 +10,7 @@ from pathlib import Path
 import soundfile
 
 from ..errors import WrongUse
+from ..recordings import sndfile_name
 
 LOSSLESS = (".wav", ".flac")  # what is written; other formats become the first
 _SCANNERS = 16  # threads: opening files waits for the disk or the network
@@ -131,7 +132,7 @@ def _examine(source):
     try:
         status = os.stat(source)
         found |= {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
-        info = soundfile.info(source)
+        info = soundfile.info(sndfile_name(source))
         found |= {"seconds": info.duration, "channels": info.channels}
     except (OSError, RuntimeError):
         pass

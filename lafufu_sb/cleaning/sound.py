@@ -5,6 +5,7 @@ import math
 import soundfile
 import torch
 
+from ..recordings import sndfile_name
 from ..resampling import resample
 
 _SNR_SECONDS = 30.0
@@ -49,11 +50,21 @@ class FileSound:
     ---------
     path : str or Path
         Any format of libsndfile.
+
+    Raises
+    ------
+    ValueError
+        If it is no audio.
     """
 
     def __init__(self, path):
-        self.path = str(path)
-        info = soundfile.info(self.path)
+        self.path = sndfile_name(path)
+        try:
+            info = soundfile.info(self.path)
+        except soundfile.LibsndfileError as error:
+            raise ValueError(
+                f"{path} is not audio that can be read ({error.error_string})"
+            ) from error
         self.rate, self.channels, self.samples = (
             info.samplerate,
             info.channels,

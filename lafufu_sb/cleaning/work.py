@@ -180,7 +180,7 @@ class Cleaner:
         job, start = _Job(file), self.meter.computing
         try:
             job.before = FileSound(file.source)
-        except (OSError, RuntimeError) as error:
+        except ValueError as error:
             return _row(job, "failed", _one_line(error))
         restored = shard.temporary(f"{file.index}.restored.wav")
         keep = self.keep_rate
