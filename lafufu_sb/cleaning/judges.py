@@ -1,5 +1,6 @@
 """The gate that options ask for: recognisers and speaker models from their folders."""
 
+import contextlib
 import hashlib
 import json
 from pathlib import Path
@@ -79,8 +80,9 @@ def load_recogniser(folder, device="cpu"):
     rate = _rate(folder, model)
 
     def recognise(wav):
-        wav = _at_rate(wav, rate)
-        texts, _ = model.transcribe_batch(wav[None], torch.ones(1))
+        with _repeatable():
+            wavs = _at_rate(wav, rate)[None]
+            texts, _ = model.transcribe_batch(wavs, torch.ones(1))
         return texts[0] if isinstance(texts[0], str) else " ".join(texts[0])
 
     return recognise
@@ -112,7 +114,8 @@ def load_speaker_model(folder, device="cpu"):
     rate = _rate(folder, model)
 
     def embed(wav):
-        return model.encode_batch(_at_rate(wav, rate)[None]).reshape(-1)
+        with _repeatable():
+            return model.encode_batch(_at_rate(wav, rate)[None]).reshape(-1)
 
     return embed
 
@@ -158,6 +161,14 @@ def _whisper(folder, device):
         return " ".join(segment.text for segment in segments)
 
     return recognise
+
+
+@contextlib.contextmanager
+def _repeatable():
+    """The same random numbers at every call, such as SpeechBrain's pooling adds."""
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        yield
 
 
 def _existing(folder):
