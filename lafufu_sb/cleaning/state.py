@@ -177,6 +177,11 @@ class Shard:
                 os.fsync(stream.fileno())
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(temporary, target)
+        except OSError as error:
+            said = str(error).replace(str(temporary), str(target))
+            raise OSError(
+                f"{said}. Once that is mended, the same command goes on"
+            ) from error
         finally:
             temporary.unlink(missing_ok=True)
 

@@ -1,6 +1,7 @@
 """Kill ``lafufu clean`` again and again, with signal 9, and compare what is left.
 
-    python tests/cleaning/kills.py INPUT OUTPUT --kills 20 -- -m wham --threads 1
+    export PYTHONPATH=.:tests
+    python tests/cleaning/kills.py --kills 20 INPUT OUTPUT -m wham --threads 1
 
 cleans INPUT into OUTPUT/whole in one go and into OUTPUT/killed with kills at random
 moments, in between with checks that no recording is there half, and compares bytes.
@@ -99,7 +100,7 @@ def main():
     parser.add_argument("output", type=Path)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("options", nargs="*", help="of lafufu clean, after --")
+    parser.add_argument("options", nargs="...", help="of lafufu clean")
     arguments = parser.parse_args()
     chance = random.Random(arguments.seed)
     source, killed = arguments.input, arguments.output / "killed"
@@ -117,5 +118,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[1]))
     sys.exit(main())
