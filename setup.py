@@ -22,6 +22,8 @@ METRICS = [
 ]
 ROOMS = ["pyroomacoustics>=0.8"]
 ONNX = ["onnx>=1.16", "onnxscript>=0.3", "onnxruntime>=1.20"]
+LHOTSE = ["lhotse>=1.24"]
+RAY = ["ray[data]>=2.30"]
 TESTS = ["pytest>=8", "ruff==0.12.4", "yamllint>=1.35", "tensorboard>=2.14"]
 
 setup(
@@ -63,7 +65,9 @@ setup(
         "metrics": METRICS,
         "rooms": ROOMS,
         "onnx": ONNX,
-        "tests": METRICS + ROOMS + ONNX + TESTS,
+        "lhotse": LHOTSE,
+        "ray": RAY,
+        "tests": METRICS + ROOMS + ONNX + LHOTSE + TESTS,
     },
     entry_points={"console_scripts": ["lafufu = lafufu_sb.cli:main"]},
 )

@@ -8,6 +8,7 @@ A result depends on its file and the settings alone.
 import contextlib
 import math
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -236,6 +237,7 @@ def _row(job, decision, reason, **measures):
         "reason": reason,
         "size": file.size,
         "mtime_ns": file.mtime_ns,
+        "finished": time.time(),
         "bytes": os.stat(file.target).st_size if done else None,
         "seconds": file.seconds,
         "channels": file.channels,
