@@ -9,11 +9,13 @@ until the first is done, whichever way it is measured; *all* is the whole comman
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,8 @@ from common import (
     significant,
     write_json,
 )
+from lafufu_sb.cleaning.manifests import open_manifest
+from lafufu_sb.cleaning.plan import make_plan
 from lafufu_sb.files import written_whole
 from lafufu_sb.mini_corpus import __path__ as mini_corpus
 
@@ -97,6 +101,22 @@ def measure(corpus, output, options):
     }
 
 
+def measure_plan(folder, count):
+    """Seconds and bytes that the plan of so many files takes."""
+    (folder / "plan").mkdir()
+    first = folder / "plan" / "0.wav"
+    soundfile.write(first, np.zeros(1600), 16000)
+    for number in range(1, count):
+        os.link(first, folder / "plan" / f"{number}.wav")
+    tracemalloc.start()
+    start = time.perf_counter()
+    files = make_plan(open_manifest(folder / "plan"), folder / "planned")
+    seconds = time.perf_counter() - start
+    size = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    return {"files": len(files), "seconds": seconds, "bytes": size}
+
+
 def steady_speed(rows):
     """Seconds of audio a second, from the first finished file to the last.
 
@@ -108,6 +128,12 @@ def steady_speed(rows):
     rows = sorted(rows, key=lambda row: row["finished"])
     audio = sum(row["seconds"] for row in rows[1:])
     return audio / max(rows[-1]["finished"] - rows[0]["finished"], 1e-9)
+
+
+def row_bytes(output):
+    """Mean bytes of a row of the journals."""
+    lines = [line for path in output.rglob("journal.jsonl") for line in path.open("rb")]
+    return sum(map(len, lines)) / len(lines)
 
 
 def table(results):
@@ -125,11 +151,19 @@ def table(results):
         )
     header = ["", "x real time, all", "x real time, steady", "of it computing"]
     run = results["run"]
+    plan = results["plan"]
+    per_file = (
+        f"Planning {plan['files']} files, with tracemalloc on: "
+        f"{1e3 * plan['seconds'] / plan['files']:.2f} ms and "
+        f"{plan['bytes'] / plan['files'] / 1e3:.1f} kB a file; a row of the journal: "
+        f"{results['row_bytes']:.0f} bytes."
+    )
     return (
         f"{run['device']}, threads a worker: {results['threads']}, torch "
         f"{run['torch']}, load average at the start {run['load_average']}; "
         f"{results['seconds'] / 60:.1f} minutes in {results['files']} files.\n\n"
-        f"    {run['command']}\n\n{markdown_table(header, rows)}"
+        f"    {run['command']}\n\n{markdown_table(header, rows)}\n\n"
+        f"{per_file}"
     )
 
 
@@ -137,6 +171,7 @@ def main(arguments=None):
     """See above."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=20.0, help="of audio")
+    parser.add_argument("--files", type=int, default=20000, help="to plan alone")
     parser.add_argument("--threads", type=int, default=1, help="of each worker")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("-m", "--model", default="wham")
@@ -158,6 +193,8 @@ def main(arguments=None):
             output = folder / str(number)
             found = measure(folder / "corpus", output, common + WAYS[way])
             results["ways"][way] = found
+        results["row_bytes"] = row_bytes(output)
+        results["plan"] = measure_plan(folder, options.files)
     text = table(results)
     print(text)
     if options.output:

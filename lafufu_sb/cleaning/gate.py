@@ -48,10 +48,16 @@ class Gate:
         self.judges = list(judges)
 
     def __call__(self, before, after):
-        """``Verdict`` of all judges together."""
+        """``Verdict`` of all judges together; one that fails objects."""
         measures, objections = {}, []
         for judge in self.judges:
-            verdict = judge(before, after)
+            try:
+                verdict = judge(before, after)
+            except torch.OutOfMemoryError:
+                raise
+            except (RuntimeError, ValueError, IndexError, AssertionError) as error:
+                # Models fail on what they were not made for, such as a single sample.
+                verdict = Verdict({}, f"a judge failed: {type(error).__name__} {error}")
             measures |= verdict.measures
             objections += [verdict.objection] if verdict.objection else []
         return Verdict(measures, "; ".join(objections))

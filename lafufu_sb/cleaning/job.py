@@ -85,9 +85,9 @@ def run_here(options, files, state):
     return progress.rows
 
 
-def pending(state, files):
+def pending(state, files, name="*"):
     """Files that are still to do, and rows of the others; failures are tried again."""
-    rows = state.rows(files)
+    rows = state.rows(files, name)
     done = {s: row for s, row in rows.items() if row["decision"] != "failed"}
     return [f for f in files if f.source not in done], list(done.values())
 

@@ -3,7 +3,6 @@
 import collections
 import contextlib
 import time
-from concurrent.futures import Future
 
 
 def read_ahead(pool, function, items, most, cost=None, budget=0.0):
@@ -65,27 +64,39 @@ class WriteBehind:
         That runs them.
     most : int
         Calls that may be open; the next one waits for the oldest.
+    budget : float
+        What open calls may cost together; beyond it, the next one waits too.
     """
 
-    def __init__(self, pool, most):
-        self._pool, self._most = pool, most
-        self._open = collections.deque()
+    def __init__(self, pool, most, budget=float("inf")):
+        self._pool, self._most, self._budget = pool, most, budget
+        self._open, self._spent = collections.deque(), 0.0
 
-    def submit(self, function, *arguments):
+    def submit(self, function, *arguments, cost=0.0):
         """Run a call; raises what an earlier one raised."""
-        while self._open and (self._open[0].done() or len(self._open) >= self._most):
-            self._open.popleft().result()
-        self._open.append(self._pool.submit(function, *arguments))
+        while self._open and (
+            self._open[0][0].done()
+            or len(self._open) >= self._most
+            or self._spent + cost > self._budget
+        ):
+            self._wait()
+        self._open.append((self._pool.submit(function, *arguments), cost))
+        self._spent += cost
 
     def finish(self):
         """Wait for all; raises what one raised."""
         while self._open:
-            self._open.popleft().result()
+            self._wait()
 
     def cancel(self):
         """Drop the calls that have not begun."""
-        for future in self._open:
-            Future.cancel(future)
+        for future, _ in self._open:
+            future.cancel()
+
+    def _wait(self):
+        future, cost = self._open.popleft()
+        self._spent -= cost
+        future.result()
 
 
 class Meter:

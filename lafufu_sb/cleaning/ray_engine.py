@@ -69,6 +69,7 @@ def run(options, files, state):
 def _ray():
     try:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # for its developers
         import ray
         import ray.data
     except ImportError as error:
@@ -148,11 +149,15 @@ class Worker:
         dict of str to array
             ``rows`` (JSON) and ``error``, empty if there was none.
         """
-        rows = []
+        from .job import pending
+
+        rows, name = [], f"ray-{batch['number'][0]}"
         if not self.problem:
             files = [PlannedFile(**file) for file in json.loads(batch["files"][0])]
             try:
-                with self.state.shard(f"ray-{batch['number'][0]}") as shard:
+                with self.state.shard(name) as shard:
+                    # An actor may have been lost in the middle of this very shard.
+                    files, rows = pending(self.state, files, name)
                     self.cleaner.run(files, shard, rows.append)
             except (OSError, ValueError, RuntimeError) as error:
                 self.problem = str(error)

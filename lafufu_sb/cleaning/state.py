@@ -102,16 +102,19 @@ class State:
             with contextlib.suppress(WrongUse), locked(shard / "lock", ""):
                 shutil.rmtree(shard / "tmp", ignore_errors=True)
 
-    def _shards(self):
-        return sorted(path for path in self.folder.glob("shard-*") if path.is_dir())
+    def _shards(self, name="*"):
+        found = self.folder.glob(f"shard-{name}")
+        return sorted(path for path in found if path.is_dir())
 
-    def rows(self, files):
+    def rows(self, files, name="*"):
         """What the journals say about files as they are now.
 
         Arguments
         ---------
         files : sequence of PlannedFile
             Of a plan.
+        name : str
+            Of the shard to ask, by default all.
 
         Returns
         -------
@@ -121,7 +124,7 @@ class State:
         """
         wanted = {file.source: file for file in files}
         found = {}
-        for shard in self._shards():
+        for shard in self._shards(name):
             for row in read_journal(shard / "journal.jsonl"):
                 file = wanted.get(row["source"])
                 done = row["decision"] != "failed"

@@ -25,8 +25,9 @@ from .results import save, transfer
 from .sound import FileSound, MemorySound, estimate_snr
 
 IN_MEMORY = 600.0  # seconds x channels; longer files go from disk to disk by themselves
-_AHEAD = 64  # files read ahead at most, and as many seconds as one in memory may have
-_BEHIND = 8  # files per finisher that wait for it
+# Files that are read ahead, or wait for a finisher; in either place as many seconds
+# as one in memory may have.
+_AHEAD, _BEHIND = 64, 8
 
 
 @dataclass
@@ -96,11 +97,11 @@ class Cleaner:
             readers, finishers = (
                 stack.enter_context(ThreadPoolExecutor(self.threads)) for _ in range(2)
             )
-            behind = WriteBehind(finishers, _BEHIND * self.threads)
+            behind = WriteBehind(finishers, _BEHIND * self.threads, IN_MEMORY)
             stack.callback(behind.cancel)
             for job in self._restored(short, readers):
                 with self.meter.waiting("judging and writing"):
-                    behind.submit(finish, self._finished, job)
+                    behind.submit(finish, self._finished, job, cost=job.file.cost)
             with self.meter.waiting("judging and writing"):
                 behind.finish()
             for file in long:

@@ -22,7 +22,14 @@ def test_table_names_the_command_and_each_way():
         "Ray": {"seconds": 200.0, "steady": 2.0, "computing": None},
     }
     results = {"run": run, "threads": 1, "seconds": 100.0, "files": 4, "ways": ways}
+    results |= {"plan": {"files": 10, "seconds": 0.02, "bytes": 5000}, "row_bytes": 500}
     text = clean_speed.table(results)
     assert "    python x\n" in text
     assert "| here | 2.00 | 3.00 | 90 % |" in text
+    assert "2.00 ms and 0.5 kB a file; a row of the journal: 500 bytes" in text
     assert "| Ray | 0.500 | 2.00 |  |" in text
+
+
+def test_a_plan_is_measured_on_real_files(tmp_path):
+    plan = clean_speed.measure_plan(tmp_path, 5)
+    assert plan["files"] == 5 and plan["seconds"] > 0 and plan["bytes"] > 0

@@ -153,6 +153,15 @@ def test_all_judges_are_heard():
     assert gate(None, None) == Verdict({"x": 1.0, "y": 2.0}, "too x; too z")
 
 
+def test_a_judge_that_fails_objects():
+    def fails(before, after):
+        raise RuntimeError("too short")
+
+    gate = Gate([fails, lambda before, after: Verdict({"y": 2.0})])
+    verdict = gate(None, None)
+    assert verdict == Verdict({"y": 2.0}, "a judge failed: RuntimeError too short")
+
+
 @pytest.mark.parametrize(
     "before, after, error",
     [("", "", 0), ("a", "", 1), ("", "abc", 1), ("abcd", "acd", 0.25), ("ab", "ba", 1)],

@@ -55,6 +55,17 @@ def test_the_next_call_waits_for_room(pool):
     assert done == ["first", "second"]
 
 
+def test_the_next_call_waits_while_open_ones_cost_too_much(pool):
+    gate, done = threading.Event(), []
+    behind = WriteBehind(pool, most=9, budget=5.0)
+    behind.submit(lambda: gate.wait() and done.append("dear"), cost=4.0)
+    threading.Timer(0.05, gate.set).start()
+    behind.submit(done.append, "cheap", cost=1.0)  # fits beside it
+    behind.submit(done.append, "more", cost=1.0)
+    behind.finish()
+    assert done == ["cheap", "dear", "more"]
+
+
 def test_computing_is_shared_by_windows(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr("time.perf_counter", lambda: clock[0])
