@@ -69,7 +69,6 @@ def run(options, files, state):
 def _ray():
     try:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # for its developers
         import ray
         import ray.data
     except ImportError as error:
