@@ -117,7 +117,7 @@ def estimate_snr(before, after, most=3):
     """Estimated SNR of a recording: what restoring left over what it took away.
 
     As good as the restoration: what it takes of the speech counts as noise, what it
-    leaves of the noise as speech. docs/scaling.md compares it with the truth.
+    leaves of the noise as speech.
 
     Arguments
     ---------

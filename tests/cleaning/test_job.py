@@ -38,6 +38,39 @@ def test_manifest_and_report_tell_the_same(cleaning, table, tmp_path):
     assert "data:image/png;base64," in page and "restored" in page
 
 
+@pytest.mark.parametrize("rate", ["keep", "model"])
+def test_lhotse_loads_what_was_cleaned(cleaning, corpus, tmp_path, rate):
+    lhotse = pytest.importorskip("lhotse")
+    recordings = [
+        lhotse.Recording.from_file(path, recording_id=path.name)
+        for path in sorted(corpus.rglob("*.*"))
+    ]
+    path = tmp_path / "cuts.jsonl.gz"
+    cuts = [recording.to_cut() for recording in recordings]
+    lhotse.CutSet.from_cuts(cuts).to_file(path)
+    cleaning(path, "-o", tmp_path / "out", "--sample-rate", rate)
+    written = lhotse.load_manifest(tmp_path / "out" / path.name)
+    for old, new in zip(cuts, written, strict=True):
+        assert new.recording.sources[0].source.startswith(str(tmp_path / "out"))
+        assert new.sampling_rate == (48000 if rate == "model" else old.sampling_rate)
+        assert new.load_audio().shape[1] == new.num_samples
+        assert new.supervisions == old.supervisions and new.id == old.id
+
+
+def test_kaldi_and_json_point_to_results(cleaning, corpus, tmp_path):
+    path = tmp_path / "wav.scp"
+    path.write_text(f"u1 {corpus}/a.wav\nu2 {corpus}/one/b.flac\n")
+    cleaning(path, "-o", tmp_path / "kaldi")
+    out = tmp_path / "kaldi"
+    expected = f"u1 {out}/a.wav\nu2 {out}/one/b.flac\n"
+    assert (out / "wav.scp").read_text() == expected
+    path = tmp_path / "t.json"
+    path.write_text('{"u": {"wav": "{data_root}/two/e.wav", "words": "hi"}}')
+    cleaning(path, "-o", tmp_path / "json", "--replacement", f"data_root={corpus}")
+    written = json.loads((tmp_path / "json" / "t.json").read_text())
+    assert written == {"u": {"wav": f"{tmp_path}/json/e.wav", "words": "hi"}}
+
+
 def test_the_gate_of_the_options_decides(cleaning, corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(
         gate, "dnsmos", lambda wav, rate: {"ovr": 3.0 if rate == 48000 else 2.0}
