@@ -138,7 +138,7 @@ def export_onnx(source, output_folder, half=False, quantize=None):
         If onnx or onnxscript is not installed.
     """
     from .inference import EnhanceLatent
-    from .onnx_backend import write_graphs
+    from .onnx_export import write_graphs
 
     source = Path(source)
     if not _is_model(source) and not (source / RECIPE_NAME).is_file():
