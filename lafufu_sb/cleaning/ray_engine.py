@@ -12,6 +12,7 @@ import os
 
 import numpy
 
+from ..errors import WrongUse
 from .plan import PlannedFile, split
 from .progress import Progress
 from .state import State
@@ -49,7 +50,7 @@ def run(options, files, state):
     from .job import pending
 
     if options["shard"] != (1, 1):
-        raise ValueError(
+        raise WrongUse(
             "--shard is not for --engine ray, which deals out all shards itself"
         )
     ray = _ray()
