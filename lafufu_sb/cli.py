@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from . import __version__
+from .cleaning.command import add_clean_parser
 from .commands import evaluate, import_sgmse
 
 
@@ -57,47 +58,7 @@ def build_parser():
     enhance.add_argument(
         "-o", "--output", required=True, help="file for one input, folder for several"
     )
-    enhance.add_argument(
-        "-m",
-        "--model",
-        default="wham",
-        help="wham (noise), reverb (reverberation), a model folder or a Hub id",
-    )
-    enhance.add_argument(
-        "--preset", help="sampler settings of the model: fast, balanced, paper"
-    )
-    enhance.add_argument("--sampler", help="another sampler that fits the model")
-    enhance.add_argument("--num-steps", type=int, help="steps of the sampler")
-    enhance.add_argument("--seed", type=int, default=0, help="of the sampler's noise")
-    enhance.add_argument(
-        "--dry",
-        type=float,
-        default=0.0,
-        help="share of the input in the result, 0 (none) to 1",
-    )
-    enhance.add_argument(
-        "--window",
-        type=float,
-        help="seconds that the networks see at once, the nearest they can use",
-    )
-    enhance.add_argument(
-        "--overlap", type=float, help="seconds that neighbouring windows share"
-    )
-    enhance.add_argument("--precision", choices=["fp32", "bf16", "fp16"])
-    enhance.add_argument(
-        "--compile",
-        action="store_true",
-        help="compile the networks first, which takes minutes; meant for CUDA",
-    )
-    enhance.add_argument(
-        "--no-fallback",
-        dest="fallback",
-        action="store_false",
-        default=None,
-        help="an error, not a warning, if the machine lacks the device or precision "
-        "or cannot compile",
-    )
-    enhance.add_argument("--device", default=None, help="cpu, cuda, cuda:1, ...")
+    add_model_options(enhance)
     enhance.add_argument(
         "--backend",
         choices=["torch", "onnx"],
@@ -105,7 +66,6 @@ def build_parser():
         help="what runs the networks; onnx (ONNX Runtime, CPU) needs a model folder "
         "of `lafufu export --format onnx`",
     )
-    enhance.add_argument("--threads", type=int, help="CPU threads, by default all")
     enhance.add_argument(
         "--keep-sample-rate",
         action="store_true",
@@ -114,12 +74,9 @@ def build_parser():
     enhance.add_argument(
         "--progress", action="store_true", help="show a bar on the error stream"
     )
-    enhance.add_argument(
-        "--trust",
-        action="store_true",
-        help="let the model's YAML build whatever it names (docs/security.md)",
-    )
     enhance.set_defaults(run=enhance_command)
+
+    add_clean_parser(commands, add_model_options)
 
     export = commands.add_parser("export", help="run folder to model folder")
     export.add_argument(
@@ -143,6 +100,57 @@ def build_parser():
     for command in (evaluate, import_sgmse):
         command.add_parser(commands)
     return parser
+
+
+def add_model_options(parser):
+    """Options that say what restores, which ``load_model`` reads."""
+    parser.add_argument(
+        "-m",
+        "--model",
+        default="wham",
+        help="wham (noise), reverb (reverberation), a model folder or a Hub id",
+    )
+    parser.add_argument(
+        "--preset", help="sampler settings of the model: fast, balanced, paper"
+    )
+    parser.add_argument("--sampler", help="another sampler that fits the model")
+    parser.add_argument("--num-steps", type=int, help="steps of the sampler")
+    parser.add_argument("--seed", type=int, default=0, help="of the sampler's noise")
+    parser.add_argument(
+        "--dry",
+        type=float,
+        default=0.0,
+        help="share of the input in the result, 0 (none) to 1",
+    )
+    parser.add_argument(
+        "--window",
+        type=float,
+        help="seconds that the networks see at once, the nearest they can use",
+    )
+    parser.add_argument(
+        "--overlap", type=float, help="seconds that neighbouring windows share"
+    )
+    parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"])
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile the networks first, which takes minutes; meant for CUDA",
+    )
+    parser.add_argument(
+        "--no-fallback",
+        dest="fallback",
+        action="store_false",
+        default=None,
+        help="an error, not a warning, if the machine lacks the device or precision "
+        "or cannot compile",
+    )
+    parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, ...")
+    parser.add_argument("--threads", type=int, help="CPU threads, by default all")
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="let the model's YAML build whatever it names (docs/security.md)",
+    )
 
 
 def demo_command(options):
@@ -248,7 +256,7 @@ def plan_outputs(inputs, output):
 
 
 def load_model(options):
-    """The model that the options of ``enhance`` ask for."""
+    """The model that options ask for, see ``add_model_options``."""
     import torch
 
     from .inference import EnhanceLatent

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from .audio import recording_writer
 from .checkpoints import fingerprint
 from .devices import to_device, usable_device
+from .errors import NotFinite
 from .files import refuse_same_file
 from .recordings import Recording
 from .resampling import resample, resample_blocks
@@ -306,7 +307,7 @@ class EnhanceLatent(Pretrained):
 
     def _check_finite(self, restored):
         if not torch.isfinite(restored).all():
-            raise RuntimeError(
+            raise NotFinite(
                 "the networks gave values that are not finite: try precision 'fp32', "
                 "or look at the model's weights"
             )

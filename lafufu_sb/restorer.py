@@ -267,7 +267,7 @@ class Restorer(SamplerSettings, nn.Module):
         return gather(self.stream(signals, seed, wavs.device, dry), wavs)
 
     @torch.no_grad()
-    def stream(self, signals, seed=0, out="cpu", dry=0.0):
+    def stream(self, signals, seed=0, out="cpu", dry=0.0, fill=False):
         """Restore signals of any length and number, block by block.
 
         Memory holds about ``windows_per_batch`` windows and what the last window of
@@ -284,6 +284,10 @@ class Restorer(SamplerSettings, nn.Module):
             Where the blocks are wanted.
         dry : float
             Share of the input in the result, see ``restore``.
+        fill : bool
+            Whether the last batch is filled up like those of compiled networks. Kernels
+            round differently for batches of other sizes: with it, a signal's result is
+            the same to the last bit whatever signals go with it.
 
         Yields
         ------
@@ -318,7 +322,7 @@ class Restorer(SamplerSettings, nn.Module):
             restored = self._restore_windows(networks, windows, noise)
             return torch.lerp(restored, windows, dry) if dry else restored
 
-        yield from self._stream(restore_windows, networks, signals, out)
+        yield from self._stream(restore_windows, networks, signals, out, fill)
 
     @torch.no_grad()
     def oracle(self, distorted, clean, lengths=None):
@@ -365,13 +369,13 @@ class Restorer(SamplerSettings, nn.Module):
         decoded = networks.decode(latent, hiddens, size)
         return self.spectrogram.inverse(decoded, windows.shape[-1])
 
-    def _stream(self, function, networks, signals, out):
+    def _stream(self, function, networks, signals, out, fill=False):
         return stream_windows(
             function,
             self.plan,
             signals,
             size=self.windows_per_batch,
-            fill=networks.compiled,
+            fill=fill or networks.compiled,
             device=self.spectrogram.window.device,
             out=out,
         )
