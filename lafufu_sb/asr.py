@@ -6,10 +6,13 @@ unprocessed input, ``dry``, and ``recipes/EARS/ASR`` measures which one is best.
 """
 
 import re
+from pathlib import Path
 
 import torch
 
-from .audio import read_recording, resample
+from .audio import read_recording
+from .errors import WrongUse
+from .resampling import resample
 
 RECOGNISER_RATE = 16000  # Hz, of nearly all recognisers
 
@@ -20,8 +23,8 @@ class RestoredASR:
     Arguments
     ---------
     enhancer : EnhanceLatent
-        Or another object with ``enhance_batch(noisy, lengths)``, ``sample_rate`` and
-        ``device``.
+        Or another object with ``enhance_batch(noisy, lengths, dry=...)`` and
+        ``sample_rate``.
     recogniser : EncoderASR, EncoderDecoderASR, WhisperASR or FasterWhisper
         Anything with ``transcribe_batch(wavs, lengths)``.
     dry : float
@@ -40,7 +43,7 @@ class RestoredASR:
     -------
     >>> from types import SimpleNamespace
     >>> enhancer = SimpleNamespace(
-    ...     sample_rate=48000, enhance_batch=lambda wavs, lengths: 0.5 * wavs
+    ...     sample_rate=48000, enhance_batch=lambda wavs, lengths, dry: 0.5 * wavs
     ... )
     >>> recogniser = SimpleNamespace(
     ...     transcribe_batch=lambda wavs, lengths: (["yes"] * len(wavs), wavs.shape)
@@ -56,7 +59,7 @@ class RestoredASR:
         self.enhancer = enhancer
         self.recogniser = recogniser
         self.dry = dry
-        self.recogniser_rate = recogniser_rate or _rate_of(recogniser)
+        self.recogniser_rate = recogniser_rate or rate_of(recogniser)
 
     def restore_batch(self, wavs, lengths):
         """What the recogniser is to hear, at the enhancer's rate.
@@ -75,8 +78,7 @@ class RestoredASR:
         """
         if self.dry == 1.0:
             return wavs
-        restored = self.enhancer.enhance_batch(wavs, lengths)
-        return torch.lerp(restored, wavs.to(restored), self.dry)
+        return self.enhancer.enhance_batch(wavs, lengths, dry=self.dry)
 
     def recognise_batch(self, wavs, lengths):
         """Words of speech as it is, at the enhancer's rate; see ``transcribe_batch``.
@@ -125,14 +127,14 @@ class FasterWhisper:
 
     Arguments
     ---------
-    source : str
+    source : str or Path
         A size such as "base", which is downloaded, or a folder of a converted model.
     language : str, optional
         Code such as "en"; by default Whisper guesses for each recording.
     device : str
-        "cpu" or "cuda".
-    compute_type : str
-        Of CTranslate2, such as "int8" or "float16".
+        "cpu", "cuda" or "cuda:1".
+    beam_size : int
+        Hypotheses that are kept.
 
     Raises
     ------
@@ -142,15 +144,22 @@ class FasterWhisper:
 
     sample_rate = RECOGNISER_RATE
 
-    def __init__(self, source, language=None, device="cpu", compute_type="int8"):
+    def __init__(self, source, language=None, device="cpu", beam_size=5):
         try:
             from faster_whisper import WhisperModel
         except ImportError as error:
             raise ImportError(
-                'needs faster-whisper: pip install "lafufu_sb[asr]"'
+                f'{source} needs faster-whisper: pip install "lafufu_sb[asr]"'
             ) from error
-        self.language = language
-        self.model = WhisperModel(str(source), device=device, compute_type=compute_type)
+        kind, _, index = str(device).partition(":")
+        self.model = WhisperModel(
+            str(source),
+            device=kind,
+            device_index=int(index or 0),
+            compute_type="float16" if kind == "cuda" else "int8",
+            local_files_only=Path(source).is_dir(),
+        )
+        self.language, self.beam_size = language, beam_size
 
     def transcribe_batch(self, wavs, lengths):
         """Recognise a batch, one item after the other.
@@ -175,12 +184,60 @@ class FasterWhisper:
             segments, _ = self.model.transcribe(
                 wav[:length],
                 language=self.language,
-                condition_on_previous_text=False,  # each file by itself
+                beam_size=self.beam_size,
+                temperature=0.0,  # the same text for the same recording, always
+                condition_on_previous_text=False,
             )
             segments = list(segments)
             words.append("".join(segment.text for segment in segments).strip())
             tokens.append([token for segment in segments for token in segment.tokens])
         return words, tokens
+
+
+def load_recogniser(folder, device="cpu", beam_size=5):
+    """A recogniser from the folder of its model.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Of SpeechBrain (EncoderASR or EncoderDecoderASR: hyperparams.yaml), or of
+        faster-whisper (model.bin).
+    device : str
+        That computes.
+    beam_size : int
+        Of faster-whisper; SpeechBrain's YAML has its own.
+
+    Returns
+    -------
+    EncoderASR, EncoderDecoderASR or FasterWhisper
+
+    Raises
+    ------
+    FileNotFoundError, WrongUse
+        If there is no such folder, or none of a recogniser.
+    """
+    folder = existing_folder(folder)
+    if (folder / "model.bin").is_file():
+        return FasterWhisper(folder, device=device, beam_size=beam_size)
+    settings = folder / "hyperparams.yaml"
+    if not settings.is_file():
+        raise WrongUse(
+            f"{folder} is no recogniser: it has neither hyperparams.yaml (SpeechBrain) "
+            "nor model.bin (faster-whisper)"
+        )
+    from speechbrain.inference import ASR
+
+    # The same rule that SpeechBrain's classes have: one needs it, the other does not.
+    attention = "decoding_function:" not in settings.read_text()
+    kind = ASR.EncoderDecoderASR if attention else ASR.EncoderASR
+    return kind.from_hparams(source=str(folder), run_opts={"device": device})
+
+
+def existing_folder(folder):
+    """A model's folder as a Path; FileNotFoundError if it does not exist."""
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f"model folder {folder} does not exist")
+    return Path(folder)
 
 
 def read_speech(path, sample_rate):
@@ -227,7 +284,8 @@ def normalise_text(text):
     return re.findall(r"\w+(?:['’]\w+)*", text.lower().replace("’", "'"))
 
 
-def _rate_of(recogniser):
-    hparams = getattr(recogniser, "hparams", None)
+def rate_of(recogniser):
+    """Hz that a recogniser or another model of SpeechBrain wants, 16 kHz if unsaid."""
     own = getattr(recogniser, "sample_rate", None)
-    return own or getattr(hparams, "sample_rate", None) or RECOGNISER_RATE
+    hparams = getattr(recogniser, "hparams", None)
+    return int(own or getattr(hparams, "sample_rate", None) or RECOGNISER_RATE)

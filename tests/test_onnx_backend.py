@@ -9,8 +9,8 @@ import onnxruntime
 import pytest
 import soundfile
 import torch
-from conftest import write_tiny_recipe
 from ruamel.yaml import YAML
+from runs import write_tiny_recipe
 
 from lafufu_sb import EnhanceLatent, onnx_backend, onnx_export, shipped_model
 from lafufu_sb.checkpoints import fingerprint, save_weights

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from conftest import write_tiny_recipe
+from runs import write_tiny_recipe
 
 from lafufu_sb.checkpoints import save_weights
 from lafufu_sb.errors import WrongUse

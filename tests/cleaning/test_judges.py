@@ -9,8 +9,8 @@ import torch
 from lafufu_sb.cleaning.judges import (
     folder_hash,
     load_gate,
-    load_recogniser,
     load_speaker_model,
+    load_transcriber,
 )
 from lafufu_sb.errors import WrongUse
 
@@ -89,7 +89,7 @@ def test_speaker_model_embeds(speaker_model):
 
 
 def test_recogniser_hears_its_own_rate_and_gives_text(recogniser):
-    recognise = load_recogniser(recogniser)
+    recognise = load_transcriber(recogniser)
     text = recognise(noise())
     assert isinstance(text, str) and text == recognise(noise())
 
@@ -108,7 +108,7 @@ def test_options_make_the_gate(speaker_model):
 
 
 def test_folders_of_no_model_are_refused(tmp_path):
-    for load in (load_recogniser, load_speaker_model):
+    for load in (load_transcriber, load_speaker_model):
         with pytest.raises(FileNotFoundError, match="model folder .* does not exist"):
             load(tmp_path / "missing")
         with pytest.raises(WrongUse, match="is no (recogniser|speaker model)"):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import (
+from runs import (
     RECIPE,
     train,
     train_command,

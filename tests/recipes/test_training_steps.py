@@ -7,7 +7,7 @@ import importlib.util
 
 import pytest
 import torch
-from conftest import RECIPE, write_tiny_recipe
+from runs import RECIPE, write_tiny_recipe
 from speechbrain import Stage
 
 from lafufu_sb.lobes.autoencoder import IdentityAutoencoder

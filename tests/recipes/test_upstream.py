@@ -9,8 +9,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import RECIPE, ROOT, train_environment
 from hyperpyyaml import load_hyperpyyaml
+from runs import RECIPE, ROOT, train_environment
 from speechbrain.utils.run_opts import RunOptions
 
 from lafufu_sb.recipe import flatten_recipe
