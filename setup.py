@@ -24,6 +24,8 @@ ASR = ["faster-whisper>=1.0"]
 ROOMS = ["pyroomacoustics>=0.8"]
 EARS = ["h5py>=3.8", "soxr>=0.3"]
 ONNX = ["onnx>=1.16", "onnxscript>=0.3", "onnxruntime>=1.20"]
+LHOTSE = ["lhotse>=1.24"]
+RAY = ["ray[data]>=2.30"]
 TESTS = ["pytest>=8", "ruff==0.12.4", "yamllint>=1.35", "tensorboard>=2.14"]
 
 setup(
@@ -67,7 +69,9 @@ setup(
         "rooms": ROOMS,
         "ears": EARS,
         "onnx": ONNX,
-        "tests": METRICS + ROOMS + EARS + ONNX + TESTS,
+        "lhotse": LHOTSE,
+        "ray": RAY,
+        "tests": METRICS + ROOMS + EARS + ONNX + LHOTSE + TESTS,
     },
     entry_points={"console_scripts": ["lafufu = lafufu_sb.cli:main"]},
 )

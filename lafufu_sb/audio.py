@@ -1,18 +1,24 @@
-"""Recordings of users: read whatever is sound, write without clipping or loss."""
+"""Recordings of users: read whatever is sound, write without clipping or loss.
 
+``recordings.Recording`` reads piece by piece, ``recording_writer`` writes so.
+"""
+
+import contextlib
+import shutil
 from pathlib import Path
 
 import numpy
 import soundfile
 import torch
-import torchaudio
 
 from .files import written_whole
+from .recordings import BLOCK, Recording, sndfile_name
 
 # RAW has no header: nobody knows its rate, and cameras use the suffix for photos.
-AUDIO_SUFFIXES = tuple(
-    f".{name.lower()}" for name in soundfile.available_formats() if name != "RAW"
-)
+FORMATS = tuple(name for name in soundfile.available_formats() if name != "RAW")
+AUDIO_SUFFIXES = tuple(f".{name.lower()}" for name in FORMATS)
+LARGEST_FILE = 2**32 - 2**20  # bytes, where sizes are noted in 32 bits
+_UNLIMITED = ("CAF", "FLAC", "MP3", "OGG", "RF64", "W64")
 
 
 def read_recording(path):
@@ -32,41 +38,167 @@ def read_recording(path):
 
     Raises
     ------
-    FileNotFoundError, IsADirectoryError
-        If there is no such file.
-    ValueError
-        If it is no audio, holds no samples, or samples that are not finite.
+    FileNotFoundError, IsADirectoryError, PermissionError, ValueError
+        See ``Recording``.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, not a recording")
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path} is empty (0 bytes)")
-    try:
-        wavs, sample_rate = soundfile.read(str(path), dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise ValueError(
-            f"{path} is not audio that can be read ({error.error_string})"
-        ) from error
-    if len(wavs) == 0:
-        raise ValueError(f"{path} holds no samples")
-    if not numpy.isfinite(wavs).all():
-        raise ValueError(f"{path} has NaN or infinite samples: repair it first")
-    return torch.from_numpy(wavs.T.copy()), sample_rate
+    recording = Recording(path)
+    return torch.cat(list(recording.blocks()), dim=1), recording.sample_rate
 
 
-def write_recording(path, wavs, sample_rate):
-    """Write channels to a file, which appears whole or not at all.
+@contextlib.contextmanager
+def recording_writer(path, sample_rate, channels, samples):
+    """Write a file block by block, which appears whole or not at all.
 
-    24 bits; WAV changes to 32-bit float when the peak is above full scale, so nothing
-    clips.
+    24 bits; a format that can hold 32-bit float changes to it once the peak is above
+    full scale, so nothing clips. WAV becomes RF64 where it may pass 4 GB.
 
     Arguments
     ---------
     path : str or Path
         The suffix chooses the format.
+    sample_rate : int
+        Hz.
+    channels : int
+        Their number.
+    samples : int
+        How many there will be, of each channel.
+
+    Yields
+    ------
+    callable
+        ``write(block)`` appends (channels, time).
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not exist.
+    ValueError
+        If the suffix is of no format, the format cannot hold as much, or would clip.
+    OSError
+        If the folder may not be written to, or the disk is full.
+    """
+    path = Path(path)
+    kind = _format(path, channels, samples)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"folder {path.parent} does not exist")
+    with written_whole(path) as temporary:
+        writer = _Writer(path, temporary, kind, sample_rate, channels)
+        try:
+            yield writer.write
+            writer.close()
+        finally:
+            writer.abandon()
+
+
+def _format(path, channels, samples):
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: give the name of a file in it")
+    kind = path.suffix[1:].upper()
+    if kind not in FORMATS:
+        raise ValueError(
+            f"{path}: cannot write {path.suffix or 'a file without suffix'}, use .wav "
+            "or .flac"
+        )
+    size = 4 * channels * samples  # as float
+    if kind == "WAV" and size > LARGEST_FILE:
+        return "RF64"
+    if kind not in _UNLIMITED and size > LARGEST_FILE:
+        raise ValueError(
+            f"{path}: the result may take {size / 1e9:.1f} GB, more than {path.suffix} "
+            "holds, use .wav or .flac"
+        )
+    return kind
+
+
+class _Writer:
+    """Writes to a temporary name, speaks of the final one."""
+
+    def __init__(self, path, temporary, kind, sample_rate, channels):
+        self.path, self.temporary, self.kind = path, temporary, kind
+        self.sample_rate, self.channels = sample_rate, channels
+        self.subtype = "PCM_24" if soundfile.check_format(kind, "PCM_24") else None
+        self.started = False
+        with self._clear_errors():
+            open(temporary, "wb").close()  # says what is wrong, unlike libsndfile
+            self.file = self._create(temporary)
+
+    def write(self, block):
+        """Append (channels, time)."""
+        samples = block.detach().cpu().float().numpy().T
+        with self._clear_errors():
+            if numpy.abs(samples).max(initial=0.0) > 1.0 and self.subtype != "FLOAT":
+                self._change_to_float()
+            self.file.write(samples)
+        self.started = True
+
+    def close(self):
+        """Complete the file."""
+        with self._clear_errors():
+            self.file.close()
+
+    def abandon(self):
+        """Close, whatever state the file is in."""
+        with contextlib.suppress(soundfile.SoundFileError, OSError, AttributeError):
+            self.file.close()
+
+    def _create(self, name):
+        try:
+            return soundfile.SoundFile(
+                sndfile_name(name),
+                "w",
+                self.sample_rate,
+                self.channels,
+                subtype=self.subtype,
+                format=self.kind,
+            )
+        except soundfile.LibsndfileError as error:
+            raise ValueError(
+                f"{self.path}: {self.kind} with {self.channels} channels at "
+                f"{self.sample_rate} Hz cannot be written ({error.error_string})"
+            ) from error
+
+    def _change_to_float(self):
+        if not soundfile.check_format(self.kind, "FLOAT"):
+            raise ValueError(f"{self.path}: peak above full scale would clip, use .wav")
+        self.subtype = "FLOAT"
+        self.file.close()
+        if not self.started:
+            self.file = self._create(self.temporary)
+            return
+        with (
+            written_whole(self.temporary) as wider,
+            soundfile.SoundFile(sndfile_name(self.temporary)) as old,
+            self._create(wider) as new,
+        ):
+            for block in old.blocks(BLOCK, dtype="float32"):
+                new.write(block)
+        self.file = soundfile.SoundFile(sndfile_name(self.temporary), "r+")
+        self.file.seek(0, soundfile.SEEK_END)
+
+    @contextlib.contextmanager
+    def _clear_errors(self):
+        try:
+            yield
+        except OSError as error:
+            if error.errno is None:
+                raise
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+        except (AssertionError, soundfile.LibsndfileError) as error:
+            # Fewer samples were taken than given, and nobody says why.
+            free = shutil.disk_usage(self.path.parent).free
+            raise OSError(
+                f"{self.path} cannot be written to its end: is the disk full, or a "
+                f"limit reached? {free / 1e6:.0f} MB are free"
+            ) from error
+
+
+def write_recording(path, wavs, sample_rate):
+    """Write channels to a file, which appears whole or not at all.
+
+    Arguments
+    ---------
+    path : str or Path
+        The suffix chooses the format, see ``recording_writer``.
     wavs : torch.Tensor
         (channels, time) or (time,).
     sample_rate : int
@@ -74,35 +206,12 @@ def write_recording(path, wavs, sample_rate):
 
     Raises
     ------
-    FileNotFoundError
-        If the folder does not exist.
-    ValueError
-        If the suffix is of no format, or the format would clip.
+    FileNotFoundError, ValueError, OSError
+        See ``recording_writer``.
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"folder {path.parent} does not exist")
-    kind = path.suffix[1:].upper()
-    if kind not in soundfile.available_formats():
-        raise ValueError(
-            f"{path}: cannot write {path.suffix or 'a file without suffix'}, use .wav "
-            "or .flac"
-        )
-    samples = wavs.detach().cpu().float().numpy().T
-    subtype = "PCM_24" if soundfile.check_format(kind, "PCM_24") else None
-    if numpy.abs(samples).max(initial=0.0) > 1.0:
-        if kind != "WAV":
-            raise ValueError(f"{path}: peak above full scale would clip, use .wav")
-        subtype = "FLOAT"
-    with written_whole(path) as temporary:
-        soundfile.write(
-            str(temporary), samples, sample_rate, format=kind, subtype=subtype
-        )
-
-
-def resample(wavs, from_rate, to_rate):
-    """Resample the last axis; (..., ceil(time * to / from)) samples come out."""
-    return torchaudio.functional.resample(wavs, from_rate, to_rate)
+    wavs = wavs if wavs.dim() == 2 else wavs[None]
+    with recording_writer(path, sample_rate, *wavs.shape) as write:
+        write(wavs)
 
 
 def find_recordings(folder):

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from . import __version__
+from .cleaning.command import add_clean_parser
 from .commands import evaluate, import_sgmse
 
 
@@ -26,6 +27,8 @@ def main(arguments=None):
     """
     parser = build_parser()
     options = parser.parse_args(arguments)
+    if hasattr(sys.stdout, "reconfigure"):  # names of files need not be printable
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return options.run(options)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
@@ -55,33 +58,7 @@ def build_parser():
     enhance.add_argument(
         "-o", "--output", required=True, help="file for one input, folder for several"
     )
-    enhance.add_argument(
-        "-m",
-        "--model",
-        default="wham",
-        help="wham (noise), reverb (reverberation), a model folder or a Hub id",
-    )
-    enhance.add_argument(
-        "--preset", help="sampler settings of the model: fast, balanced, paper"
-    )
-    enhance.add_argument("--sampler", help="another sampler that fits the model")
-    enhance.add_argument("--num-steps", type=int, help="steps of the sampler")
-    enhance.add_argument("--seed", type=int, default=0, help="of the sampler's noise")
-    enhance.add_argument("--precision", choices=["fp32", "bf16", "fp16"])
-    enhance.add_argument(
-        "--compile",
-        action="store_true",
-        help="compile the networks first, which takes minutes; meant for CUDA",
-    )
-    enhance.add_argument(
-        "--no-fallback",
-        dest="fallback",
-        action="store_false",
-        default=None,
-        help="an error, not a warning, if the machine lacks the device or precision "
-        "or cannot compile",
-    )
-    enhance.add_argument("--device", default=None, help="cpu, cuda, cuda:1, ...")
+    add_model_options(enhance)
     enhance.add_argument(
         "--backend",
         choices=["torch", "onnx"],
@@ -89,13 +66,17 @@ def build_parser():
         help="what runs the networks; onnx (ONNX Runtime, CPU) needs a model folder "
         "of `lafufu export --format onnx`",
     )
-    enhance.add_argument("--threads", type=int, help="CPU threads, by default all")
     enhance.add_argument(
         "--keep-sample-rate",
         action="store_true",
         help="write at the input's rate instead of the model's",
     )
+    enhance.add_argument(
+        "--progress", action="store_true", help="show a bar on the error stream"
+    )
     enhance.set_defaults(run=enhance_command)
+
+    add_clean_parser(commands, add_model_options)
 
     export = commands.add_parser("export", help="run folder to model folder")
     export.add_argument(
@@ -119,6 +100,57 @@ def build_parser():
     for command in (evaluate, import_sgmse):
         command.add_parser(commands)
     return parser
+
+
+def add_model_options(parser):
+    """Options that say what restores, which ``load_model`` reads."""
+    parser.add_argument(
+        "-m",
+        "--model",
+        default="wham",
+        help="wham (noise), reverb (reverberation), a model folder or a Hub id",
+    )
+    parser.add_argument(
+        "--preset", help="sampler settings of the model: fast, balanced, paper"
+    )
+    parser.add_argument("--sampler", help="another sampler that fits the model")
+    parser.add_argument("--num-steps", type=int, help="steps of the sampler")
+    parser.add_argument("--seed", type=int, default=0, help="of the sampler's noise")
+    parser.add_argument(
+        "--dry",
+        type=float,
+        default=0.0,
+        help="share of the input in the result, 0 (none) to 1",
+    )
+    parser.add_argument(
+        "--window",
+        type=float,
+        help="seconds that the networks see at once, the nearest they can use",
+    )
+    parser.add_argument(
+        "--overlap", type=float, help="seconds that neighbouring windows share"
+    )
+    parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"])
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile the networks first, which takes minutes; meant for CUDA",
+    )
+    parser.add_argument(
+        "--no-fallback",
+        dest="fallback",
+        action="store_false",
+        default=None,
+        help="an error, not a warning, if the machine lacks the device or precision "
+        "or cannot compile",
+    )
+    parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, ...")
+    parser.add_argument("--threads", type=int, help="CPU threads, by default all")
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="let the model's YAML build whatever it names (docs/security.md)",
+    )
 
 
 def demo_command(options):
@@ -149,29 +181,23 @@ def enhance_command(options):
     """``lafufu enhance``."""
     import soundfile
 
-    from .audio import write_recording
-
     jobs = plan_outputs(options.input, Path(options.output))
     model = load_model(options)
     failed = 0
     for source, target in jobs:
         start = time.perf_counter()
         try:
-            restored = model.enhance_file(
-                source, keep_sample_rate=options.keep_sample_rate, seed=options.seed
+            model.enhance_file(
+                source, target, keep_sample_rate=options.keep_sample_rate
             )
-            rate = model.sample_rate
-            if options.keep_sample_rate:
-                rate = soundfile.info(str(source)).samplerate
-            target.parent.mkdir(parents=True, exist_ok=True)  # not before it is needed
-            write_recording(target, restored, rate)
         except (OSError, ValueError, RuntimeError) as error:
             if len(jobs) == 1:
                 raise
             print(f"lafufu: error: {error}", file=sys.stderr)
             failed += 1
             continue
-        seconds, took = restored.shape[-1] / rate, time.perf_counter() - start
+        took = time.perf_counter() - start
+        seconds = soundfile.info(os.fsencode(target)).duration
         print(
             f"{source} -> {target}  {seconds:.2f} s in {took:.2f} s, RTF "
             f"{took / seconds:.2f}, {model.restorer.describe_sampling()}"
@@ -230,7 +256,7 @@ def plan_outputs(inputs, output):
 
 
 def load_model(options):
-    """The model that the options of ``enhance`` ask for."""
+    """The model that options ask for, see ``add_model_options``."""
     import torch
 
     from .inference import EnhanceLatent
@@ -241,18 +267,23 @@ def load_model(options):
             raise ValueError(f"--threads must be at least 1, got {options.threads}")
         torch.set_num_threads(options.threads)
     run_opts = {"device": options.device} if options.device else {}
-    model = EnhanceLatent.from_hparams(
+    return EnhanceLatent.from_hparams(
         source=model_folder(options.model),
         run_opts=run_opts,
         preset=options.preset,
         sampler=options.sampler,
         num_steps=options.num_steps,
+        window=options.window,
+        overlap=options.overlap,
+        seed=options.seed,
+        dry=options.dry,
+        progress=options.progress,
+        trust=options.trust,
         backend=options.backend,
         precision=options.precision,
         compile=options.compile or None,
         fallback=options.fallback,
     )
-    return model
 
 
 if __name__ == "__main__":

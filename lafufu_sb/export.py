@@ -138,7 +138,7 @@ def export_onnx(source, output_folder, half=False, quantize=None):
         If onnx or onnxscript is not installed.
     """
     from .inference import EnhanceLatent
-    from .onnx_backend import write_graphs
+    from .onnx_export import write_graphs
 
     source = Path(source)
     if not _is_model(source) and not (source / RECIPE_NAME).is_file():
@@ -160,7 +160,11 @@ def export_onnx(source, output_folder, half=False, quantize=None):
         else:
             _write_model(source, temporary, half)
         # What the folder gives, not the training: weights may have become half.
-        model = EnhanceLatent.from_hparams(temporary, run_opts={"device": "cpu"})
+        model = EnhanceLatent.from_hparams(
+            temporary,
+            run_opts={"device": "cpu"},
+            trust=not _is_model(source),  # a run's recipe has been run already
+        )
         write_graphs(model.restorer, temporary, quantize)
 
 

@@ -1,15 +1,27 @@
 """``EnhanceLatent``: restore speech with a model folder or a model of the Hub."""
 
-import os
+import logging
+import sys
 from pathlib import Path
 
 import torch
 from speechbrain.inference.interfaces import Pretrained
 from speechbrain.utils.fetching import fetch
+from tqdm import tqdm
 
-from .audio import read_recording, resample, write_recording
+from .audio import recording_writer
 from .checkpoints import fingerprint
 from .devices import to_device, usable_device
+from .errors import NotFinite
+from .files import refuse_same_file
+from .recordings import Recording
+from .resampling import resample, resample_blocks
+from .restorer import check_dry
+from .sources import check_source
+from .streaming import TensorSignal, batch_signals, gather, side_by_side
+from .waveforms import as_rate, as_waveforms
+
+logger = logging.getLogger(__name__)
 
 
 class EnhanceLatent(Pretrained):
@@ -25,6 +37,8 @@ class EnhanceLatent(Pretrained):
         Hz of everything that ``enhance_batch`` takes and gives.
     restorer : Restorer
         The way of the data.
+    seed, dry, progress : int, float, bool
+        What ``enhance_batch`` and ``enhance_file`` do unless they are told otherwise.
 
     Example
     -------
@@ -34,23 +48,31 @@ class EnhanceLatent(Pretrained):
     torch.Size([1, 4800])
     """
 
-    HPARAMS_NEEDED = ["sample_rate", "modules", "autoencoder_fingerprint"]
+    HPARAMS_NEEDED = ["sample_rate", "modules"]
     MODULES_NEEDED = ["restorer"]
+    seed, dry, progress = 0, 0.0, False
 
     @classmethod
     def from_hparams(
         cls,
         source,
-        *args,
+        hparams_file="hyperparams.yaml",
+        *,
         run_opts=None,
         preset=None,
         sampler=None,
         num_steps=None,
+        window=None,
+        overlap=None,
+        seed=0,
+        dry=0.0,
+        progress=False,
         backend="torch",
         backend_options=None,
         precision=None,
         compile=None,
         fallback=None,
+        trust=False,
         **kwargs,
     ):
         """Load a model; see ``Pretrained.from_hparams`` for all arguments.
@@ -59,8 +81,8 @@ class EnhanceLatent(Pretrained):
         ---------
         source : str or Path
             Folder, or id of the Hub.
-        *args, **kwargs
-            For SpeechBrain, such as ``savedir`` and ``fetch_config``.
+        hparams_file : str
+            Name of the YAML in it.
         run_opts : dict, optional
             ``{"device": "cuda"}`` (a ``torch.device`` will do too).
         preset : str, optional
@@ -69,6 +91,11 @@ class EnhanceLatent(Pretrained):
             Another sampler than that of the settings, with its own defaults.
         num_steps : int, optional
             Another number of steps.
+        window, overlap : float, optional
+            Seconds of the windows that a recording is cut into, and of what neighbours
+            share: the nearest ones that the networks can use.
+        seed, dry, progress : int, float, bool
+            Defaults of ``enhance_batch`` and ``enhance_file``.
         backend : str
             What runs the networks: "torch", or "onnx" for the graphs that ``lafufu
             export --format onnx`` writes, with ONNX Runtime on the CPU.
@@ -83,23 +110,30 @@ class EnhanceLatent(Pretrained):
         fallback : bool, optional
             Whether a device, a precision or compilation that this machine cannot offer
             gives way to the CPU, to fp32 or to none, with one warning; by default yes.
+        trust : bool
+            Whether the YAML may name any Python object, which then is built, instead of
+            networks and arithmetic alone (docs/security.md).
+        **kwargs
+            For SpeechBrain: ``savedir``, ``overrides``, ``fetch_config`` (revision,
+            token, offline mode), ``local_strategy``, ``download_only``.
 
         Returns
         -------
         EnhanceLatent
+            None with ``download_only``.
 
         Raises
         ------
         FileNotFoundError
-            If ``source`` looks like a path and does not exist: nothing is asked of
-            the Hub then.
-            Or the folder has no graphs for backend "onnx".
+            If ``source`` looks like a path and does not exist (nothing is asked of the
+            Hub then), or has no graphs for backend "onnx".
         ImportError
             If the package for the backend is missing.
         ValueError
             If weights, graphs and YAML do not fit each other, or the model does not
-            have the preset or the sampler; without ``fallback`` also if the machine
-            lacks the device. What else it lacks shows at the first restoration.
+            have the preset or the sampler. Without ``trust`` if the YAML asks for more
+            than models need, without ``fallback`` if the machine lacks the device; what
+            else it lacks shows at the first restoration.
         """
         if backend not in ("torch", "onnx"):
             raise ValueError(f"backend must be 'torch' or 'onnx', got {backend!r}")
@@ -107,30 +141,35 @@ class EnhanceLatent(Pretrained):
             run_opts = _on_cpu(run_opts)
         elif backend_options:
             raise ValueError("backend_options are for backend 'onnx'")
-        _refuse_missing_folder(source, kwargs.get("hparams_file", "hyperparams.yaml"))
+        check_dry(dry)
+        names = ("savedir", "local_strategy", "fetch_config")
+        fetched_with = {name: kwargs[name] for name in names if name in kwargs}
+        source = check_source(source, hparams_file, trust, **fetched_with)
         if isinstance(run_opts, dict) and "device" in run_opts:
             device = usable_device(run_opts["device"], fallback is not False)
             run_opts = run_opts | {"device": device}
-        model = super().from_hparams(str(source), *args, run_opts=run_opts, **kwargs)
+        model = super().from_hparams(source, hparams_file, run_opts=run_opts, **kwargs)
         if model is None:  # downloaded only
             return None
         if preset is not None:
             model.set_preset(preset)
-        if sampler is not None or num_steps is not None:
-            steps = {} if num_steps is None else {"num_steps": num_steps}
-            model.restorer.change_sampler(sampler, **steps)
         if backend == "onnx":
-            model._use_onnx(str(source), kwargs, backend_options or {})
+            model._use_onnx(source, fetched_with, backend_options or {})
+        model.restorer.adjust(
+            sampler=sampler, num_steps=num_steps, window=window, overlap=overlap
+        )
         model.restorer.set_computation(precision, compile, fallback)
+        model.seed, model.dry, model.progress = seed, dry, progress
         return model
 
-    def _use_onnx(self, source, fetch_options, options):
+    def _use_onnx(self, source, fetched_with, options):
         from .onnx_backend import use_graphs
 
-        names = ("savedir", "local_strategy", "fetch_config")
-        given = {name: fetch_options[name] for name in names if name in fetch_options}
+        def find(name):
+            return fetch(name, source, **fetched_with)
+
         networks = self.restorer.autoencoder, self.restorer.score_model
-        use_graphs(self.restorer, lambda name: fetch(name, source, **given), **options)
+        use_graphs(self.restorer, find, **options)
         for network in networks:
             if network not in self.restorer.children():
                 network.to("meta")  # self.hparams has it still: let the weights go
@@ -147,12 +186,22 @@ class EnhanceLatent(Pretrained):
                 f"hyperparams.yaml says sample_rate {self.hparams.sample_rate}, its "
                 f"restorer {self.sample_rate}: they must agree"
             )
+        self._check_pairing()
+
+    def _check_pairing(self):
+        expected = getattr(self.hparams, "autoencoder_fingerprint", None)
+        if expected is None:  # a folder of before there were any
+            logger.warning(
+                "the model does not say with which autoencoder it was trained: export "
+                "the run again, so that weights of another one are noticed"
+            )
+            return
         mark = fingerprint(self.restorer.autoencoder)
-        if self.hparams.autoencoder_fingerprint != mark:
+        if mark != expected:
             raise ValueError(
                 "the autoencoder's weights are not those that the score model was "
-                f"trained with (fingerprint {mark}, expected "
-                f"{self.hparams.autoencoder_fingerprint}): export the run again"
+                f"trained with (fingerprint {mark}, expected {expected}): export the "
+                "run again"
             )
 
     def set_preset(self, preset, **changes):
@@ -172,7 +221,17 @@ class EnhanceLatent(Pretrained):
         """
         self.restorer.set_preset(preset, **changes)
 
-    def enhance_batch(self, noisy, lengths=None, *, seed=0):
+    def enhance_batch(
+        self,
+        noisy,
+        lengths=None,
+        *,
+        sample_rate=None,
+        seed=None,
+        dry=None,
+        progress=None,
+        **settings,
+    ):
         """Restore a batch.
 
         An item's result does not depend on the other items, their order or padding.
@@ -180,61 +239,154 @@ class EnhanceLatent(Pretrained):
         Arguments
         ---------
         noisy : torch.Tensor or array
-            (batch, time) at ``sample_rate``.
-        lengths : torch.Tensor, optional
+            (batch, time), or (time,) for one signal; channels of a recording are items
+            too. Floating-point or signed integers, at any level, which is kept.
+        lengths : torch.Tensor or array, optional
             (batch,) relative lengths.
-        seed : int
-            Of the sampler's noise.
+        sample_rate : int, optional
+            Hz of ``noisy``, by default the model's. Another rate is resampled to the
+            model's, at which the result comes.
+        seed : int, optional
+            Of the sampler's noise; by default the model's ``seed``.
+        dry : float, optional
+            Share of the input in the result, which is ``dry * input + (1 - dry) *
+            restored``; by default the model's ``dry``.
+        progress : bool, optional
+            Whether to show a bar on the standard error stream.
+        **settings
+            ``sampler``, ``num_steps``, ``precision``, ``window``, ``overlap``, for this
+            call alone: see ``Restorer.adjust``.
 
         Returns
         -------
         torch.Tensor
-            (batch, time), on the model's device.
+            (batch, time) or (time,), like ``noisy``, on the model's device.
+
+        Raises
+        ------
+        ValueError
+            For another shape, values that are not finite or no samples of audio,
+            options that do not exist or fit.
+        RuntimeError
+            If the networks give values that are not finite.
         """
-        noisy = to_device(torch.as_tensor(noisy), self.device)
-        return self.restorer.restore(noisy, lengths, seed=seed)
+        batch = as_waveforms(noisy)
+        if lengths is not None:
+            lengths = torch.as_tensor(lengths)
+        wavs = to_device(batch[None] if batch.dim() == 1 else batch, self.device)
+        signals, like = batch_signals(wavs, lengths), wavs
+        rate = self.sample_rate if sample_rate is None else as_rate(sample_rate)
+        if rate != self.sample_rate:
+            signals = [
+                TensorSignal(resample(s.wav, rate, self.sample_rate), s.key)
+                for s in signals
+            ]
+            time = -(-wavs.shape[1] * self.sample_rate // rate)
+            like = wavs.new_empty(len(wavs), time)
+        total = sum(signal.samples for signal in signals)
+        options = seed, dry, progress, settings
+        restored = gather(self._stream(signals, total, like.device, *options), like)
+        self._check_finite(restored)
+        return restored[0] if batch.dim() == 1 else restored
+
+    def _stream(self, signals, total, out, seed, dry, progress, settings):
+        """Blocks of ``Restorer.stream``, with the model's defaults, counted."""
+        seed = self.seed if seed is None else seed
+        dry = self.dry if dry is None else dry
+        restorer = self.restorer.adjusted(**settings) if settings else self.restorer
+        with tqdm(
+            total=total,
+            unit_scale=1 / self.sample_rate,
+            file=sys.stderr,
+            disable=not (self.progress if progress is None else progress),
+            bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} s [{elapsed}<{remaining}]",
+        ) as bar:
+            for signal, block in restorer.stream(signals, seed, out, dry):
+                yield signal, block
+                bar.update(len(block))
+
+    def _check_finite(self, restored):
+        if not torch.isfinite(restored).all():
+            raise NotFinite(
+                "the networks gave values that are not finite: try precision 'fp32', "
+                "or look at the model's weights"
+            )
 
     def forward(self, noisy, lengths=None):
         """See ``enhance_batch``."""
         return self.enhance_batch(noisy, lengths)
 
     def enhance_file(
-        self, filename, output_filename=None, *, keep_sample_rate=False, seed=0
+        self,
+        filename,
+        output_filename=None,
+        *,
+        keep_sample_rate=False,
+        seed=None,
+        dry=None,
+        progress=None,
+        **settings,
     ):
         """Restore a recording, each of its channels by itself.
+
+        From file to file it is read, restored and written piece by piece: memory does
+        not grow with its length.
 
         Arguments
         ---------
         filename : str or Path
             Any rate and number of channels.
         output_filename : str or Path, optional
-            Where to write the result, 24 bits or float. An existing file is replaced
-            once the result is there.
+            Where to write the result, 24 bits, or float if it passes full scale; WAV
+            of more than 4 GB is RF64. Missing folders are made. An existing file is
+            replaced once the result is whole.
         keep_sample_rate : bool
             Give the result at the recording's rate instead of the model's.
-        seed : int
-            Of the sampler's noise.
+        seed, dry, progress, **settings
+            See ``enhance_batch``.
 
         Returns
         -------
-        torch.Tensor
-            (time,) for one channel, (channels, time) for several, on the CPU.
+        torch.Tensor or Path
+            Without ``output_filename`` the result: (time,) for one channel, (channels,
+            time) for several, on the CPU. With it, the file that holds it.
 
         Raises
         ------
-        FileNotFoundError, IsADirectoryError, ValueError
-            See ``read_recording`` and ``write_recording``.
+        FileNotFoundError, IsADirectoryError, PermissionError, ValueError, OSError
+            See ``Recording`` and ``recording_writer``.
+        RuntimeError
+            If the networks give values that are not finite.
         """
-        wavs, rate = read_recording(filename)
-        restored = self.restorer.restore(
-            to_device(resample(wavs, rate, self.sample_rate), self.device), seed=seed
-        ).cpu()
-        if keep_sample_rate:
-            restored = resample(restored, self.sample_rate, rate)[:, : wavs.shape[1]]
         if output_filename is not None:
-            out_rate = rate if keep_sample_rate else self.sample_rate
-            write_recording(output_filename, restored, out_rate)
-        return restored[0] if len(restored) == 1 else restored
+            output_filename = Path(output_filename)
+            refuse_same_file(filename, output_filename)
+        with Recording(filename, self.sample_rate) as recording:
+            total = recording.samples * recording.channels
+            options = seed, dry, progress, settings
+            stream = self._stream([recording.signals()], total, "cpu", *options)
+            blocks, rate = side_by_side(stream, recording.channels), self.sample_rate
+            length = recording.samples
+            if keep_sample_rate:
+                rate, length = recording.file_rate, recording.frames
+                blocks = _cut(resample_blocks(blocks, self.sample_rate, rate), length)
+            if output_filename is None:
+                restored = torch.cat(list(blocks), dim=1)
+                self._check_finite(restored)
+                return restored[0] if len(restored) == 1 else restored
+            output_filename.parent.mkdir(parents=True, exist_ok=True)
+            shape = recording.channels, length
+            with recording_writer(output_filename, rate, *shape) as write:
+                for block in blocks:
+                    self._check_finite(block)
+                    write(block)
+        return output_filename
+
+
+def _cut(blocks, length):
+    for block in blocks:
+        yield block[:, :length]
+        length -= min(length, block.shape[1])
 
 
 def _on_cpu(run_opts):
@@ -247,31 +399,3 @@ def _on_cpu(run_opts):
             "out, or use backend 'torch'"
         )
     return (run_opts or {}) | {"device": "cpu"}
-
-
-def _refuse_missing_folder(source, hparams_file):
-    text = str(source)
-    if text.startswith(("http://", "https://")):
-        return
-    if (Path(source) / "recipe.yaml").exists():
-        raise FileNotFoundError(
-            f"{text} is a training run, not a model folder: `lafufu export` it first"
-        )
-    if Path(source).is_dir():
-        if not (Path(source) / hparams_file).is_file():
-            raise FileNotFoundError(
-                f"{text} is no model folder: it has no {hparams_file}. `lafufu export` "
-                "writes one from a training run"
-            )
-        return
-    pathlike = (
-        isinstance(source, os.PathLike)
-        or text.startswith((".", "~", os.sep))
-        or text.count("/") != 1  # ids of the Hub are user/name
-        or Path(text).parent.is_dir()
-    )
-    if pathlike:
-        raise FileNotFoundError(
-            f"model folder {text} does not exist: give the path of a folder with "
-            "hyperparams.yaml, or a Hub id such as user/name"
-        )

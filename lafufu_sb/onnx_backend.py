@@ -1,16 +1,13 @@
-"""The networks as ONNX graphs, and ONNX Runtime in their place.
+"""ONNX Runtime in the place of a restorer's networks.
 
-``write_graphs`` exports encoder, score network and decoder; ``use_graphs`` puts
-sessions of ONNX Runtime where a ``Restorer`` has its networks. Spectrogram, levels,
-sampler, windows and overlap-add stay what they are: there is no second way of the data.
+``use_graphs`` puts sessions of ONNX Runtime where a ``Restorer`` has its networks.
+Spectrogram, levels, sampler, windows and overlap-add stay what they are: there is no
+second way of the data. ``onnx_export`` writes the graphs.
 """
 
-import contextlib
 import hashlib
 import importlib.util
 import json
-import logging
-import warnings
 from pathlib import Path
 
 import torch
@@ -18,207 +15,15 @@ from torch import nn
 
 from .checkpoints import fingerprint
 from .errors import WrongUse
-from .files import written_whole
 from .lobes.autoencoder import Encoded, IdentityAutoencoder
 
 GRAPHS_NOTE = "onnx.json"  # in the model folder: what the graphs belong to
-TOLERANCE = 1e-3  # largest error of a graph, in parts of its network's peak
 OPTIMIZATIONS = {
     "all": "ORT_ENABLE_ALL",
     "extended": "ORT_ENABLE_EXTENDED",
     "basic": "ORT_ENABLE_BASIC",
     "none": "ORT_DISABLE_ALL",
 }
-
-
-# Export ----------------------------------------------------------------------
-
-
-def write_graphs(restorer, folder, quantize=None):
-    """Export a restorer's networks.
-
-    ``encoder.onnx``, ``score_model.onnx`` and ``decoder.onnx``, float32 in and out,
-    for the restorer's window and any batch; with ``IdentityAutoencoder`` the score
-    model alone. ``onnx.json`` beside them says which weights and window they are of.
-
-    encoder
-        spectrogram (batch, 2, bins, frames) to latent (batch, C, height, width) and
-        hidden_0, hidden_1, ...
-    score_model
-        x, y like the latent, t (batch,) to estimate, like the latent: the raw
-        network, which an objective turns into a score or a clean latent.
-    decoder
-        latent, hidden_0, hidden_1, ... to restored, like the spectrogram.
-
-    Arguments
-    ---------
-    restorer : Restorer
-        On the CPU; is put into evaluation mode.
-    folder : str or Path
-        An existing folder.
-    quantize : str, optional
-        "int8": weights in eight bits, activations quantised as they come (docs/onnx.md
-        says what that does to speed and quality).
-
-    Raises
-    ------
-    ImportError
-        If onnx, onnxscript or onnxruntime is not installed.
-    ValueError
-        For another ``quantize``.
-    RuntimeError
-        If a graph does not compute what its network does.
-    """
-    if quantize not in (None, "int8"):
-        raise ValueError(f"quantize must be 'int8' or None, got {quantize!r}")
-    _require("onnx", "onnxscript", "onnxruntime")
-    folder, hashes = Path(folder), {}
-    for name, (network, inputs, outputs) in _graphs(restorer.eval()).items():
-        with written_whole(folder / f"{name}.onnx") as temporary, _quiet():
-            _export(network, inputs, outputs, temporary)
-            _verify(network, inputs, temporary, name)
-            if quantize:
-                _quantize(temporary)
-        hashes[name] = _sha256(folder / f"{name}.onnx")
-    note = _identity(restorer) | {"quantize": quantize, "sha256": hashes}
-    with written_whole(folder / GRAPHS_NOTE) as temporary:
-        temporary.write_text(json.dumps(note, indent=2) + "\n")
-
-
-class _Call(nn.Module):
-    """A function of a network as the module that the exporter asks for."""
-
-    def __init__(self, network, function):
-        super().__init__()
-        self.network = network  # the owner of the weights that the function uses
-        self.function = function
-
-    def forward(self, *tensors):
-        return self.function(*tensors)
-
-
-@torch.no_grad()
-def _graphs(restorer):
-    """{name: (module, {input name: example}, output names)} for a batch of two."""
-    autoencoder, score_model = restorer.autoencoder, restorer.score_model
-    spectrogram = restorer.spectrogram(torch.zeros(2, restorer.plan.window))
-    latent, hiddens, size = autoencoder.encode(spectrogram)
-    latent_and_hiddens = {"latent": latent}
-    latent_and_hiddens |= {f"hidden_{i}": hidden for i, hidden in enumerate(hiddens)}
-
-    def encode(spectrogram):
-        encoded = autoencoder.encode(spectrogram)
-        return encoded.latent, *encoded.hiddens
-
-    def decode(latent, *hiddens):
-        return autoencoder.decode(latent, hiddens, size)
-
-    graphs = {
-        "encoder": (
-            _Call(autoencoder, encode),
-            {"spectrogram": spectrogram},
-            list(latent_and_hiddens),
-        ),
-        "score_model": (
-            _Call(score_model, score_model),
-            {"x": latent, "y": latent, "t": torch.full((2,), 0.5)},
-            ["estimate"],
-        ),
-        "decoder": (_Call(autoencoder, decode), latent_and_hiddens, ["restored"]),
-    }
-    return {name: graphs[name] for name in _graph_names(autoencoder)}
-
-
-def _graph_names(autoencoder):
-    if isinstance(autoencoder, IdentityAutoencoder):
-        return ("score_model",)
-    return ("encoder", "score_model", "decoder")
-
-
-def _export(network, inputs, outputs, path):
-    batch = {0: torch.export.Dim("batch", min=1)}
-    torch.onnx.export(
-        network,
-        # One tensor given twice would become one input for both.
-        tuple(tensor.clone() for tensor in inputs.values()),
-        str(path),
-        input_names=list(inputs),
-        output_names=outputs,
-        dynamic_shapes=((batch,) * len(inputs),),
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
-
-
-@torch.no_grad()
-def _verify(network, inputs, path, name):
-    generator = torch.Generator().manual_seed(0)
-    tensors = [  # for t in (0, 1) too; a batch of one, the exporter saw two
-        torch.rand(tensor[:1].shape, generator=generator).clamp(min=0.1)
-        for tensor in inputs.values()
-    ]
-    outputs = Graph(path, torch.get_num_threads(), "all")(*tensors)
-    expected = network(*tensors)
-    expected = expected if isinstance(expected, tuple) else (expected,)
-    for output, right in zip(outputs, expected, strict=True):
-        peak = right.abs().max().clamp(min=torch.finfo(right.dtype).tiny)
-        error = float((output - right).abs().max() / peak)
-        if not error < TOLERANCE:
-            raise RuntimeError(
-                f"the ONNX graph {name} is off by {error:.1e} of its network's peak: "
-                "this PyTorch does not export it as it is, try another version"
-            )
-
-
-def _quantize(path):
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    graph = onnx.load(path)
-    # The exporter leaves shapes of weights here that it has transposed since, which
-    # the quantiser refuses; it finds out all shapes by itself.
-    del graph.graph.value_info[:]
-    # ONNX Runtime's integer convolution takes unsigned weights only.
-    quantize_dynamic(graph, path, weight_type=QuantType.QUInt8)
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Keep the exporter's notes on packages that nobody here needs to itself."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
-
-
-def _identity(restorer):
-    """What graphs and restorer must agree on."""
-    frames = restorer.spectrogram(torch.zeros(1, restorer.plan.window)).shape[-1]
-    return {
-        "window_frames": frames,
-        "autoencoder": fingerprint(restorer.autoencoder),
-        "score_model": fingerprint(restorer.score_model),
-    }
-
-
-def _sha256(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _require(*packages):
-    missing = [p for p in packages if importlib.util.find_spec(p) is None]
-    if missing:
-        raise ImportError(
-            f'ONNX needs {", ".join(missing)}: pip install "lafufu_sb[onnx]"'
-        )
-
-
-# ONNX Runtime ----------------------------------------------------------------
 
 
 def use_graphs(restorer, find, threads=None, optimization="all"):
@@ -246,7 +51,7 @@ def use_graphs(restorer, find, threads=None, optimization="all"):
         If the graphs are of other weights or another window, damaged, or an option
         does not exist.
     """
-    _require("onnxruntime")
+    require("onnxruntime")
     threads = torch.get_num_threads() if threads is None else threads
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise ValueError(f"threads must be a whole number of at least 1, got {threads}")
@@ -257,11 +62,11 @@ def use_graphs(restorer, find, threads=None, optimization="all"):
         )
     autoencoder, score_model = restorer.autoencoder, restorer.score_model
     note = _read_note(find(GRAPHS_NOTE))
-    _check_identity(note, _identity(restorer))
+    _check_identity(note, identity(restorer))
     graphs = {}
-    for name in _graph_names(autoencoder):
+    for name in graph_names(autoencoder):
         path = _existing(find(f"{name}.onnx"))
-        if _sha256(path) != note["sha256"].get(name):
+        if sha256_of(path) != note["sha256"].get(name):
             raise WrongUse(
                 f"{path} is damaged or of another export than {GRAPHS_NOTE}. {_REMEDY}"
             )
@@ -272,6 +77,37 @@ def use_graphs(restorer, find, threads=None, optimization="all"):
         )
     restorer.score_model = OnnxScoreModel(graphs["score_model"], score_model.grid)
     restorer.set_precision("fp32")
+
+
+def graph_names(autoencoder):
+    """Names of the graphs that stand for a model, by its autoencoder."""
+    if isinstance(autoencoder, IdentityAutoencoder):
+        return ("score_model",)
+    return ("encoder", "score_model", "decoder")
+
+
+def identity(restorer):
+    """What graphs and restorer must agree on: a dict for ``onnx.json``."""
+    frames = restorer.spectrogram(torch.zeros(1, restorer.plan.window)).shape[-1]
+    return {
+        "window_frames": frames,
+        "autoencoder": fingerprint(restorer.autoencoder),
+        "score_model": fingerprint(restorer.score_model),
+    }
+
+
+def sha256_of(path):
+    """Hexadecimal hash of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def require(*packages):
+    """ImportError that says what to install, if one of them is missing."""
+    missing = [p for p in packages if importlib.util.find_spec(p) is None]
+    if missing:
+        raise ImportError(
+            f'ONNX needs {", ".join(missing)}: pip install "lafufu_sb[onnx]"'
+        )
 
 
 _REMEDY = "Write the graphs again: `lafufu export FOLDER -o FOLDER --format onnx`"

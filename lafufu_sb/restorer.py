@@ -4,17 +4,19 @@ The only inference path of the package: validation, test, ``EnhanceLatent`` and 
 command line all call ``Restorer.restore`` or, block by block, ``Restorer.stream``.
 """
 
+import copy
+
 import torch
 from torch import nn
 
 from .devices import PRECISIONS, usable_dtype
-from .diffusion.samplers import ESTIMATES, SAMPLERS, get_sampler
+from .sampling import SamplerSettings
 from .streaming import batch_signals, gather, stream_windows
 from .twins import Twins
-from .windows import AnchoredNoise, WindowPlan
+from .windows import AnchoredNoise, WindowPlan, fit_overlap, fit_window
 
 
-class Restorer(nn.Module):
+class Restorer(SamplerSettings, nn.Module):
     """Level, spectrogram, encode, sample, decode, inverse, overlap-add, level back.
 
     With ``IdentityAutoencoder`` it is SGMSE+, with ``LatentAutoencoder`` LAFUFU.
@@ -94,88 +96,11 @@ class Restorer(nn.Module):
             )
         self.windows_per_batch = windows_per_batch
         self.set_computation(precision, compile, fallback)
-        self.presets = {name: dict(preset) for name, preset in (presets or {}).items()}
-        self._begin_sampling(sampler, sampler_options or {}, preset)
-        self._set_windows(window_frames, overlap_frames)
+        self._begin_sampling(presets or {}, sampler, sampler_options or {}, preset)
+        self._set_frames(window_frames, overlap_frames)
         # Trains faster so; the score model does not, on a CPU. Twins always are.
         self.autoencoder.to(memory_format=torch.channels_last)
         self._twins = Twins()
-
-    def _begin_sampling(self, sampler, options, preset):
-        for name in self.presets:  # a wrong one shows now, not when it is asked for
-            self.set_preset(name)
-        if sampler is not None:
-            self.set_sampler(sampler, **options)
-        elif preset is not None:
-            self.set_preset(preset, **options)
-        else:
-            raise ValueError("neither a sampler nor a preset: one of them is needed")
-
-    def set_preset(self, preset, **changes):
-        """Choose sampler and options by the name of a preset.
-
-        Arguments
-        ---------
-        preset : str
-            One of ``presets``.
-        **changes
-            Options that differ from the preset's.
-
-        Raises
-        ------
-        ValueError
-            For a preset or an option that there is not; names those there are.
-        """
-        if preset not in self.presets:
-            names = ", ".join(self.presets)
-            raise ValueError(
-                f"no preset {preset!r}: this model has "
-                + (names or "none, choose a sampler and its num_steps instead")
-            )
-        options = dict(self.presets[preset])
-        if "sampler" not in options:
-            raise ValueError(f"preset {preset!r} names no sampler")
-        self.set_sampler(options.pop("sampler"), **options | changes)
-        if not changes:
-            self.preset = preset
-
-    def change_sampler(self, sampler=None, **options):
-        """Choose another sampler, or other options for the one there is.
-
-        Arguments
-        ---------
-        sampler : str, optional
-            By default the present one.
-        **options
-            Those not given stay, unless the sampler becomes another.
-
-        Raises
-        ------
-        ValueError
-            See ``set_sampler``.
-        """
-        sampler = sampler or self.sampler_name
-        kept = self.sampler_options if sampler == self.sampler_name else {}
-        self.set_sampler(sampler, **kept | options)
-
-    def set_sampler(self, sampler, **options):
-        """Choose sampler and options; ValueError for what does not exist or fit."""
-        self.sampler = get_sampler(sampler, self.sde, **options)
-        needed = ESTIMATES[SAMPLERS[sampler][1]]
-        if self.objective.estimates != needed:
-            raise ValueError(
-                f"sampler {sampler!r} needs a network that estimates the {needed}, "
-                f"{type(self.objective).__name__} trains for the "
-                f"{self.objective.estimates}: change the objective or the process"
-            )
-        self.sampler_name, self.sampler_options = sampler, dict(options)
-        self.preset = None  # set_preset knows better
-
-    def describe_sampling(self):
-        """One line: the preset or the sampler, and the network's calls per window."""
-        calls = self.sampler.calls
-        chosen = f"preset {self.preset}" if self.preset else self.sampler_name
-        return f"{chosen}, {calls} call{'s' if calls > 1 else ''}"
 
     def set_precision(self, precision):
         """Choose "fp32", "bf16" or "fp16"; ValueError for another."""
@@ -219,13 +144,45 @@ class Restorer(nn.Module):
             self._twins.compile(networks, spectrograms, self.fallback)
         return networks
 
-    def _set_windows(self, window_frames, overlap_frames):
+    def set_windows(self, window=None, overlap=None):
+        """Choose windows by length, the nearest ones that the networks can use.
+
+        Arguments
+        ---------
+        window : float, optional
+            Seconds of a window; by default it stays.
+        overlap : float, optional
+            Seconds that neighbours share, at most half of the window; by default as
+            near to what it is as the window allows.
+
+        Raises
+        ------
+        ValueError
+            For what no window or overlap is near to; names those there are.
+        """
+        rate = self.sample_rate / self.spectrogram.hop_length  # frames a second
+        frames, shared = self.window_frames, self.overlap_frames
+        if window is not None:
+            if hasattr(self.score_model, "precision"):
+                raise ValueError("the window of ONNX graphs is fixed: leave window out")
+            frames = fit_window(window, rate, self._grid)
+        if window is not None or overlap is not None:
+            wanted = shared / rate if overlap is None else overlap
+            if overlap is None:
+                wanted = min(wanted, 0.5 * frames / rate)
+            shared = fit_overlap(wanted, rate, frames, self.autoencoder.reduction)
+        self._set_frames(frames, shared)
+
+    @property
+    def _grid(self):
+        return self.autoencoder.reduction * self.score_model.grid
+
+    def _set_frames(self, window_frames, overlap_frames):
         reduction = self.autoencoder.reduction
-        grid = reduction * self.score_model.grid
-        if window_frames % grid:
+        if window_frames % self._grid:
             raise ValueError(
-                f"window_frames must be a multiple of {grid}, which the autoencoder "
-                f"and the score model need, got {window_frames}"
+                f"window_frames must be a multiple of {self._grid}, which the "
+                f"autoencoder and the score model need, got {window_frames}"
             )
         fits = overlap_frames > 0 and window_frames % overlap_frames == 0
         if not fits or overlap_frames % reduction:
@@ -238,11 +195,45 @@ class Restorer(nn.Module):
             window=self.spectrogram.samples(window_frames),
             stride=(window_frames - overlap_frames) * hop,
         )
+        self.window_frames, self.overlap_frames = window_frames, overlap_frames
         self._samples_per_column = reduction * hop
         self._chunk = overlap_frames // reduction
 
+    def adjust(
+        self, *, sampler=None, num_steps=None, precision=None, window=None, overlap=None
+    ):
+        """Change any of these settings; None leaves one as it is.
+
+        Arguments
+        ---------
+        sampler, num_steps : str, int
+            See ``change_sampler``.
+        precision : str
+            See ``set_precision``.
+        window, overlap : float
+            Seconds, see ``set_windows``.
+
+        Raises
+        ------
+        ValueError
+            For what does not exist or fit.
+        """
+        if sampler is not None or num_steps is not None:
+            steps = {} if num_steps is None else {"num_steps": num_steps}
+            self.change_sampler(sampler, **steps)
+        if precision is not None:
+            self.set_precision(precision)
+        if window is not None or overlap is not None:
+            self.set_windows(window, overlap)
+
+    def adjusted(self, **settings):
+        """A restorer with the same networks and other settings, see ``adjust``."""
+        restorer = copy.copy(self)
+        restorer.adjust(**settings)
+        return restorer
+
     @torch.no_grad()
-    def restore(self, wavs, lengths=None, seed=0):
+    def restore(self, wavs, lengths=None, seed=0, dry=0.0):
         """Restore a batch of waveforms.
 
         An item's result depends on the item and the seed alone, not on its
@@ -257,6 +248,9 @@ class Restorer(nn.Module):
             padding, and zero in the output.
         seed : int
             Of the sampler's noise.
+        dry : float
+            Share of the input in the result, which is ``dry * input + (1 - dry) *
+            restored``.
 
         Returns
         -------
@@ -266,13 +260,14 @@ class Restorer(nn.Module):
         Raises
         ------
         ValueError
-            If ``wavs`` is not (batch, time), empty, or not finite.
+            If ``wavs`` is not (batch, time), empty, or not finite, or ``dry`` is not
+            between 0 and 1.
         """
         signals = batch_signals(wavs, lengths)
-        return gather(self.stream(signals, seed, out=wavs.device), wavs)
+        return gather(self.stream(signals, seed, wavs.device, dry), wavs)
 
     @torch.no_grad()
-    def stream(self, signals, seed=0, out="cpu"):
+    def stream(self, signals, seed=0, out="cpu", dry=0.0, fill=False):
         """Restore signals of any length and number, block by block.
 
         Memory holds about ``windows_per_batch`` windows and what the last window of
@@ -287,6 +282,12 @@ class Restorer(nn.Module):
             Of the sampler's noise, for signals that have none of their own.
         out : str or torch.device
             Where the blocks are wanted.
+        dry : float
+            Share of the input in the result, see ``restore``.
+        fill : bool
+            Whether the last batch is filled up like those of compiled networks. Kernels
+            round differently for batches of other sizes: with it, a signal's result is
+            the same to the last bit whatever signals go with it.
 
         Yields
         ------
@@ -300,7 +301,7 @@ class Restorer(nn.Module):
         Raises
         ------
         ValueError
-            If a signal's ``peak`` is not finite.
+            If a signal's ``peak`` is not finite, or ``dry`` is not between 0 and 1.
 
         Example
         -------
@@ -311,15 +312,17 @@ class Restorer(nn.Module):
         >>> [(signal.key, len(block)) for signal, block in restorer.stream(signals)]
         [(480, 480), (100000, 86016), (100000, 13984)]
         """
+        check_dry(dry)
         networks = self.inference_networks()
 
         def restore_windows(windows, places):
             seeds = [place.open.seed(seed) for place in places]
             columns = [place.start // self._samples_per_column for place in places]
             noise = AnchoredNoise(seeds, columns, self._chunk)
-            return self._restore_windows(networks, windows, noise)
+            restored = self._restore_windows(networks, windows, noise)
+            return torch.lerp(restored, windows, dry) if dry else restored
 
-        yield from self._stream(restore_windows, networks, signals, out)
+        yield from self._stream(restore_windows, networks, signals, out, fill)
 
     @torch.no_grad()
     def oracle(self, distorted, clean, lengths=None):
@@ -366,13 +369,21 @@ class Restorer(nn.Module):
         decoded = networks.decode(latent, hiddens, size)
         return self.spectrogram.inverse(decoded, windows.shape[-1])
 
-    def _stream(self, function, networks, signals, out):
+    def _stream(self, function, networks, signals, out, fill=False):
         return stream_windows(
             function,
             self.plan,
             signals,
             size=self.windows_per_batch,
-            fill=networks.compiled,
+            fill=fill or networks.compiled,
             device=self.spectrogram.window.device,
             out=out,
+        )
+
+
+def check_dry(dry):
+    """ValueError unless it is a share, between 0 and 1."""
+    if not 0 <= dry <= 1:
+        raise ValueError(
+            f"dry must lie between 0 (restored) and 1 (the input), got {dry}"
         )

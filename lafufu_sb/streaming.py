@@ -274,3 +274,26 @@ def _valid_samples(wavs, lengths):
             f"relative lengths lie above 0 and up to 1, got {lengths.tolist()}"
         )
     return (lengths * wavs.shape[1]).round().long().clamp(min=1)
+
+
+def side_by_side(stream, channels):
+    """Blocks of channels, which take turns, as blocks of them all.
+
+    Arguments
+    ---------
+    stream : iterable of (signal, block)
+        As ``stream_windows`` yields for a tuple of signals.
+    channels : int
+        Their number.
+
+    Yields
+    ------
+    torch.Tensor
+        (channels, samples).
+    """
+    row = []
+    for _, block in stream:
+        row.append(block)
+        if len(row) == channels:
+            yield torch.stack(row)
+            row = []

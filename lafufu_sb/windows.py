@@ -5,6 +5,8 @@ memory flat, and its result independent of whatever else is in the batch: a netw
 that normalises over all of its input (GroupNorm) never sees a neighbour's padding.
 """
 
+import operator
+
 import torch
 
 from .devices import to_device
@@ -63,6 +65,70 @@ class WindowPlan:
         return weights
 
 
+def fit_window(seconds, rate, grid):
+    """Frames of the window that is nearest to a wanted length.
+
+    Arguments
+    ---------
+    seconds : float
+        Wanted.
+    rate : float
+        Frames a second.
+    grid : int
+        Windows are multiples of so many frames.
+
+    Raises
+    ------
+    ValueError
+        If the nearest one has no frames.
+
+    Example
+    -------
+    >>> fit_window(2.0, rate=125, grid=64)
+    256
+    """
+    if not grid / 2 < seconds * rate < float("inf"):
+        raise ValueError(
+            f"window must be some seconds, at least {grid / rate:.3g} and in steps of "
+            f"as many, got {seconds}"
+        )
+    return round(seconds * rate / grid) * grid
+
+
+def fit_overlap(seconds, rate, window, step):
+    """Frames of the overlap that is nearest to a wanted length.
+
+    Arguments
+    ---------
+    seconds : float
+        Wanted, at most half of the window.
+    rate : float
+        Frames a second.
+    window : int
+        Frames of the window, which the overlap divides.
+    step : int
+        Overlaps are multiples of so many frames.
+
+    Raises
+    ------
+    ValueError
+        For more than half of the window, or nothing; names the choices.
+
+    Example
+    -------
+    >>> fit_overlap(0.25, rate=125, window=256, step=4)
+    32
+    """
+    choices = [n for n in range(step, window // 2 + 1, step) if window % n == 0]
+    if not choices or not 0 < seconds * rate <= window / 2:
+        names = ", ".join(f"{n / rate:.3g}" for n in choices) or "none"
+        raise ValueError(
+            f"overlap must be above 0 and at most half of the window; for one of "
+            f"{window / rate:.3g} seconds the choices are {names}, got {seconds}"
+        )
+    return min(choices, key=lambda frames: abs(frames - seconds * rate))
+
+
 class AnchoredNoise:
     """Noise that belongs to a place in the signal, not to an order of drawing.
 
@@ -118,4 +184,5 @@ class AnchoredNoise:
 
 def _generator(seed, chunk):
     # Drawn on the CPU, so that a seed means the same on every device.
-    return torch.Generator().manual_seed((seed * 1_000_003 + chunk) % 2**63)
+    seed = (operator.index(seed) * 1_000_003 + chunk) % 2**63
+    return torch.Generator().manual_seed(seed)

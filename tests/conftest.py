@@ -99,3 +99,11 @@ def mini():
     from systems import shipped
 
     return shipped("lafufu_mini_wham")
+
+
+@pytest.fixture(scope="session")
+def unchanging():
+    """``EnhanceLatent`` of a network that leaves everything as it is."""
+    from small import small_model
+
+    return small_model(windows_per_batch=32)

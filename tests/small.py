@@ -59,3 +59,11 @@ def speech(batch, samples, seed=0):
     """Noise with an envelope, its peak away from one."""
     wavs = torch.randn(batch, samples, generator=torch.Generator().manual_seed(seed))
     return 0.2 * wavs * (1.5 + torch.sin(torch.arange(samples) / 40))
+
+
+def small_model(**changes):
+    """``EnhanceLatent`` around a small restorer; by default it changes nothing."""
+    from lafufu_sb import EnhanceLatent
+
+    modules = {"restorer": restorer(**changes)}
+    return EnhanceLatent(modules, hparams={"sample_rate": 48000, "modules": modules})

@@ -5,7 +5,13 @@ import pytest
 import soundfile
 import torch
 
-from lafufu_sb.audio import find_recordings, read_recording, resample, write_recording
+from lafufu_sb import audio
+from lafufu_sb.audio import (
+    find_recordings,
+    read_recording,
+    recording_writer,
+    write_recording,
+)
 
 
 def refusals(folder):
@@ -66,16 +72,86 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path, name, error, mes
     assert not list(tmp_path.iterdir())
 
 
-def test_resampling_keeps_a_tone(tmp_path):
-    time = torch.arange(44100) / 44100
-    tone = torch.sin(2 * torch.pi * 1000 * time)
-    out = resample(tone, 44100, 48000)
-    assert out.shape == (48000,)
-    wanted = torch.sin(2 * torch.pi * 1000 * torch.arange(48000) / 48000)
-    assert (out - wanted)[1000:-1000].abs().max() < 1e-3
-
-
 def test_folder_without_audio_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(ValueError, match="holds no audio"):
         find_recordings(tmp_path)
+
+
+def written(path, *blocks, samples=300):
+    with recording_writer(path, 48000, 2, samples) as write:
+        for block in blocks:
+            write(block)
+    samples, _ = soundfile.read(path, dtype="float32")
+    return torch.from_numpy(samples.T)
+
+
+@pytest.fixture
+def wavs():
+    return torch.rand(2, 300, generator=torch.Generator().manual_seed(0)) - 0.5
+
+
+@pytest.mark.parametrize("kind", ["wav", "w64", "rf64", "caf", "aiff", "au"])
+def test_peak_in_a_later_block_changes_the_file_to_float(tmp_path, wavs, kind):
+    path = tmp_path / f"a.{kind}"
+    loud = 5 * wavs
+    whole = written(path, wavs, loud, wavs, loud)
+    assert soundfile.info(path).subtype == "FLOAT"
+    torch.testing.assert_close(
+        whole, torch.cat([wavs, loud, wavs, loud], dim=1), atol=2**-23, rtol=0
+    )
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_format_without_float_refuses_a_peak_and_keeps_the_old_file(tmp_path, wavs):
+    path = tmp_path / "a.flac"
+    before = written(path, wavs)
+    with pytest.raises(ValueError, match="would clip, use .wav"):
+        written(path, wavs, 5 * wavs)
+    assert torch.equal(read_recording(path)[0], before)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.flac"]
+
+
+def test_wav_that_may_pass_its_limit_is_rf64(tmp_path, wavs, monkeypatch):
+    monkeypatch.setattr(audio, "LARGEST_FILE", 4 * 2 * 300)
+    for samples, container in ((300, "WAV"), (301, "RF64")):
+        for block in (wavs, 5 * wavs):
+            whole = written(tmp_path / "a.wav", wavs, block, samples=samples)
+            assert soundfile.info(tmp_path / "a.wav").format == container
+            torch.testing.assert_close(whole[:, 300:], block, atol=2**-23, rtol=0)
+
+
+def test_format_that_cannot_hold_as_much_is_refused_at_once(tmp_path):
+    with pytest.raises(ValueError, match=r"24.0 GB, more than .aiff holds, use .wav"):
+        with recording_writer(tmp_path / "a.aiff", 48000, 2, 3 * 10**9):
+            raise AssertionError("began to write")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac"])
+def test_disk_that_is_full_is_one_error_and_leaves_nothing(tmp_path, wavs, kind):
+    """A limit on the size of files makes writing stop short as a full disk does."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(OSError, match=rf"a.{kind} cannot be .* is the disk full"):
+            written(tmp_path / f"a.{kind}", *[wavs] * 100)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
+
+
+def test_error_while_writing_leaves_nothing(tmp_path, wavs):
+    with pytest.raises(KeyboardInterrupt):
+        with recording_writer(tmp_path / "a.wav", 48000, 2, 300) as write:
+            write(wavs)
+            raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["ä" * 120, "x" * 251])
+def test_names_as_long_as_they_may_be(tmp_path, wavs, name):
+    path = tmp_path / f"{name}.wav"
+    written(path, wavs)
+    assert list(tmp_path.iterdir()) == [path]

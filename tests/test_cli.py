@@ -1,6 +1,7 @@
 """The command line: one-line errors, exit statuses, nothing half-done."""
 
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -130,6 +131,30 @@ def test_options_of_computation_reach_the_restorer(tiny_model):
     ):
         restorer = load_model(build_parser().parse_args(command + extra)).restorer
         assert (restorer.precision, restorer.compiled, restorer.fallback) == expected
+
+
+def test_options_of_the_result_reach_the_model(tiny_model):
+    command = ["enhance", "a.wav", "-o", "b.wav", "-m", str(tiny_model)]
+    chosen = ["--dry", "0.2", "--seed", "4", "--window", "0.25", "--overlap", "0.06"]
+    model = load_model(build_parser().parse_args([*command, *chosen, "--progress"]))
+    assert (model.dry, model.seed, model.progress) == (0.2, 4, True)
+    frames = model.restorer.window_frames, model.restorer.overlap_frames
+    assert frames == (32, 8)
+    model = load_model(build_parser().parse_args(command))
+    assert (model.dry, model.seed, model.progress) == (0.0, 0, False)
+
+
+def test_model_that_runs_programs_is_refused_unless_trusted(
+    recording, tiny_model, tmp_path, capsys
+):
+    folder, mark = tmp_path / "model", tmp_path / "mark"
+    shutil.copytree(tiny_model, folder)
+    with open(folder / "hyperparams.yaml", "a") as file:
+        file.write(f"extra: !apply:pathlib.Path.touch [!new:pathlib.Path [{mark}]]")
+    command = ["enhance", recording, "-o", tmp_path / "out.wav", "-m", folder]
+    assert run(*command) == 2 and not mark.exists()
+    assert "--trust" in capsys.readouterr().err
+    assert run(*command, "--trust") == 0 and mark.exists()
 
 
 def test_export_command(tiny_run, tmp_path):

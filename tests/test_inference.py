@@ -1,7 +1,6 @@
 """EnhanceLatent: what SpeechBrain's users expect, and what they suffered from."""
 
 import copy
-import shutil
 
 import numpy as np
 import pytest
@@ -9,9 +8,11 @@ import soundfile
 import torch
 
 from lafufu_sb import EnhanceLatent
+from lafufu_sb.audio import read_recording
 from lafufu_sb.dataio import read_wav
 from lafufu_sb.mini_corpus import mini_corpus_folder
 from lafufu_sb.models import TASK_MODELS, shipped_model
+from lafufu_sb.resampling import resample
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +99,10 @@ def test_an_item_alone_and_in_a_batch_of_four_is_the_same(model, noisy):
 @pytest.mark.parametrize("kind", [str, lambda path: path])
 def test_file_is_restored_and_written(model, noisy, tmp_path, kind):
     soundfile.write(tmp_path / "in.wav", noisy[1].numpy(), 48000)
-    out = model.enhance_file(kind(tmp_path / "in.wav"), kind(tmp_path / "out.wav"))
+    out = model.enhance_file(kind(tmp_path / "in.wav"))
     assert out.shape == noisy[1].shape
+    target = tmp_path / "out.wav"
+    assert model.enhance_file(kind(tmp_path / "in.wav"), kind(target)) == target
     written, rate = soundfile.read(tmp_path / "out.wav")
     assert rate == 48000
     assert np.abs(written - out.numpy()).max() < 2**-22
@@ -110,10 +113,12 @@ def test_stereo_is_restored_channel_by_channel(model, noisy, tmp_path):
     left, right = noisy[0][:40000], noisy[1][:40000]
     stereo = torch.stack([left, right])
     soundfile.write(tmp_path / "in.wav", stereo.numpy().T, 48000, subtype="FLOAT")
-    out = model.enhance_file(tmp_path / "in.wav", tmp_path / "out.wav")
+    out = model.enhance_file(tmp_path / "in.wav")
+    model.enhance_file(tmp_path / "in.wav", tmp_path / "out.wav")
     assert torch.allclose(out[0], model.enhance_batch(left[None])[0], atol=1e-5)
     assert torch.allclose(out[1], model.enhance_batch(right[None])[0], atol=1e-5)
-    assert soundfile.info(tmp_path / "out.wav").channels == 2
+    written, _ = soundfile.read(tmp_path / "out.wav", dtype="float32")
+    assert np.abs(written.T - out.numpy()).max() < 2**-22
 
 
 @pytest.mark.parametrize("rate", [8000, 44100, 96000])
@@ -121,14 +126,19 @@ def test_other_rates_are_resampled(model, tmp_path, rate):
     samples = rate // 2 + 1
     noise = np.random.default_rng(0).normal(0, 0.1, samples)
     soundfile.write(tmp_path / "in.wav", noise, rate)
-    out = model.enhance_file(tmp_path / "in.wav", tmp_path / "model_rate.wav")
-    assert soundfile.info(tmp_path / "model_rate.wav").samplerate == 48000
+    out = model.enhance_file(tmp_path / "in.wav")
     assert len(out) == -(-samples * 48000 // rate)
-    out = model.enhance_file(
-        tmp_path / "in.wav", tmp_path / "own_rate.wav", keep_sample_rate=True
-    )
-    assert len(out) == samples
-    assert soundfile.info(tmp_path / "own_rate.wav").samplerate == rate
+    resampled = resample(read_recording(tmp_path / "in.wav")[0], rate, 48000)
+    wanted = model.enhance_batch(resampled)[0]
+    torch.testing.assert_close(out, wanted, atol=1e-5, rtol=0)
+    own = model.enhance_file(tmp_path / "in.wav", keep_sample_rate=True)
+    wanted = resample(wanted, 48000, rate)[:samples]
+    torch.testing.assert_close(own, wanted, atol=1e-5, rtol=0)
+    model.enhance_file(tmp_path / "in.wav", tmp_path / "a.wav")
+    model.enhance_file(tmp_path / "in.wav", tmp_path / "b.wav", keep_sample_rate=True)
+    for name, length, written_rate in (("a", len(out), 48000), ("b", samples, rate)):
+        info = soundfile.info(tmp_path / f"{name}.wav")
+        assert (info.frames, info.samplerate) == (length, written_rate)
 
 
 @pytest.mark.parametrize("samples", [1, 2, 480, 97919, 97920, 97921])
@@ -208,68 +218,141 @@ def test_silence_stays_silence(model):
     assert not model.enhance_batch(torch.zeros(2, 5000)).any()
 
 
-def test_arrays_and_devices_are_accepted(tiny_model):
-    model = EnhanceLatent.from_hparams(
-        source=str(tiny_model), run_opts={"device": torch.device("cpu")}
-    )
-    assert model.enhance_batch(np.zeros((1, 480), dtype=np.float32)).shape == (1, 480)
+@pytest.mark.parametrize("source", [str, lambda path: path])
+@pytest.mark.parametrize("device", ["cpu", torch.device("cpu")])
+def test_paths_and_devices_of_either_kind_are_accepted(tiny_model, source, device):
+    run_opts = {"device": device}
+    model = EnhanceLatent.from_hparams(source=source(tiny_model), run_opts=run_opts)
+    assert model.enhance_batch(torch.zeros(1, 480)).shape == (1, 480)
 
 
-@pytest.mark.parametrize("source", ["./no/model", "/no/model", "tests/nothing", "a"])
-def test_missing_folder_is_an_error_and_no_download(source):
-    with pytest.raises(FileNotFoundError, match="does not exist"):
-        EnhanceLatent.from_hparams(source=source)
+def test_single_signal_needs_no_batch(model, noisy):
+    wav = noisy[0][:30000]
+    alone = model.enhance_batch(wav)
+    assert torch.equal(alone, model.enhance_batch(wav[None])[0])
+    assert torch.equal(model.enhance_batch(wav, [1.0]), alone)
 
 
-def test_folder_without_yaml_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no hyperparams.yaml"):
-        EnhanceLatent.from_hparams(source=tmp_path)
-
-
-def broken(model_folder, tmp_path, change):
-    folder = tmp_path / "model"
-    shutil.copytree(model_folder, folder)
-    change(folder)
-    return folder
-
-
-def test_wrong_sample_rate_in_the_folder_is_refused(tiny_model, tmp_path):
-    def change(folder):
-        yaml = folder / "hyperparams.yaml"
-        text = yaml.read_text().replace(
-            "  sample_rate: !ref <sample_rate>", "  sample_rate: 16000"
+def test_waveforms_at_another_rate_are_resampled_item_by_item(model):
+    batch = torch.randn(2, 4001, generator=torch.Generator().manual_seed(0))
+    lengths = torch.tensor([1.0, 0.5])
+    restored = model.enhance_batch(batch, lengths, sample_rate=16000)
+    assert restored.shape == (2, 3 * 4001)
+    for item, samples in ((0, 4001), (1, 2000)):
+        wav = resample(batch[item, :samples], 16000, 48000)
+        wanted = model.enhance_batch(wav)
+        torch.testing.assert_close(
+            restored[item, : len(wanted)], wanted, atol=1e-5, rtol=0
         )
-        yaml.write_text(text)
+        assert not restored[item, len(wanted) :].any()
 
-    with pytest.raises(ValueError, match="sample_rate 48000.*16000"):
-        EnhanceLatent.from_hparams(source=broken(tiny_model, tmp_path, change))
+
+@pytest.fixture
+def stochastic(model):
+    model.restorer.set_sampler("bridge_sde", num_steps=2)
+    yield model
+    model.set_preset("fast")
+
+
+def test_options_of_a_call_are_its_own(stochastic, noisy, tmp_path):
+    wav, model = noisy[0][:30000], stochastic
+    plain, settings = model.enhance_batch(wav), model.restorer.describe_sampling()
+    for options in (
+        {"seed": 1},
+        {"dry": 0.5},
+        {"sampler": "bridge_ode"},
+        {"num_steps": 3},
+        {"precision": "fp32"},
+        {"window": 0.3},
+    ):
+        changed = model.enhance_batch(wav, **options)
+        assert not torch.equal(changed, plain), options
+        assert torch.equal(model.enhance_batch(wav, **options), changed)
+        soundfile.write(tmp_path / "in.wav", wav.numpy(), 48000, subtype="FLOAT")
+        assert torch.equal(model.enhance_file(tmp_path / "in.wav", **options), changed)
+    assert model.restorer.describe_sampling() == settings
+    assert torch.equal(model.enhance_batch(wav), plain)
+
+
+def test_options_of_loading_are_the_defaults(tiny_model, noisy):
+    wav = noisy[0][:30000]
+    options = {"sampler": "bridge_sde", "num_steps": 2, "seed": 3, "dry": 0.4}
+    options |= {"window": 0.5, "overlap": 0.1}
+    given = EnhanceLatent.from_hparams(source=tiny_model, **options)
+    plain = EnhanceLatent.from_hparams(source=tiny_model)
+    wanted = plain.enhance_batch(wav, **options)
+    assert torch.equal(given.enhance_batch(wav), wanted)
+    assert not torch.equal(given.enhance_batch(wav, dry=0.0), wanted)
+
+
+def test_all_dry_is_the_input(model, noisy):
+    wav = noisy[0][:30000]
+    torch.testing.assert_close(model.enhance_batch(wav, dry=1), wav, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(
-    "edit, message",
+    ("options", "message"),
     [
-        (lambda state: state.pop("stem.weight"), "missing stem.weight"),
-        (lambda state: state.update(x=torch.ones(1)), "unexpected x"),
-        (
-            lambda state: state.update({"stem.weight": torch.ones(1)}),
-            r"stem.weight is \(1,\) instead",
-        ),
-        (lambda state: state["stem.weight"].add_(1), "not those that the score model"),
+        ({"dry": 1.5}, "dry must lie between"),
+        ({"num_steps": 0}, "at least 1, got 0"),
+        ({"sampler": "magic"}, "'magic' is unknown"),
+        ({"precision": "fp8"}, "precision must be one of"),
+        ({"window": 0.01}, "window must be some seconds, at least"),
+        ({"overlap": 9}, "overlap must be above 0"),
+        ({"sample_rate": 0}, "sample_rate is a whole number"),
+        ({"sample_rate": 44100.5}, "sample_rate is a whole number"),
+        ({"sample_rate": "CD"}, "sample_rate is a whole number"),
     ],
 )
-def test_weights_that_do_not_fit_are_refused(tiny_model, tmp_path, edit, message):
-    def change(folder):
-        state = torch.load(folder / "autoencoder.ckpt", weights_only=True)
-        edit(state)
-        torch.save(state, folder / "autoencoder.ckpt")
-
+def test_options_that_do_not_fit_are_refused(model, options, message):
     with pytest.raises(ValueError, match=message):
-        EnhanceLatent.from_hparams(source=broken(tiny_model, tmp_path, change))
+        model.enhance_batch(torch.ones(1, 480), **options)
 
 
-def test_nothing_is_linked_into_the_working_directory(
-    tiny_model, tmp_path, monkeypatch
-):
+def test_unknown_option_is_refused(model, tmp_path):
+    with pytest.raises(TypeError, match="speed"):
+        model.enhance_batch(torch.ones(1, 480), speed=2)
+
+
+def test_progress_is_shown_on_the_error_stream(model, noisy, capsys):
+    model.enhance_batch(noisy[0][:48000])
+    assert capsys.readouterr() == ("", "")
+    model.enhance_batch(noisy[0][:48000], progress=True)
+    captured = capsys.readouterr()
+    assert captured.out == "" and "1.0/1.0 s" in captured.err
+
+
+def test_results_that_are_not_finite_are_an_error(tiny_model, tmp_path):
+    model = EnhanceLatent.from_hparams(source=tiny_model)
+    with torch.no_grad():
+        next(model.restorer.autoencoder.parameters()).fill_(float("nan"))
+    wav = torch.rand(480)
+    soundfile.write(tmp_path / "in.wav", wav.numpy(), 48000)
+    with pytest.raises(RuntimeError, match="not finite: try precision 'fp32'"):
+        model.enhance_batch(wav)
+    with pytest.raises(RuntimeError, match="not finite"):
+        model.enhance_file(tmp_path / "in.wav", tmp_path / "out.wav")
+    assert [p.name for p in tmp_path.iterdir()] == ["in.wav"]
+
+
+def test_files_of_one_name_do_not_get_mixed_up(model, noisy, tmp_path, monkeypatch):
+    """SpeechBrain's own loading links a file into the working directory, by name."""
     monkeypatch.chdir(tmp_path)
-    EnhanceLatent.from_hparams(source=tiny_model)
-    assert not list(tmp_path.iterdir())
+    for speaker, wav in (("a", noisy[0][:20000]), ("b", noisy[1][:30000])):
+        (tmp_path / speaker).mkdir()
+        soundfile.write(tmp_path / speaker / "1.wav", wav.numpy(), 48000)
+    results = [model.enhance_file(f"{speaker}/1.wav") for speaker in "aba"]
+    assert [len(wav) for wav in results] == [20000, 30000, 20000]
+    assert torch.equal(results[0], results[2])
+    names = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*"))
+    assert names == ["a", "a/1.wav", "b", "b/1.wav"]
+
+
+def test_missing_output_folders_are_made_once_the_input_is_sound(model, tmp_path):
+    (tmp_path / "text.wav").write_text("x")
+    with pytest.raises(ValueError, match="not audio"):
+        model.enhance_file(tmp_path / "text.wav", tmp_path / "new" / "out.wav")
+    assert not (tmp_path / "new").exists()
+    soundfile.write(tmp_path / "in.wav", np.zeros(480), 48000)
+    model.enhance_file(tmp_path / "in.wav", tmp_path / "new" / "er" / "out.wav")
+    assert soundfile.info(tmp_path / "new" / "er" / "out.wav").frames == 480

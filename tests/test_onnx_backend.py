@@ -12,7 +12,7 @@ import torch
 from conftest import write_tiny_recipe
 from ruamel.yaml import YAML
 
-from lafufu_sb import EnhanceLatent, onnx_backend, shipped_model
+from lafufu_sb import EnhanceLatent, onnx_backend, onnx_export, shipped_model
 from lafufu_sb.checkpoints import fingerprint, save_weights
 from lafufu_sb.cli import main
 from lafufu_sb.dataio import read_wav
@@ -166,13 +166,13 @@ def test_eight_bits_make_small_graphs_that_are_near(tiny, tmp_path):
 def test_graph_that_is_not_the_network_is_never_handed_out(
     full_band, tmp_path, monkeypatch
 ):
-    right = onnx_backend._export
+    right = onnx_export._export
 
     def wrong(network, *arguments):
-        double = onnx_backend._Call(network, lambda *inputs: 2 * network(*inputs))
+        double = onnx_export._Call(network, lambda *inputs: 2 * network(*inputs))
         right(double, *arguments)
 
-    monkeypatch.setattr(onnx_backend, "_export", wrong)
+    monkeypatch.setattr(onnx_export, "_export", wrong)
     with pytest.raises(RuntimeError, match="score_model is off by 1.0e"):
         export_onnx(full_band, tmp_path / "model")
     assert not list(tmp_path.iterdir())
@@ -362,3 +362,11 @@ def test_quantising_without_graphs_is_refused(tiny, tmp_path, capsys):
 def test_shipped_models_say_how_to_get_graphs():
     with pytest.raises(FileNotFoundError, match="lafufu export"):
         load(shipped_model("wham"))
+
+
+def test_overlap_can_be_chosen_and_the_window_cannot(tiny):
+    options = {"source": tiny, "backend": "onnx", "run_opts": CPU}
+    model = EnhanceLatent.from_hparams(**options, overlap=0.1)
+    assert model.enhance_batch(torch.rand(1, 60000)).shape == (1, 60000)
+    with pytest.raises(ValueError, match="window of ONNX graphs is fixed"):
+        EnhanceLatent.from_hparams(**options, window=1.0)

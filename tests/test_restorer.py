@@ -180,18 +180,6 @@ def test_windows_are_computed_in_batches_of_the_given_size():
     assert [shape for *_, shape in model.score_model.seen] == [(3,), (1,)]
 
 
-def test_sampler_can_be_exchanged():
-    model = entangled()
-    wavs = speech(1, 300)
-    before = model.restore(wavs)
-    model.set_sampler("bridge_ode", num_steps=2)
-    assert (model.sampler_name, model.sampler_options) == (
-        "bridge_ode",
-        {"num_steps": 2},
-    )
-    assert not torch.allclose(model.restore(wavs), before, atol=1e-3)
-
-
 def test_oracle_is_the_clean_signal_where_nothing_is_lost():
     distorted, clean = speech(2, 500), speech(2, 500, seed=1)
     restored = restorer().oracle(distorted, clean)
@@ -276,88 +264,48 @@ def test_unknown_precision_is_refused(precision):
         restorer(precision=precision)
 
 
-def test_sampler_of_another_process_is_refused():
-    with pytest.raises(ValueError, match="does not fit this model"):
-        restorer(sampler="predictor_corrector")
-    with pytest.raises(ValueError, match="num_steps"):
-        restorer(sampler_options={"num_steps": 0})
+@pytest.mark.parametrize("dry", [0.0, 0.3, 1.0])
+def test_dry_is_the_share_of_the_input(dry):
+    wavs, lengths, model = speech(2, 500), torch.tensor([1.0, 0.5]), entangled()
+    wavs[1] *= 20
+    restored = model.restore(wavs, lengths)
+    mixed = model.restore(wavs, lengths, dry=dry)
+    wavs[1, 250:] = 0
+    wanted = dry * wavs + (1 - dry) * restored
+    torch.testing.assert_close(mixed, wanted, atol=1e-4, rtol=0)
 
 
-PRESETS = {
-    "fast": {"sampler": "bridge_ode", "num_steps": 1},
-    "slow": {"sampler": "bridge_sde", "num_steps": 5, "spacing": "quadratic"},
-}
+@pytest.mark.parametrize("dry", [-0.1, 1.1, float("nan")])
+def test_dry_that_is_no_share_is_refused(dry):
+    with pytest.raises(ValueError, match="dry must lie between 0 .* and 1"):
+        restorer().restore(speech(1, 100), dry=dry)
 
 
-def sampling(model):
-    return model.preset, model.sampler_name, model.sampler_options
+def test_windows_are_chosen_by_seconds():
+    model = restorer(sample_rate=1600)  # 100 frames a second
+    model.set_windows(window=0.13)
+    assert (model.window_frames, model.overlap_frames) == (13, 1)
+    model.set_windows(window=0.16, overlap=0.05)
+    assert (model.window_frames, model.overlap_frames) == (16, 4)
+    model.set_windows(overlap=0.08)
+    assert (model.window_frames, model.overlap_frames) == (16, 8)
+    model.set_windows(window=0.08)
+    assert (model.window_frames, model.overlap_frames) == (8, 4)
+    wavs = speech(1, 500)
+    torch.testing.assert_close(model.restore(wavs), wavs, atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match="choices are 0.01, 0.02, 0.04, got 0.05"):
+        model.set_windows(overlap=0.05)
+    assert (model.window_frames, model.overlap_frames) == (8, 4)
 
 
-def test_preset_is_a_name_for_sampler_and_options():
-    model = entangled(
-        sampler=None, sampler_options=None, presets=PRESETS, preset="slow"
-    )
-    options = {"num_steps": 5, "spacing": "quadratic"}
-    assert sampling(model) == ("slow", "bridge_sde", options)
-    by_hand = entangled(sampler="bridge_sde", sampler_options=options)
-    wavs = speech(1, 300)
-    assert torch.equal(model.restore(wavs), by_hand.restore(wavs))
-    model.set_preset("fast")
-    assert sampling(model) == ("fast", "bridge_ode", {"num_steps": 1})
-    assert not torch.equal(model.restore(wavs), by_hand.restore(wavs))
-
-
-def test_options_given_beside_a_preset_win():
-    options = {"sampler": None, "presets": PRESETS, "preset": "slow"}
-    model = entangled(**options, sampler_options={"num_steps": 2})
-    changed = {"num_steps": 2, "spacing": "quadratic"}
-    assert sampling(model) == (None, "bridge_sde", changed)
-    model.set_preset("slow", num_steps=2)
-    assert sampling(model) == (None, "bridge_sde", changed)
-    assert model.presets == PRESETS
-    model = entangled(presets=PRESETS, preset="fast", sampler="bridge_sde")
-    assert model.sampler_name == "bridge_sde" and model.preset is None
-
-
-def test_changed_sampler_keeps_what_is_not_given_unless_it_is_another():
-    model = entangled(presets=PRESETS)
-    model.set_preset("slow")
-    model.change_sampler(num_steps=3)
-    kept = {"num_steps": 3, "spacing": "quadratic"}
-    assert sampling(model) == (None, "bridge_sde", kept)
-    model.change_sampler("bridge_sde", num_steps=4)
-    assert sampling(model) == (None, "bridge_sde", kept | {"num_steps": 4})
-    model.change_sampler("bridge_ode")
-    assert sampling(model) == (None, "bridge_ode", {})
-
-
-def test_sampling_is_described_by_what_was_chosen():
-    model = entangled(presets=PRESETS)
-    model.set_preset("slow")
-    assert model.describe_sampling() == "preset slow, 5 calls"
-    model.change_sampler("bridge_ode", num_steps=1)
-    assert model.describe_sampling() == "bridge_ode, 1 call"
-
-
-def test_unknown_preset_is_refused_with_those_there_are():
-    model = entangled(presets=PRESETS)
-    before = sampling(model)
-    with pytest.raises(ValueError, match="no preset 'best': this model has fast, slow"):
-        model.set_preset("best")
-    with pytest.raises(ValueError, match="'fast': this model has none, choose a samp"):
-        entangled().set_preset("fast")
-    assert sampling(model) == before
-
-
-def test_broken_preset_is_refused_when_the_model_is_made():
-    with pytest.raises(ValueError, match="preset 'x' names no sampler"):
-        entangled(presets={"x": {"num_steps": 3}})
-    with pytest.raises(ValueError, match="has no option snr"):
-        entangled(presets={"x": {"sampler": "bridge_ode", "snr": 0.5}})
-    with pytest.raises(ValueError, match="spacing must be"):
-        entangled(presets={"x": {"sampler": "bridge_ode", "spacing": "even"}})
-
-
-def test_restorer_needs_a_sampler_or_a_preset():
-    with pytest.raises(ValueError, match="neither a sampler nor a preset"):
-        entangled(sampler=None, sampler_options=None)
+def test_adjusted_restorer_leaves_the_first_as_it_is():
+    model, wavs = entangled(), speech(1, 300)
+    before = model.restore(wavs)
+    changes = {"sampler": "bridge_ode", "num_steps": 2, "precision": "bf16"}
+    other = model.adjusted(**changes, overlap=0.001)
+    assert other.describe_sampling() == "bridge_ode, 2 calls"
+    assert (other.precision, other.overlap_frames) == ("bf16", 2)
+    assert other.score_model is model.score_model
+    assert model.describe_sampling() == "bridge_sde, 3 calls"
+    assert model.precision == "fp32"
+    assert torch.equal(model.restore(wavs), before)

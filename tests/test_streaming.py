@@ -147,3 +147,21 @@ def test_blocks_can_be_used_in_training():
         scale = torch.ones(1, requires_grad=True)
         (block * scale).sum().backward()
         block += 1
+
+
+def test_filled_batches_are_all_of_one_size_and_change_nothing():
+    whole = restorer(windows_per_batch=4)
+    sizes, compute = [], whole._restore_windows
+
+    def counted(networks, windows, noise):
+        sizes.append(len(windows))
+        return compute(networks, windows, noise)
+
+    whole._restore_windows = counted
+    results = [
+        joined(whole.stream(signals(WINDOW + 5 * STRIDE, 30), fill=fill))[0]
+        for fill in (False, True)
+    ]
+    assert sizes == [4, 3, 4, 4]
+    for key, result in results[0].items():
+        torch.testing.assert_close(results[1][key], result)

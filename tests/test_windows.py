@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lafufu_sb.windows import AnchoredNoise, WindowPlan
+from lafufu_sb.windows import AnchoredNoise, WindowPlan, fit_overlap, fit_window
 
 PLANS = [(10, 8), (10, 5), (10, 9), (10, 10), (11, 6), (112, 96), (97920, 86016)]
 
@@ -103,3 +103,36 @@ def test_noise_leaves_the_global_generator_alone():
     state = torch.get_rng_state()
     draw(0, [0, 2])
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_each_window_may_have_its_own_seed():
+    drawn = AnchoredNoise([3, 4], [6, 6], 2)(torch.zeros(2, 3, 4, 8))
+    assert torch.equal(drawn[0], draw(3, [6])[0, 0])
+    assert torch.equal(drawn[1], draw(4, [6])[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "frames"), [(0.26, 64), (0.7, 64), (0.8, 128), (2, 256), (2.048, 256)]
+)
+def test_window_is_the_nearest_on_the_grid(seconds, frames):
+    assert fit_window(seconds, 125, 64) == frames
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 0.2, float("nan"), float("inf")])
+def test_window_that_is_near_to_none_is_refused(seconds):
+    with pytest.raises(ValueError, match="at least 0.512 and in steps of as many, got"):
+        fit_window(seconds, 125, 64)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "frames"), [(0.001, 4), (0.25, 32), (0.3, 32), (0.5, 64), (1.024, 128)]
+)
+def test_overlap_is_the_nearest_that_divides_the_window(seconds, frames):
+    assert fit_overlap(seconds, 125, 256, 4) == frames
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 1.03, float("nan"), float("inf")])
+def test_overlap_that_is_none_is_refused_with_the_choices(seconds):
+    choices = "0.032, 0.064, 0.128, 0.256, 0.512, 1.02, got"
+    with pytest.raises(ValueError, match=f"2.05 seconds the choices are {choices}"):
+        fit_overlap(seconds, 125, 256, 4)

@@ -1,0 +1,99 @@
+"""What cutting into windows does to a result, beside what another seed does.
+
+    python benchmarks/seams.py                         # both shipped models
+    python benchmarks/seams.py --calls 1 4 --overlap 0.25 0.5 1
+
+At many places of the embedded test recordings the joint result of two windows is
+compared, where they overlap, with that of one window around the seam, which has context
+on both sides. The noise is the same at the same place; another seed changes it.
+"""
+
+import argparse
+
+import torch
+
+from common import markdown_table
+from lafufu_sb import EnhanceLatent, shipped_model
+from lafufu_sb.dataio import read_wav
+from lafufu_sb.mini_corpus import mini_corpus_folder
+from lafufu_sb.models import TASK_MODELS
+from lafufu_sb.streaming import TensorSignal
+from lafufu_sb.windows import AnchoredNoise
+
+CORPORA = {"wham": ("EARS-WHAM", "noisy"), "reverb": ("EARS-Reverb", "reverberant")}
+
+
+def read_test_signal(task):
+    """The distorted test recordings of a task, one after the other, (samples,)."""
+    corpus, side = CORPORA[task]
+    files = sorted((mini_corpus_folder(corpus) / "test" / side).rglob("*.wav"))
+    return torch.cat([read_wav(path, 48000) for path in files])
+
+
+def compare(restorer, piece):
+    """Squared errors of a seam and of another seed, and power, in the overlap.
+
+    Arguments
+    ---------
+    restorer : Restorer
+        Of which two windows cover ``piece``.
+    piece : torch.Tensor
+        (window + stride,).
+
+    Returns
+    -------
+    torch.Tensor
+        (3,) means over the samples of the overlap.
+    """
+    plan, networks = restorer.plan, restorer.inference_networks()
+    peak = float(piece.abs().max())
+    start = plan.stride // 2 // plan.overlap * plan.overlap  # of the window around
+    around = piece[start : start + plan.window][None] / peak
+    results = []
+    for seed in (0, 1):
+        column = start // restorer._samples_per_column
+        noise = AnchoredNoise(seed, [column], restorer._chunk)
+        results.append(restorer._restore_windows(networks, around, noise)[0] * peak)
+    signal = TensorSignal(piece, peak=peak)
+    joined = torch.cat([block for _, block in restorer.stream([signal])])
+    shared = slice(plan.stride, plan.window)
+    reference, other = (r[plan.stride - start :][: plan.overlap] for r in results)
+    errors = joined[shared] - reference, other - reference, reference
+    return torch.stack([e.square().mean() for e in errors])
+
+
+def measure(task, calls, overlap, places):
+    """RMS of seam, other seed and result, over all places."""
+    restorer = EnhanceLatent.from_hparams(source=shipped_model(task)).restorer
+    restorer.set_sampler("bridge_sde", num_steps=calls)
+    restorer.set_windows(overlap=overlap)
+    wav = read_test_signal(task)
+    length = restorer.plan.window + restorer.plan.stride
+    starts = torch.linspace(0, len(wav) - length, places).long().tolist()
+    sums = sum(compare(restorer, wav[start : start + length]) for start in starts)
+    return (sums / places).sqrt().tolist()
+
+
+def main():
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--tasks", nargs="+", choices=CORPORA, default=[*TASK_MODELS])
+    parser.add_argument("--calls", type=int, nargs="+", default=[1, 4])
+    parser.add_argument("--overlap", type=float, nargs="+", default=[0.25])
+    parser.add_argument("--places", type=int, default=12)
+    options = parser.parse_args()
+    rows = [
+        [task, str(calls), f"{overlap:g}"]
+        + [f"{value:.4f}" for value in measure(task, calls, overlap, options.places)]
+        for task in options.tasks
+        for calls in options.calls
+        for overlap in options.overlap
+    ]
+    head = ["model", "calls", "overlap, s", "seam", "another seed", "the result itself"]
+    print(markdown_table(head, rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""Which file goes where, and which files go together."""
+
+import heapq
+import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+
+from ..errors import WrongUse
+from ..recordings import sndfile_name
+
+LOSSLESS = (".wav", ".flac")  # what is written; other formats become the first
+_SCANNERS = 16  # threads: opening files waits for the disk or the network
+
+
+@dataclass(frozen=True)
+class PlannedFile:
+    """A recording, where its result goes, and what its header says."""
+
+    index: int  # in the manifest's order
+    source: str
+    target: str
+    seconds: float = 0.0
+    channels: int = 0  # 0 if the header cannot be read
+    size: int = -1  # bytes
+    mtime_ns: int = 0
+
+    @property
+    def cost(self):
+        """Seconds to restore: a short file costs a window all the same."""
+        return max(1, self.channels) * max(self.seconds, 1.0)
+
+
+def make_plan(manifest, output, audio_format="same"):
+    """Give each recording of a manifest its place, and read all headers.
+
+    The folders below the one that all recordings share are mirrored.
+
+    Arguments
+    ---------
+    manifest : FolderManifest or alike
+        See ``open_manifest``.
+    output : str or Path
+        Folder of the results.
+    audio_format : str
+        "same" keeps .wav and .flac and turns others into .wav; "wav" or "flac".
+
+    Returns
+    -------
+    list of PlannedFile
+
+    Raises
+    ------
+    WrongUse
+        If results would overwrite recordings, each other, or the manifest, or would
+        become part of the folder that is cleaned.
+    """
+    sources = list(dict.fromkeys(manifest.sources.values()))
+    output = Path(os.path.abspath(output))
+    _refuse_nesting(manifest, output)
+    folders = {os.path.dirname(source) for source in sources}
+    root = manifest.root or os.path.commonpath(folders)
+    relative = [os.path.relpath(source, root) for source in sources]
+    targets = [str(output / name) for name in _renamed(relative, audio_format)]
+    _refuse_collisions(sources, targets, manifest, output)
+    with ThreadPoolExecutor(_SCANNERS) as pool:
+        headers = list(pool.map(_examine, sources))
+    return [
+        PlannedFile(index, source, target, **header)
+        for index, (source, target, header) in enumerate(
+            zip(sources, targets, headers, strict=True)
+        )
+    ]
+
+
+def _refuse_nesting(manifest, output):
+    if manifest.name is None:
+        root, out = os.path.realpath(manifest.root), os.path.realpath(output)
+        if os.path.commonpath([root, out]) == root:
+            raise WrongUse(
+                f"output {output} lies in {manifest.path}, which is to be cleaned: the "
+                "next run would clean the results, so choose a folder elsewhere"
+            )
+
+
+def _renamed(names, audio_format):
+    """Relative names with the suffix of their format; clashes keep both suffixes."""
+    suffixes = [_new_suffix(Path(name).suffix, audio_format) for name in names]
+    short = [str(Path(n).with_suffix(s)) for n, s in zip(names, suffixes, strict=True)]
+    counts = Counter(short)
+    return [
+        name + suffix if counts[new] > 1 and new != name else new
+        for name, suffix, new in zip(names, suffixes, short, strict=True)
+    ]
+
+
+def _new_suffix(suffix, audio_format):
+    if audio_format == "same":
+        return suffix if suffix.lower() in LOSSLESS else LOSSLESS[0]
+    return suffix if suffix.lower() == f".{audio_format}" else f".{audio_format}"
+
+
+def _refuse_collisions(sources, targets, manifest, output):
+    first = {}
+    originals = {os.path.realpath(source) for source in sources}
+    for source, target in zip(sources, targets, strict=True):
+        if target in first:
+            raise WrongUse(
+                f"{first[target]} and {source} would both become {target}: rename one"
+            )
+        first[target] = source
+        if os.path.realpath(target) in originals:
+            raise WrongUse(
+                f"{target} would overwrite a recording of the corpus: choose another "
+                "output folder"
+            )
+    if manifest.name is not None:
+        same = os.path.realpath(output / manifest.name)
+        if same == os.path.realpath(manifest.path):
+            raise WrongUse(
+                f"{same} would be overwritten by the new manifest: choose another "
+                "output folder"
+            )
+
+
+def _examine(source):
+    """What ``stat`` and the header tell; restoring says what is wrong with others."""
+    found = {}
+    try:
+        status = os.stat(source)
+        found |= {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+        info = soundfile.info(sndfile_name(source))
+        found |= {"seconds": info.duration, "channels": info.channels}
+    except (OSError, RuntimeError):
+        pass
+    return found
+
+
+def split(files, count):
+    """Shards of about equal cost, the longest files dealt out first.
+
+    The fullest shard has at most 4/3 of what it has in the best split (Graham, "Bounds
+    on multiprocessing timing anomalies", SIAM J. Appl. Math. 17(2), 1969).
+
+    Arguments
+    ---------
+    files : sequence of PlannedFile
+        The plan.
+    count : int
+        Number of shards.
+
+    Returns
+    -------
+    list of list of PlannedFile
+        Each in the order of the plan; some are empty if files are few.
+
+    Example
+    -------
+    >>> files = [PlannedFile(i, "", "", seconds=s) for i, s in enumerate([5, 3, 4, 9])]
+    >>> [[file.seconds for file in shard] for shard in split(files, 2)]
+    [[3, 9], [5, 4]]
+    """
+    shards = [[] for _ in range(count)]
+    loads = [(0.0, shard) for shard in range(count)]
+    for file in sorted(files, key=lambda file: (-file.cost, file.index)):
+        load, shard = heapq.heappop(loads)
+        shards[shard].append(file)
+        heapq.heappush(loads, (load + file.cost, shard))
+    return [sorted(shard, key=lambda file: file.index) for shard in shards]

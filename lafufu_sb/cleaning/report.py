@@ -1,0 +1,183 @@
+"""What a cleaning did, per file and in sum."""
+
+import base64
+import csv
+import html
+import io
+
+from ..metrics import summarise
+
+CSV_NAME = "cleaning_report.csv"
+PAGE_NAME = "cleaning_report.html"
+
+COLUMNS = {  # and the decimals of its numbers
+    "source": None,
+    "target": None,
+    "decision": None,
+    "reason": None,
+    "seconds": 3,
+    "channels": None,
+    "sample_rate": None,
+    "rtf": 4,
+    "snr": 2,
+    "dnsmos_before": 3,
+    "dnsmos_after": 3,
+    "character_error": 4,
+    "speaker_cosine": 4,
+    "gain_db": 2,
+}
+_LISTED = 200  # files that the page lists of each kind; the CSV has all
+
+_STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:62em;padding:0 1em}
+table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .8em;text-align:left;
+border-bottom:1px solid #ddd;vertical-align:top}td.n{text-align:right}
+img{max-width:100%}
+"""
+
+
+def write_csv(path, rows):
+    """A line per file, in the order of the plan; empty where nothing was measured.
+
+    Arguments
+    ---------
+    path : Path
+        To write.
+    rows : sequence of dict
+        Of the journal.
+    """
+    # Names of files are bytes in any encoding.
+    with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as out:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for row in rows:
+            writer.writerow(
+                _cell(row.get(name), decimals) for name, decimals in COLUMNS.items()
+            )
+
+
+def write_page(path, rows, title, facts):
+    """Summary with plots, one file of HTML that needs no other.
+
+    Arguments
+    ---------
+    path : Path
+        To write.
+    rows : sequence of dict
+        Of the journal.
+    title : str
+        What was cleaned.
+    facts : dict of str to str
+        Settings to name.
+    """
+    parts = [
+        f"<h1>Cleaning of {_text(title)}</h1>",
+        _table(["", "files", "hours"], _totals(rows)),
+        _table(["mean of a file", "before", "after"], _means(rows)),
+    ]
+    parts += [f'<img src="data:image/png;base64,{p}" alt="">' for p in _plots(rows)]
+    parts.append("<h2>Settings</h2>" + _table([], facts.items()))
+    for decision, heading in (("failed", "Could not be read"), ("kept", "Kept")):
+        chosen = [row for row in rows if row["decision"] == decision]
+        if chosen:
+            parts.append(f"<h2>{heading}: {len(chosen)}</h2>")
+            listed = [(row["source"], row["reason"]) for row in chosen[:_LISTED]]
+            parts.append(_table(["file", "reason"], listed))
+        if len(chosen) > _LISTED:
+            parts.append(f"<p>{len(chosen) - _LISTED} more in {CSV_NAME}</p>")
+    page = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{_text(title)}'
+        f"</title><style>{_STYLE}</style>{''.join(parts)}</html>\n"
+    )
+    path.write_text(page, encoding="utf-8", errors="backslashreplace")
+
+
+def count(rows):
+    """Files by decision.
+
+    Example
+    -------
+    >>> count([{"decision": "kept"}, {"decision": "restored"}])
+    {'restored': 1, 'kept': 1, 'failed': 0}
+    """
+    decisions = [row["decision"] for row in rows]
+    return {name: decisions.count(name) for name in ("restored", "kept", "failed")}
+
+
+def _totals(rows):
+    for decision, files in count(rows).items():
+        seconds = sum(r["seconds"] for r in rows if r["decision"] == decision)
+        yield decision, files, f"{seconds / 3600:.2f}"
+
+
+def _means(rows):
+    judged = [row for row in rows if row["decision"] != "failed"]
+    sides = "dnsmos_before", "dnsmos_after"
+    scored = [{side: row[side] for side in sides} for row in _with(judged, *sides)]
+    if scored:
+        means = summarise(scored)
+        yield "DNSMOS ovr", *(f"{means[side]['mean']:.2f}" for side in sides)
+    for name, label in (("snr", "estimated SNR, dB"), ("rtf", "real-time factor")):
+        values = summarise([{name: row[name]} for row in _with(judged, name)])
+        if values:
+            yield label, f"{values[name]['mean']:.3g}", ""
+
+
+def _with(rows, *names):
+    return [row for row in rows if all(row.get(name) is not None for name in names)]
+
+
+def _plots(rows):
+    """PNGs, base64: opinion before and after, estimated SNR, lengths."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12.0, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    opinion, snr, lengths = figure.subplots(1, 3)
+    for decision, colour in (("restored", "tab:blue"), ("kept", "tab:orange")):
+        chosen = [row for row in rows if row["decision"] == decision]
+        judged = _with(chosen, "dnsmos_before", "dnsmos_after")
+        pairs = [(row["dnsmos_before"], row["dnsmos_after"]) for row in judged]
+        if pairs:
+            opinion.scatter(*zip(*pairs, strict=True), 6, color=colour, label=decision)
+        values = [row["snr"] for row in _with(chosen, "snr")]
+        snr.hist(values, 30, color=colour, alpha=0.6, label=decision)
+    opinion.plot([1, 5], [1, 5], color="0.7", linewidth=1)
+    opinion.set(xlabel="DNSMOS ovr before", ylabel="after", xlim=(1, 5), ylim=(1, 5))
+    snr.set(xlabel="estimated SNR (dB)", ylabel="files")
+    snr.legend()
+    lengths.hist([row["seconds"] for row in rows], 30, color="0.5")
+    lengths.set(xlabel="length (s)", ylabel="files")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    yield base64.b64encode(buffer.getvalue()).decode()
+
+
+def _table(header, rows):
+    lines = ["".join(f"<th>{_text(name)}</th>" for name in header)] if header else []
+    for row in rows:
+        cells = (
+            f'<td class="n">{cell}</td>' if i and _number(cell) else _plain(cell)
+            for i, cell in enumerate(row)
+        )
+        lines.append("".join(cells))
+    return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
+
+
+def _number(cell):
+    return str(cell).replace(".", "", 1).replace("-", "", 1).isdigit()
+
+
+def _plain(cell):
+    return f"<td>{_text(cell)}</td>"
+
+
+def _text(value):
+    return html.escape(str(value))
+
+
+def _cell(value, decimals):
+    if value is None:
+        return ""
+    return f"{value:.{decimals}f}" if decimals is not None else value

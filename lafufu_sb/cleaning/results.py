@@ -1,0 +1,62 @@
+"""What ends up under a result's name: restored samples, or the original."""
+
+import math
+import shutil
+from pathlib import Path
+
+from ..audio import recording_writer
+from ..recordings import Recording
+
+
+def save(path, wavs, rate):
+    """Write a recording; nothing clips.
+
+    Arguments
+    ---------
+    path : Path
+        .wav or .flac. FLAC cannot hold samples above full scale: there a recording is
+        turned down until they fit.
+    wavs : torch.Tensor
+        (channels, time), finite.
+    rate : int
+        Hz.
+
+    Returns
+    -------
+    dict
+        ``gain_db`` if it was turned down.
+    """
+    return _write(path, [wavs], rate, *wavs.shape, float(wavs.abs().max()))
+
+
+def transfer(path, source, own_rate, rate):
+    """Write what a file holds: its bytes, or converted where format or rate differ.
+
+    Arguments
+    ---------
+    path : Path
+        To write.
+    source : str or Path
+        The file.
+    own_rate, rate : int
+        Hz: that of the file, and the one wanted.
+
+    Returns
+    -------
+    dict
+        See ``save``.
+    """
+    if Path(source).suffix.lower() == path.suffix.lower() and own_rate == rate:
+        shutil.copyfile(source, path)
+        return {}
+    with Recording(source, rate) as recording:
+        shape = recording.channels, recording.samples
+        return _write(path, recording.blocks(), rate, *shape, max(recording.peaks))
+
+
+def _write(path, blocks, rate, channels, samples, peak):
+    fits = peak <= 1.0 or path.suffix.lower() == ".wav"
+    with recording_writer(path, rate, channels, samples) as write:
+        for block in blocks:
+            write(block if fits else block / peak)
+    return {} if fits else {"gain_db": -20.0 * math.log10(peak)}

@@ -1,0 +1,253 @@
+"""Restore the files of a shard: read ahead, computed in common windows, judged behind.
+
+Three kinds of threads: readers decode files; the one that computes cuts them all into
+windows and fills batches across files; finishers judge, write and note what was done.
+A result depends on its file and the settings alone.
+"""
+
+import contextlib
+import math
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+
+from ..audio import read_recording
+from ..errors import NotFinite
+from ..resampling import resample
+from ..streaming import TensorSignal
+from .gate import Verdict
+from .pipeline import Meter, WriteBehind, read_ahead
+from .results import save, transfer
+from .sound import FileSound, MemorySound, estimate_snr
+
+IN_MEMORY = 600.0  # seconds x channels; longer files go from disk to disk by themselves
+# Files that are read ahead, or wait for a finisher; in either place as many seconds
+# as one in memory may have.
+_AHEAD, _BEHIND = 64, 8
+
+
+@dataclass
+class _Job:
+    """A file on its way."""
+
+    file: object  # PlannedFile
+    problem: str = ""  # why it cannot be read
+    before: object = None  # sound
+    signals: tuple = ()  # at the model's rate
+    blocks: list = field(default_factory=list)  # of each channel
+    missing: int = 0  # samples of all channels
+    seconds: float = 0.0  # of computing
+
+
+class Cleaner:
+    """Restores files with one model and one gate.
+
+    Arguments
+    ---------
+    model : EnhanceLatent
+        Restores, with its own seed and share of the input.
+    gate : callable
+        ``gate(before, after)`` to ``Verdict``.
+    sample_rate : str
+        "keep" writes at each file's rate, "model" at the model's.
+    pieces : int
+        Pieces of 30 s that the estimated SNR looks at, 0 for all.
+    threads : int
+        Readers, and as many finishers.
+    """
+
+    def __init__(self, model, gate, *, sample_rate="keep", pieces=3, threads=2):
+        self.model, self.gate = model, gate
+        self.pieces, self.threads = pieces, threads
+        self.keep_rate = sample_rate == "keep"
+        self.meter = Meter()
+
+    def run(self, files, shard, on_row=lambda row: None):
+        """Clean files and note each in the journal.
+
+        Arguments
+        ---------
+        files : sequence of PlannedFile
+            To do.
+        shard : Shard
+            To write to.
+        on_row : callable
+            Called with the row of each finished file, from any thread.
+
+        Raises
+        ------
+        OSError
+            If results cannot be written, as on a full disk. A file that cannot be
+            read is noted as failed instead.
+        """
+        self.meter = Meter()
+        short = [file for file in files if file.cost <= IN_MEMORY]
+        long = [file for file in files if file.cost > IN_MEMORY]
+
+        def finish(function, *arguments):
+            row = function(*arguments, shard)
+            shard.note(row)
+            on_row(row)
+
+        with contextlib.ExitStack() as stack:
+            readers, finishers = (
+                stack.enter_context(ThreadPoolExecutor(self.threads)) for _ in range(2)
+            )
+            behind = WriteBehind(finishers, _BEHIND * self.threads, IN_MEMORY)
+            stack.callback(behind.cancel)
+            for job in self._restored(short, readers):
+                with self.meter.waiting("judging and writing"):
+                    behind.submit(finish, self._finished, job, cost=job.file.cost)
+            with self.meter.waiting("judging and writing"):
+                behind.finish()
+            for file in long:
+                finish(self._restored_long, file)
+
+    def _restored(self, files, readers):
+        """Jobs whose blocks are complete, and those with a problem."""
+        problems = []
+        jobs = read_ahead(
+            readers, self._read, files, _AHEAD, lambda file: file.cost, IN_MEMORY
+        )
+        restorer, seed = self.model.restorer, self.model.seed
+        stream = restorer.stream(
+            self._signals(jobs, problems), seed, dry=self.model.dry, fill=True
+        )
+        for signal, block in stream:
+            job, channel = signal.key
+            job.blocks[channel].append(block)
+            job.missing -= len(block)
+            if job.missing == 0:
+                windows = len(restorer.plan.starts(signal.samples)) * len(job.blocks)
+                job.seconds = self.meter.share(windows)
+                yield job
+            while problems:
+                yield problems.pop()
+        yield from problems
+
+    def _signals(self, jobs, problems):
+        while True:
+            with self.meter.waiting("reading"):
+                job = next(jobs, None)
+            if job is None:
+                return
+            if job.problem:
+                problems.append(job)
+            else:
+                signals, job.signals = job.signals, ()  # the stream alone holds them
+                yield signals
+
+    @torch.no_grad()
+    def _read(self, file):
+        job = _Job(file)
+        try:
+            wavs, rate = read_recording(file.source)
+        except (OSError, ValueError) as error:
+            job.problem = _one_line(error)
+            return job
+        job.before = MemorySound(wavs, rate)
+        wavs = resample(wavs, rate, self.model.sample_rate)
+        job.signals = tuple(
+            TensorSignal(wav, key=(job, channel)) for channel, wav in enumerate(wavs)
+        )
+        job.blocks = [[] for _ in wavs]
+        job.missing = wavs.numel()
+        return job
+
+    @torch.no_grad()
+    def _finished(self, job, shard):
+        """Judge and write what was restored in memory; gives the row."""
+        if job.problem:
+            return _row(job, "failed", job.problem)
+        restored = torch.stack([torch.cat(blocks) for blocks in job.blocks])
+        if self.keep_rate:
+            rate = job.before.rate
+            restored = resample(restored, self.model.sample_rate, rate)
+            restored = restored[:, : job.before.samples]
+        after = MemorySound(restored, self._rate(job))
+        if restored.isfinite().all():
+            verdict = self.gate(job.before, after)
+        else:
+            verdict = Verdict({}, "restored has samples that are not finite")
+        put = partial(save, wavs=restored)
+        return self._place(job, after, verdict, put, shard)
+
+    @torch.no_grad()
+    def _restored_long(self, file, shard):
+        """The same from disk to disk, judged by pieces."""
+        job, start = _Job(file), self.meter.computing
+        try:
+            job.before = FileSound(file.source)
+        except ValueError as error:
+            return _row(job, "failed", _one_line(error))
+        restored = shard.temporary(f"{file.index}.restored.wav")
+        keep = self.keep_rate
+        try:
+            self.model.enhance_file(file.source, restored, keep_sample_rate=keep)
+            job.seconds = self.meter.computing - start
+            after = FileSound(restored)
+            with self.meter.waiting("judging and writing"):
+                verdict = self.gate(job.before, after)
+                put = partial(transfer, source=restored, own_rate=after.rate)
+                return self._place(job, after, verdict, put, shard)
+        except NotFinite as error:
+            verdict = Verdict({}, _one_line(error))
+            return self._place(job, None, verdict, None, shard)
+        except ValueError as error:  # damaged somewhere in its middle
+            return _row(job, "failed", _one_line(error))
+        finally:
+            restored.unlink(missing_ok=True)
+
+    def _rate(self, job):
+        return job.before.rate if self.keep_rate else self.model.sample_rate
+
+    def _place(self, job, after, verdict, put, shard):
+        """Put what was restored, or the original, under its name; gives the row."""
+        file, before, rate = job.file, job.before, self._rate(job)
+        with shard.whole(file.target, file.index) as temporary:
+            if verdict.objection:
+                gain = transfer(temporary, file.source, before.rate, rate)
+            else:
+                gain = put(temporary, rate=rate)
+        measures = {
+            "seconds": before.seconds,
+            "channels": before.channels,
+            "sample_rate": rate,
+            "samples": math.ceil(before.samples * rate / before.rate),
+            "rtf": job.seconds / before.seconds,
+        }
+        if after is not None:
+            measures["snr"] = estimate_snr(before, after, self.pieces)
+        decision = "kept" if verdict.objection else "restored"
+        more = measures | verdict.measures | gain
+        return _row(job, decision, verdict.objection, **more)
+
+
+def _row(job, decision, reason, **measures):
+    """What the journal says about a file; JSON has no NaN, so those become None."""
+    file = job.file
+    done = decision != "failed"
+    row = {
+        "source": file.source,
+        "target": file.target,
+        "decision": decision,
+        "reason": reason,
+        "size": file.size,
+        "mtime_ns": file.mtime_ns,
+        "finished": time.time(),
+        "bytes": os.stat(file.target).st_size if done else None,
+        "seconds": file.seconds,
+        "channels": file.channels,
+    }
+    return row | {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in measures.items()
+    }
+
+
+def _one_line(error):
+    return " ".join(str(error).split())

@@ -1,0 +1,98 @@
+"""Which sampler a restorer uses: by name, with options, by presets."""
+
+from .diffusion.samplers import ESTIMATES, SAMPLERS, get_sampler
+
+
+class SamplerSettings:
+    """The part of a ``Restorer`` that chooses its sampler.
+
+    Needs the attributes ``sde`` and ``objective``.
+
+    Attributes
+    ----------
+    sampler : callable
+        The one in use, with its options; ``calls`` is how often it asks the network.
+    sampler_name, sampler_options : str, dict
+        What was chosen.
+    presets : dict of str to dict
+        Settings to choose from by name.
+    preset : str or None
+        The one in use, as long as nothing of it was changed.
+    """
+
+    def _begin_sampling(self, presets, sampler, options, preset):
+        self.presets = {name: dict(preset) for name, preset in presets.items()}
+        for name in self.presets:  # a wrong one shows now, not when it is asked for
+            self.set_preset(name)
+        if sampler is not None:
+            self.set_sampler(sampler, **options)
+        elif preset is not None:
+            self.set_preset(preset, **options)
+        else:
+            raise ValueError("neither a sampler nor a preset: one of them is needed")
+
+    def set_preset(self, preset, **changes):
+        """Choose sampler and options by the name of a preset.
+
+        Arguments
+        ---------
+        preset : str
+            One of ``presets``.
+        **changes
+            Options that differ from the preset's.
+
+        Raises
+        ------
+        ValueError
+            For a preset or an option that there is not; names those there are.
+        """
+        if preset not in self.presets:
+            names = ", ".join(self.presets)
+            raise ValueError(
+                f"no preset {preset!r}: this model has "
+                + (names or "none, choose a sampler and its num_steps instead")
+            )
+        options = dict(self.presets[preset])
+        if "sampler" not in options:
+            raise ValueError(f"preset {preset!r} names no sampler")
+        self.set_sampler(options.pop("sampler"), **options | changes)
+        if not changes:
+            self.preset = preset
+
+    def change_sampler(self, sampler=None, **options):
+        """Choose another sampler, or other options for the one there is.
+
+        Arguments
+        ---------
+        sampler : str, optional
+            By default the present one.
+        **options
+            Those not given stay, unless the sampler becomes another.
+
+        Raises
+        ------
+        ValueError
+            See ``set_sampler``.
+        """
+        sampler = sampler or self.sampler_name
+        kept = self.sampler_options if sampler == self.sampler_name else {}
+        self.set_sampler(sampler, **kept | options)
+
+    def set_sampler(self, sampler, **options):
+        """Choose sampler and options; ValueError for what does not exist or fit."""
+        self.sampler = get_sampler(sampler, self.sde, **options)
+        needed = ESTIMATES[SAMPLERS[sampler][1]]
+        if self.objective.estimates != needed:
+            raise ValueError(
+                f"sampler {sampler!r} needs a network that estimates the {needed}, "
+                f"{type(self.objective).__name__} trains for the "
+                f"{self.objective.estimates}: change the objective or the process"
+            )
+        self.sampler_name, self.sampler_options = sampler, dict(options)
+        self.preset = None  # set_preset knows better
+
+    def describe_sampling(self):
+        """One line: the preset or the sampler, and the network's calls per window."""
+        calls = self.sampler.calls
+        chosen = f"preset {self.preset}" if self.preset else self.sampler_name
+        return f"{chosen}, {calls} call{'s' if calls > 1 else ''}"

@@ -1,0 +1,76 @@
+"""Where a model comes from: a folder, an id of the Hub, and what is refused of them."""
+
+import os
+from pathlib import Path
+
+from speechbrain.utils.fetching import FetchFrom, FetchSource, fetch
+
+from .trust import refuse_untrusted
+
+
+def check_source(source, hparams_file, trust, **fetch_options):
+    """Raise an error for what is no model, or asks for more than a model needs.
+
+    Arguments
+    ---------
+    source : str, Path or FetchSource
+        Folder, id of the Hub, or URL.
+    hparams_file : str
+        Name of its YAML.
+    trust : bool
+        Whether the YAML may ask for anything.
+    **fetch_options
+        ``savedir``, ``local_strategy`` and ``fetch_config``, as the model will be
+        fetched with.
+
+    Returns
+    -------
+    str or FetchSource
+        What SpeechBrain takes.
+
+    Raises
+    ------
+    FileNotFoundError
+        If ``source`` looks like a path and is no model folder: nothing is asked of the
+        Hub then.
+    ValueError
+        For a YAML that may do more than build a model, see ``refuse_untrusted``.
+    """
+    if not isinstance(source, FetchSource):
+        _refuse_missing_folder(source, hparams_file)
+        source = str(source)
+    elif source.FetchFrom == FetchFrom.LOCAL:
+        _refuse_missing_folder(Path(source.path), hparams_file)
+    if not trust:
+        # The file that will be loaded: an older one in `savedir` comes first.
+        path = fetch(hparams_file, source, **fetch_options)
+        refuse_untrusted(Path(path).read_text(encoding="utf-8"), str(path))
+    return source
+
+
+def _refuse_missing_folder(source, hparams_file):
+    text = str(source)
+    if text.startswith(("http://", "https://")):
+        return
+    if (Path(source) / "recipe.yaml").exists():
+        raise FileNotFoundError(
+            f"{text} is a training run, not a model folder: `lafufu export` it first"
+        )
+    if Path(source).is_dir():
+        if not (Path(source) / hparams_file).is_file():
+            raise FileNotFoundError(
+                f"{text} is no model folder: it has no {hparams_file}. `lafufu export` "
+                "writes one from a training run"
+            )
+        return
+    pathlike = (
+        isinstance(source, os.PathLike)
+        or text.startswith((".", "~", os.sep))
+        or text.count("/") != 1  # ids of the Hub are user/name
+        or Path(text).parent.is_dir()
+    )
+    if pathlike:
+        raise FileNotFoundError(
+            f"model folder {text} does not exist: give the path of a folder with "
+            "hyperparams.yaml, or a Hub id such as user/name"
+        )

@@ -1,0 +1,190 @@
+"""Manifests: what they name, and everything else kept when written anew."""
+
+import csv
+import json
+import os
+
+import pytest
+from speechbrain.dataio.dataio import load_data_csv, load_data_json
+
+from lafufu_sb.cleaning.manifests import Cleaned, open_manifest, resolve
+from lafufu_sb.errors import WrongUse
+
+
+def renamed(manifest, drop=()):
+    """Every recording moved to /new, but for those that failed."""
+    return {
+        source: None
+        if os.path.basename(source) in drop
+        else Cleaned(f"/new/{os.path.basename(source)}", 16000, 100)
+        for source in manifest.sources.values()
+    }
+
+
+def rewritten(manifest, path, **options):
+    manifest.write(path, renamed(manifest, **options))
+    return path.read_text()
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_text(
+        "ID, duration, wav, wav_format, wrd\n"
+        'u1, 1.5, /d/a.wav, wav, "hello, ""you"""\n'
+        "u2, 2.5, /d/b.wav, wav, bye\n"
+        "u3, 3.5, /d/a.wav, wav, again\n"
+    )
+    return path
+
+
+def test_csv_keeps_columns_order_and_text(table, tmp_path):
+    manifest = open_manifest(table)
+    assert list(manifest.sources) == ["/d/a.wav", "/d/b.wav"]
+    rewritten(manifest, tmp_path / "new.csv")
+    with open(tmp_path / "new.csv", newline="") as stream:
+        rows = list(csv.reader(stream))
+    assert rows == [
+        ["ID", "duration", "wav", "wav_format", "wrd"],
+        ["u1", "1.5", "/new/a.wav", "wav", 'hello, "you"'],
+        ["u2", "2.5", "/new/b.wav", "wav", "bye"],
+        ["u3", "3.5", "/new/a.wav", "wav", "again"],
+    ]
+    assert load_data_csv(tmp_path / "new.csv")["u1"]["wrd"] == 'hello, "you"'
+
+
+def test_rows_without_a_result_are_left_out(table, tmp_path):
+    text = rewritten(open_manifest(table), tmp_path / "new.csv", drop=["a.wav"])
+    assert [line.split(",")[0] for line in text.splitlines()] == ["ID", "u2"]
+
+
+@pytest.mark.parametrize(
+    "header, row, columns, found",
+    [
+        ("ID,wav,other", "u,/a.wav,/b.wav", [], ["/a.wav"]),
+        ("ID,path,text", "u,/a.flac,hi", [], ["/a.flac"]),
+        ("ID,noisy_wav,clean_wav", "u,/a.wav,/b.wav", ["noisy_wav"], ["/a.wav"]),
+        (
+            "ID,noisy_wav,clean_wav",
+            "u,/a.wav,/b.wav",
+            ["noisy_wav", "clean_wav"],
+            ["/a.wav", "/b.wav"],
+        ),
+    ],
+)
+def test_which_column_is_audio(tmp_path, header, row, columns, found):
+    path = tmp_path / "t.csv"
+    path.write_text(f"{header}\n{row}\n")
+    assert list(open_manifest(path, columns=columns).sources) == found
+
+
+def test_placeholders_are_filled_in_and_gone_afterwards(tmp_path):
+    table, items = tmp_path / "t.csv", tmp_path / "t.json"
+    table.write_text("ID,wav\nu,$data_root/a.wav\n")
+    items.write_text('{"u": {"wav": "{data_root}/a.wav", "words": "{data_root}"}}')
+    for path in (table, items):
+        manifest = open_manifest(path, replacements={"data_root": "/d"})
+        assert list(manifest.sources.values()) == ["/d/a.wav"]
+        new = tmp_path / f"new{path.suffix}"
+        assert "/new/a.wav" in rewritten(manifest, new)
+    assert load_data_json(new, {"data_root": "/d"})["u"] == {
+        "wav": "/new/a.wav",
+        "words": "/d",
+    }
+
+
+def test_json_keeps_all_fields_and_their_order(tmp_path):
+    path = tmp_path / "t.json"
+    items = {
+        "z": {"wav": "/d/z.wav", "length": 1.25, "words": "ünï", "more": {"a": [1]}},
+        "a": {"words": "", "wav": {"file": "/d/a.wav", "start": 5, "stop": 9}},
+    }
+    path.write_text(json.dumps(items))
+    new = json.loads(rewritten(open_manifest(path), tmp_path / "new.json"))
+    items["z"]["wav"] = "/new/z.wav"
+    items["a"]["wav"]["file"] = "/new/a.wav"
+    assert new == items
+    assert [list(new), *map(list, new.values())] == [
+        ["z", "a"],
+        ["wav", "length", "words", "more"],
+        ["words", "wav"],
+    ]
+
+
+def test_kaldi_keeps_utterances_and_order(tmp_path):
+    path = tmp_path / "wav.scp"
+    path.write_text("utt2  /d/b c.wav\n\nutt1\t/d/a.wav\n")
+    manifest = open_manifest(path)
+    assert list(manifest.sources) == ["/d/b c.wav", "/d/a.wav"]
+    text = rewritten(manifest, tmp_path / "new.scp")
+    assert text == "utt2 /new/b c.wav\nutt1 /new/a.wav\n"
+
+
+def test_names_that_are_not_utf8_survive(tmp_path):
+    path = tmp_path / "wav.scp"
+    path.write_bytes(b"utt /d/\xff.wav\n")
+    manifest = open_manifest(path)
+    manifest.write(tmp_path / "new.scp", renamed(manifest))
+    assert (tmp_path / "new.scp").read_bytes() == b"utt /new/\xff.wav\n"
+
+
+def test_folder_names_its_recordings(corpus):
+    names = list(open_manifest(corpus).sources)
+    assert names == ["a.wav", "one/b.flac", "one/c.wav", "two/deep/d.ogg", "two/e.wav"]
+
+
+def test_relative_paths_are_sought_here_then_beside_the_manifest(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "beside").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    manifest = tmp_path / "beside" / "wav.scp"
+    assert resolve("a.wav", manifest) == str(tmp_path / "here" / "a.wav")
+    (tmp_path / "beside" / "a.wav").touch()
+    assert resolve("a.wav", manifest) == str(tmp_path / "beside" / "a.wav")
+    (tmp_path / "here" / "a.wav").touch()
+    assert resolve("a.wav", manifest) == str(tmp_path / "here" / "a.wav")
+
+
+@pytest.mark.parametrize(
+    "name, text, message",
+    [
+        ("wav.scp", "a /a.wav\nb sox b.wav -t wav - |\n", "line 2: 'b' is a command"),
+        ("wav.scp", "a /a.ark:123\n", "line 1: 'a' must have the path of a recording"),
+        ("wav.scp", "a\n", "line 1: 'a' must have the path of a recording"),
+        ("wav.scp", "\n", "names no recordings"),
+        ("t.csv", "ID,wav\n", "names no recordings"),
+        ("t.csv", "ID,wav\na,/a.wav,more\n", "line 2: 3 fields instead of 2"),
+        ("t.csv", "ID,x,y\na,/a.wav,/b.wav\n", "several columns .* with --column"),
+        ("t.csv", "ID,x\na,b\n", "no column of audio files"),
+        ("t.csv", "ID,wav\na,$data_root/a.wav\n", "--replacement data_root=FOLDER"),
+        ("t.json", '{"a": {"wav": "{root}/a.wav"}}', "--replacement root=FOLDER"),
+        (
+            "t.json",
+            '{"a": {"wav": ["/a.wav", "/b.wav"]}}',
+            "item 'a': 'wav' is no path",
+        ),
+        ("t.json", "[1]", "no object of objects"),
+        ("t.json", "{", "is not JSON"),
+        ("t.wav", "", "use `lafufu enhance`"),
+        ("t.txt", "", "say which with kind"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_name(tmp_path, name, text, message):
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(WrongUse, match=message):
+        open_manifest(path)
+
+
+def test_unknown_column_and_missing_file_are_refused(table):
+    with pytest.raises(WrongUse, match="no column 'x', but ID, duration, wav"):
+        open_manifest(table, columns=["x"])
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        open_manifest("missing.csv")
+
+
+def test_another_rate_is_refused_where_fields_may_count_samples(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("ID,wav,start\nu,/a.wav,16000\n")
+    with pytest.raises(WrongUse, match="'start' may count samples"):
+        open_manifest(path).check_rate_change()

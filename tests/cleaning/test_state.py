@@ -1,0 +1,132 @@
+"""What is remembered of a killed run, and what is refused."""
+
+import json
+
+import pytest
+
+from lafufu_sb.cleaning.plan import PlannedFile
+from lafufu_sb.cleaning.state import State, read_journal
+from lafufu_sb.errors import WrongUse
+
+
+@pytest.fixture
+def state(tmp_path):
+    state = State(tmp_path / "out")
+    state.open()
+    return state
+
+
+def planned(state, name="a.wav", size=10):
+    return PlannedFile(0, f"/in/{name}", str(state.output / name), size=size)
+
+
+def row(file, size=3, decision="restored"):
+    marks = {"source": file.source, "target": file.target, "size": file.size}
+    return marks | {"mtime_ns": file.mtime_ns, "bytes": size, "decision": decision}
+
+
+def write(shard, file, content=b"abc"):
+    with shard.whole(file.target, file.index) as temporary:
+        temporary.write_bytes(content)
+
+
+def test_a_file_appears_when_it_is_whole(state):
+    file = planned(state)
+    with state.shard("1-of-1") as shard:
+        with pytest.raises(ZeroDivisionError), shard.whole(file.target, 0) as temporary:
+            temporary.write_bytes(b"ab")
+            raise ZeroDivisionError
+        assert list(state.output.rglob("*.wav")) == []
+        write(shard, file)
+    assert (state.output / "a.wav").read_bytes() == b"abc"
+
+
+def test_rows_survive_and_belong_to_the_file_as_it_was(state):
+    file = planned(state)
+    with state.shard("1-of-1") as shard:
+        write(shard, file)
+        shard.note(row(file))
+    assert list(state.rows([file])) == [file.source]
+    assert state.rows([planned(state, size=11)]) == {}  # the recording has changed
+    assert state.rows([planned(state, name="b.wav")]) == {}
+    (state.output / "a.wav").write_bytes(b"ab")
+    assert state.rows([file]) == {}  # the result has
+
+
+def test_a_result_counts_more_than_a_failure_before_or_after(state):
+    file = planned(state)
+    for name in ("1-of-2", "2-of-2"):
+        with state.shard(name) as shard:
+            shard.note(row(file, None, "failed"))
+    assert state.rows([file])[file.source]["decision"] == "failed"
+    with state.shard("1-of-2") as shard:
+        write(shard, file)
+        shard.note(row(file))
+    assert state.rows([file])[file.source]["decision"] == "restored"
+
+
+def test_a_torn_line_is_passed_over_and_cut_off(state):
+    file = planned(state)
+    journal = state.folder / "shard-1-of-1" / "journal.jsonl"
+    with state.shard("1-of-1") as shard:
+        shard.note(row(file))
+    whole = journal.read_bytes()
+    for torn in (b'{"source": "/in', b'{"source": 1}', b"\xff"):
+        journal.write_bytes(whole + torn)
+        assert len(read_journal(journal)) == 1
+        with state.shard("1-of-1"):
+            assert journal.read_bytes() == whole
+
+
+def test_temporary_files_of_killed_runs_are_swept(state):
+    for name in ("1-of-1", "2-of-3"):
+        folder = state.folder / f"shard-{name}" / "tmp"
+        folder.mkdir(parents=True)
+        (folder / "0.wav").write_bytes(b"half")
+    state.open()
+    assert list(state.folder.rglob("*.wav")) == []
+
+
+def test_a_process_at_work_is_left_alone(state):
+    with state.shard("1-of-1") as shard:
+        other = State(state.output)
+        with shard.whole(state.output / "a.wav", 0) as temporary:
+            temporary.write_bytes(b"abc")
+            other.open()
+        with pytest.raises(WrongUse, match="another `lafufu clean` is at work"):
+            with other.shard("1-of-1"):
+                pass
+        with pytest.raises(WrongUse, match="another `lafufu clean` is at work"):
+            other.open(restart=True)
+    assert (state.output / "a.wav").read_bytes() == b"abc"
+
+
+def test_changed_settings_are_refused_by_name_until_restarted(state):
+    state.agree({"seed": 0, "sampler": ("ode", {"num_steps": 1})})
+    state.agree({"seed": 0, "sampler": ["ode", {"num_steps": 1}]})
+    with pytest.raises(WrongUse, match="begun with seed 0, now it is 1.*--restart"):
+        state.agree({"seed": 1, "sampler": ["ode", {"num_steps": 1}]})
+    state.open(restart=True)
+    state.agree({"seed": 1})
+
+
+def test_restart_forgets_what_was_done(state):
+    file = planned(state)
+    with state.shard("1-of-1") as shard:
+        write(shard, file)
+        shard.note(row(file))
+    state.open(restart=True)
+    assert state.rows([file]) == {}
+
+
+def test_a_folder_with_other_things_is_refused(tmp_path):
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(WrongUse, match="is not empty and not of an earlier"):
+        State(tmp_path).open()
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_the_journal_refuses_what_json_has_not(state):
+    with state.shard("1-of-1") as shard, pytest.raises(ValueError):
+        shard.note({"snr": float("nan")})
+    assert json.loads("[]") == read_journal(state.folder / "missing")

@@ -1,0 +1,201 @@
+"""Restoring a shard: what is written, what is kept, and on what results depend."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from corpora import contents, small_model, write_noise
+
+from lafufu_sb.cleaning import work
+from lafufu_sb.cleaning.gate import Gate, Verdict
+from lafufu_sb.cleaning.manifests import open_manifest
+from lafufu_sb.cleaning.plan import make_plan, split
+from lafufu_sb.cleaning.state import State
+from lafufu_sb.cleaning.work import Cleaner
+
+
+def clean(corpus, output, gate=None, shards=1, audio_format="same", **options):
+    """Rows by name; ``options`` are the cleaner's, or its model."""
+    model = options.pop("model", None) or small_model()
+    files = make_plan(open_manifest(corpus), output, audio_format)
+    state = State(output)
+    state.open()
+    rows = []
+    for number, shard_files in enumerate(split(files, shards)):
+        with state.shard(str(number)) as shard:
+            cleaner = Cleaner(model, gate or Gate(), **options)
+            cleaner.run(shard_files, shard, rows.append)
+    return {row["source"].rpartition("/")[2]: row for row in rows}
+
+
+def object_to(name):
+    return lambda before, after: Verdict({}, "no" if before.samples == name else "")
+
+
+def test_rates_channels_lengths_and_formats_are_kept(corpus, tmp_path):
+    rows = clean(corpus, tmp_path / "out")
+    for source in corpus.rglob("*.*"):
+        target = (tmp_path / "out" / source.relative_to(corpus)).with_suffix(
+            ".wav" if source.suffix == ".ogg" else source.suffix
+        )
+        old, new = soundfile.info(source), soundfile.info(target)
+        assert (new.frames, new.samplerate, new.channels, new.subtype) == (
+            old.frames,
+            old.samplerate,
+            old.channels,
+            "PCM_24",
+        )
+        row = rows[source.name]
+        assert (row["decision"], row["reason"]) == ("restored", "")
+        assert (row["samples"], row["sample_rate"]) == (new.frames, new.samplerate)
+        assert row["rtf"] > 0
+
+
+def test_a_file_becomes_what_enhance_file_makes_of_it(corpus, tmp_path):
+    clean(corpus, tmp_path / "out")
+    model = small_model()
+    for name in ("a.wav", "one/b.flac"):
+        target = tmp_path / "alone.wav"
+        model.enhance_file(corpus / name, target, keep_sample_rate=True)
+        alone, _ = soundfile.read(target)
+        together, _ = soundfile.read(tmp_path / "out" / name)
+        np.testing.assert_allclose(alone, together, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options", [{"shards": 3}, {"threads": 1}, {"threads": 4, "shards": 2}]
+)
+def test_bytes_depend_on_neither_neighbours_nor_threads(corpus, tmp_path, options):
+    for seed in range(6):
+        write_noise(corpus / f"more{seed}.wav", 0.02 + 0.01 * seed, seed=10 + seed)
+    clean(corpus, tmp_path / "one")
+    clean(corpus, tmp_path / "other", **options)
+    assert contents(tmp_path / "one") == contents(tmp_path / "other")
+    assert len(contents(tmp_path / "one")) == 11
+
+
+def test_seed_and_dry_are_the_models(corpus, tmp_path):
+    wavs = []
+    for name, seed, dry in (("a", 0, 0.0), ("b", 1, 0.0), ("c", 0, 1.0)):
+        model = small_model()
+        model.seed, model.dry = seed, dry
+        clean(corpus, tmp_path / name, model=model)
+        wavs.append(soundfile.read(tmp_path / name / "one" / "c.wav")[0])
+    original = soundfile.read(corpus / "one" / "c.wav")[0]
+    assert not np.array_equal(wavs[0], wavs[1])
+    np.testing.assert_allclose(wavs[2], original, atol=1e-6)
+
+
+def test_what_a_judge_objects_to_is_kept_byte_for_byte(corpus, tmp_path):
+    rows = clean(corpus, tmp_path / "out", object_to(1760))
+    assert (rows["a.wav"]["decision"], rows["a.wav"]["reason"]) == ("kept", "no")
+    assert rows["e.wav"]["decision"] == "restored"
+    assert (tmp_path / "out" / "a.wav").read_bytes() == (corpus / "a.wav").read_bytes()
+
+
+def test_kept_originals_are_converted_only_where_the_format_needs_it(corpus, tmp_path):
+    gate = Gate([lambda before, after: Verdict({}, "no")])
+    rows = clean(
+        corpus, tmp_path / "out", gate, audio_format="wav", sample_rate="model"
+    )
+    assert {row["decision"] for row in rows.values()} == {"kept"}
+    out = tmp_path / "out"
+    assert (out / "one" / "c.wav").read_bytes() == (
+        corpus / "one" / "c.wav"
+    ).read_bytes()
+    for name, row in rows.items():
+        info = soundfile.info(row["target"])
+        assert (info.samplerate, info.format) == (48000, "WAV"), name
+        assert info.frames == row["samples"]
+
+
+def test_the_models_rate_on_request(corpus, tmp_path):
+    rows = clean(corpus, tmp_path / "out", sample_rate="model")
+    info = soundfile.info(tmp_path / "out" / "a.wav")
+    assert (info.samplerate, info.frames) == (48000, 3 * 1760)
+    assert rows["a.wav"]["samples"] == info.frames
+
+
+def test_flac_is_turned_down_where_it_would_clip_and_wav_is_not(tmp_path):
+    for suffix in ("wav", "flac"):
+        write_noise(tmp_path / "in" / f"{suffix}.{suffix}", 0.1, level=0.5)
+    model = small_model()
+    model.restorer.score_model = Louder()
+    rows = clean(tmp_path / "in", tmp_path / "out", model=model)
+    loud, _ = soundfile.read(tmp_path / "out" / "wav.wav")
+    fits, _ = soundfile.read(tmp_path / "out" / "flac.flac")
+    assert np.abs(loud).max() > 1.0 and "gain_db" not in rows["wav.wav"]
+    gain = 10 ** (rows["flac.flac"]["gain_db"] / 20)
+    np.testing.assert_allclose(fits, gain * loud, atol=1e-4)
+    assert np.abs(fits).max() == pytest.approx(1.0, abs=1e-6)
+
+
+class Louder(torch.nn.Module):
+    grid = 1
+
+    def forward(self, x_t, y, t):
+        return y
+
+
+class Broken(torch.nn.Module):
+    grid = 1
+
+    def forward(self, x_t, y, t):
+        return y * float("nan")
+
+
+@pytest.mark.parametrize("in_memory", [600.0, 0.0])
+def test_samples_that_are_not_finite_never_pass(
+    corpus, tmp_path, monkeypatch, in_memory
+):
+    monkeypatch.setattr(work, "IN_MEMORY", in_memory)
+    model = small_model(score_model=Broken())
+    rows = clean(corpus, tmp_path / "out", model=model)
+    assert {row["decision"] for row in rows.values()} == {"kept"}
+    assert all("not finite" in row["reason"] for row in rows.values())
+    assert (tmp_path / "out" / "a.wav").read_bytes() == (corpus / "a.wav").read_bytes()
+
+
+def test_long_files_go_from_disk_to_disk_with_the_same_result(
+    corpus, tmp_path, monkeypatch
+):
+    short = clean(corpus, tmp_path / "short", object_to(1760))
+    monkeypatch.setattr(work, "IN_MEMORY", 0.0)
+    long = clean(corpus, tmp_path / "long", object_to(1760))
+    for name, row in short.items():
+        old, _ = soundfile.read(row["target"])
+        new, _ = soundfile.read(long[name]["target"])
+        np.testing.assert_allclose(new, old, atol=1e-5)
+        assert row["decision"] == long[name]["decision"]
+        assert row["snr"] == pytest.approx(long[name]["snr"], abs=0.01)
+    assert sorted(contents(tmp_path / "long")) == sorted(contents(tmp_path / "short"))
+
+
+@pytest.mark.parametrize("in_memory", [600.0, 0.0])
+def test_broken_files_are_noted_and_the_rest_goes_on(
+    corpus, tmp_path, monkeypatch, in_memory
+):
+    monkeypatch.setattr(work, "IN_MEMORY", in_memory)
+    (corpus / "0.wav").write_text("not audio")
+    (corpus / "empty.wav").touch()
+    rows = clean(corpus, tmp_path / "out")
+    failed = {name for name, row in rows.items() if row["decision"] == "failed"}
+    assert failed == {"0.wav", "empty.wav"}
+    assert "0.wav is not audio" in rows["0.wav"]["reason"]
+    assert len(contents(tmp_path / "out")) == 5
+
+
+@pytest.mark.parametrize("in_memory", [600.0, 0.0])
+def test_what_cannot_be_written_ends_the_run(corpus, tmp_path, monkeypatch, in_memory):
+    monkeypatch.setattr(work, "IN_MEMORY", in_memory)
+    out = tmp_path / "out"
+    with pytest.raises(OSError, match="one"):
+        out.mkdir()
+        files = make_plan(open_manifest(corpus), out)
+        state = State(out)
+        (out / ".lafufu-clean").mkdir()
+        state.open()
+        (out / "one").write_text("in the way of a folder")
+        with state.shard("1") as shard:
+            Cleaner(small_model(), Gate()).run(files, shard)
+    assert not list((out / ".lafufu-clean").rglob("tmp/*"))
