@@ -247,7 +247,7 @@ def draw(results):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.5, 4), layout="constrained")
+    figure = Figure(figsize=(8, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     batches = [1, 2, 4, 8, 16, 32]
@@ -262,7 +262,7 @@ def draw(results):
     axes.set_xlabel("batch size of the score stage, a process")
     axes.set_ylabel("memory of a step, fp32, GB (computed)")
     axes.grid(alpha=0.4)
-    axes.legend(fontsize=8, ncols=2)
+    figure.legend(loc="outside right upper", fontsize=8)
     return figure
 
 

@@ -55,7 +55,7 @@ def _match(subset_folder):
     """Pairs, and what keeps other recordings from being paired."""
     problems = []
     distorted, clean = (
-        _index(_side(subset_folder, names), problems)
+        recordings_by_id(_side(subset_folder, names), problems)
         for names in (DISTORTED_FOLDERS, CLEAN_FOLDERS)
     )
     for side, other in ((distorted, clean), (clean, distorted)):
@@ -99,7 +99,26 @@ def recording_id(name):
     return os.path.join(folder, numbered[1] if numbered else stem)
 
 
-def _index(folder, problems):
+def recordings_by_id(folder, problems):
+    """Recordings below a folder.
+
+    Arguments
+    ---------
+    folder : Path
+        With .wav or .flac files at any depth.
+    problems : list of str
+        Gets a line for each id that is not unique.
+
+    Returns
+    -------
+    dict of str to Path
+        By ``recording_id``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    """
     found = {}
     names = glob("**/*", root_dir=folder, recursive=True)  # follows links, unlike Path
     for name in sorted(names):

@@ -17,6 +17,7 @@ import torch
 from tqdm import tqdm
 
 from ..dataio import read_wav
+from ..ears.manifests import HOP_SECONDS
 from ..figures import save_spectrogram_png, spectrogram_figure
 from ..files import written_whole
 from ..metrics import evaluate, summarise
@@ -25,7 +26,6 @@ SIDES = ("distorted", "restored", "clean")
 CLIPS, SUMMARY = "clips.csv", "summary.json"
 TEXT = ("name", "note")  # columns that are no numbers
 BEFORE = "before_"  # prefix of the metrics of the distorted side
-LENGTH_TOLERANCE = 0.01  # seconds by which files of a pair may differ
 CLIPS_PER_WORKER = 8  # fewer are measured sooner than a process has started
 
 ClipFiles = namedtuple("ClipFiles", ["name", *SIDES, "more"])
@@ -121,19 +121,17 @@ def measure_files(clip, sample_rate, metrics):
 def _read_signals(clip, sample_rate):
     if clip.restored is None:
         raise FileNotFoundError("there is no restored file")
-    paths = {side: getattr(clip, side) for side in SIDES}
     signals = {
         side: read_wav(path, sample_rate).numpy()
-        for side, path in paths.items()
-        if path
+        for side in SIDES
+        if (path := getattr(clip, side)) is not None
     }
-    lengths = {side: len(signal) for side, signal in signals.items()}
-    samples = min(lengths.values())
-    if samples == 0 or max(lengths.values()) - samples > LENGTH_TOLERANCE * sample_rate:
-        shown = ", ".join(
-            f"{side} {n / sample_rate:.3f} s" for side, n in lengths.items()
-        )
+    seconds = {side: len(signal) / sample_rate for side, signal in signals.items()}
+    shortest, longest = min(seconds.values()), max(seconds.values())
+    if shortest == 0 or longest - shortest > HOP_SECONDS:
+        shown = ", ".join(f"{side} {length:.3f} s" for side, length in seconds.items())
         raise ValueError(f"the files do not belong together: {shown}")
+    samples = min(map(len, signals.values()))
     return {side: signal[:samples] for side, signal in signals.items()}
 
 

@@ -17,7 +17,12 @@ from .. import __version__
 from ..audio import write_recording
 from ..dataio import read_wav
 from ..devices import device_name
-from ..ears.manifests import CLEAN_FOLDERS, DISTORTED_FOLDERS, pair_recordings
+from ..ears.manifests import (
+    CLEAN_FOLDERS,
+    DISTORTED_FOLDERS,
+    pair_recordings,
+    recordings_by_id,
+)
 from ..files import written_whole
 from .clips import BEFORE, ClipFiles, measure_all, write_rows
 from .timing import PartTimes
@@ -243,8 +248,8 @@ def match_restored(restored, clean, distorted=None):
     Arguments
     ---------
     restored, clean, distorted : str or Path
-        Folders whose recordings share ids: the name up to the first underscore, so
-        that ``00001_0.53.wav`` belongs to ``00001.wav``.
+        Folders whose recordings share ids, see ``recording_id``: ``00001_0.53.wav``
+        belongs to ``00001.wav``.
 
     Returns
     -------
@@ -259,11 +264,18 @@ def match_restored(restored, clean, distorted=None):
         If ids are not unique, or no restored recording has that of a clean one.
     """
     sides = {"restored": restored, "clean": clean, "distorted": distorted}
-    files = {side: _by_id(Path(f)) for side, f in sides.items() if f is not None}
+    problems = []
+    files = {
+        side: recordings_by_id(Path(folder), problems)
+        for side, folder in sides.items()
+        if folder is not None
+    }
+    if problems:
+        raise ValueError("; ".join(problems))
     if not files["clean"].keys() & files["restored"].keys():
         raise ValueError(
-            f"no recording in {restored} has the id of one in {clean}: names must "
-            "agree up to the first underscore, in the same sub-folders"
+            f"no recording in {restored} has the id of one in {clean}: they need the "
+            "same five-digit id, or the same name, in the same sub-folders"
         )
     return [
         ClipFiles(
@@ -275,18 +287,6 @@ def match_restored(restored, clean, distorted=None):
         )
         for name, path in files["clean"].items()
     ]
-
-
-def _by_id(folder):
-    found = {}
-    for path in sorted(folder.rglob("*.wav")):
-        key = str(path.parent.relative_to(folder) / path.stem.split("_")[0])
-        if key in found:
-            raise ValueError(f"{folder}: {found[key].name} and {path.name} share an id")
-        found[key] = path
-    if not found:
-        raise FileNotFoundError(f"{folder} is no folder with .wav files")
-    return found
 
 
 def describe_model(model):

@@ -171,7 +171,7 @@ def test_evaluate_measures_restored_recordings(corpus, tmp_path, capsys):
         (["-m", "wham", "-d", "x", "--seeds", "0"], "--seeds must be at least 1"),
         (["-m", "wham", "-d", "/nowhere"], "/nowhere has none of the folders"),
         (["-m", "wham", "-d", "x", "--metrics", "polqa"], "Unknown metrics"),
-        (["--restored", "/nowhere", "--clean", "/nowhere"], "no folder with .wav"),
+        (["--restored", "/nowhere", "--clean", "/nowhere"], "holds no .wav or .flac"),
     ],
 )
 def test_wrong_use_ends_in_one_line(tmp_path, capsys, arguments, message):
