@@ -8,7 +8,7 @@ import recipes
 
 @pytest.fixture
 def tiny(tmp_path):
-    from conftest import write_tiny_recipe
+    from runs import write_tiny_recipe
 
     path = write_tiny_recipe(tmp_path / "tiny.yaml", tmp_path / "run")
     return recipes.load_recipe(path)[0]
