@@ -8,8 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from . import __version__
-from .cleaning.command import add_clean_parser
-from .commands import evaluate, import_sgmse
+from .commands import clean, evaluate, import_sgmse
 
 
 def main(arguments=None):
@@ -76,7 +75,7 @@ def build_parser():
     )
     enhance.set_defaults(run=enhance_command)
 
-    add_clean_parser(commands, add_model_options)
+    clean.add_parser(commands, add_model_options)
 
     export = commands.add_parser("export", help="run folder to model folder")
     export.add_argument(

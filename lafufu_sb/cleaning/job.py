@@ -29,7 +29,7 @@ def clean(options):
     Arguments
     ---------
     options : dict of str to object
-        Those of ``lafufu clean``, see ``command.add_clean_parser``.
+        Those of ``lafufu clean``, see ``commands.clean.add_parser``.
 
     Returns
     -------

@@ -2,10 +2,10 @@
 
 import argparse
 
-from . import KINDS
+from ..cleaning import KINDS
 
 
-def add_clean_parser(commands, add_model_options):
+def add_parser(commands, add_model_options):
     """Add the sub-command.
 
     Arguments
@@ -138,7 +138,7 @@ def _add_engine_options(parser):
 
 def clean_command(options):
     """``lafufu clean``; exit status 1 if a file could not be read."""
-    from .job import clean
+    from ..cleaning.job import clean
 
     options = {name: value for name, value in vars(options).items() if name != "run"}
     options["replacement"] = dict(options["replacement"])
