@@ -1,12 +1,9 @@
 """A tiny run of the recipe, trained once, for the tests that need a model."""
 
-import sys
 from dataclasses import replace
 
 import pytest
-from runs import ROOT, train, write_tiny_recipe
-
-sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts that import each other by name
+from runs import train, write_tiny_recipe
 
 
 @pytest.fixture(scope="session")
