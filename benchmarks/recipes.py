@@ -23,12 +23,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from common import (
     add_output_arguments,
     describe_run,
-    markdown_table,
     peak_rss,
     publish,
     run_alone,
     significant,
 )
+from lafufu_sb.evaluation.tables import markdown_table
 from lafufu_sb.recipe import load_recipe
 from systems import RECIPES
 from timing import count_cost

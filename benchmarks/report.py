@@ -6,7 +6,8 @@ run in one way each, with lists of single measurements that name their run.
 
 import statistics
 
-from common import markdown_table, significant
+from common import significant
+from lafufu_sb.evaluation.tables import markdown_table
 from systems import PUBLISHED
 from timing import seconds_of
 

@@ -12,9 +12,9 @@ import argparse
 
 import torch
 
-from common import markdown_table
 from lafufu_sb import EnhanceLatent, shipped_model
 from lafufu_sb.dataio import read_wav
+from lafufu_sb.evaluation.tables import markdown_table
 from lafufu_sb.mini_corpus import mini_corpus_folder
 from lafufu_sb.models import TASK_MODELS
 from lafufu_sb.streaming import TensorSignal

@@ -6,9 +6,10 @@ import zlib
 import numpy
 import soundfile
 import torch
-import torchaudio
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_pipeline import provides, takes
+
+from .resampling import resample
 
 
 def read_wav(path, sample_rate, start=0, samples=None):
@@ -40,7 +41,7 @@ def read_wav(path, sample_rate, start=0, samples=None):
         return torch.from_numpy(wav[:, 0].copy())
     wav, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
     wav = torch.from_numpy(wav[:, 0].copy())
-    return torchaudio.functional.resample(wav, rate, sample_rate)[start:stop]
+    return resample(wav, rate, sample_rate)[start:stop]
 
 
 def wav_samples(path, sample_rate):

@@ -10,6 +10,7 @@ import threading
 from typing import NamedTuple
 
 import torch
+from speechbrain.utils.edit_distance import count_ops, op_table
 
 from ..metrics import check_metrics, dnsmos
 from ..resampling import resample
@@ -254,13 +255,8 @@ def character_error(before, after):
     """
     if not before or not after:
         return float(before != after)
-    row = list(range(len(after) + 1))
-    for i, letter in enumerate(before, 1):
-        diagonal, row[0] = row[0], i
-        for j, other in enumerate(after, 1):
-            change = diagonal + (letter != other)
-            diagonal, row[j] = row[j], min(change, row[j] + 1, row[j - 1] + 1)
-    return row[-1] / len(before)
+    edits = count_ops(op_table(before, after))
+    return sum(edits.values()) / len(before)
 
 
 def _shortened(text, length=40):

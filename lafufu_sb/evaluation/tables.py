@@ -173,16 +173,28 @@ def _markdown_cell(cell):
     return f"{mean} ± {cell.std}{spread}"
 
 
+def markdown_table(header, rows):
+    """Markdown table: the first column to the left, the others to the right.
+
+    Example
+    -------
+    >>> print(markdown_table(["model", "s"], [["a", "1.0"]]))
+    | model | s |
+    |:--|--:|
+    | a | 1.0 |
+    """
+    lines = [header, [":--"] + ["--:"] * (len(header) - 1), *rows]
+    rule = 1
+    return "\n".join(
+        f"|{'|'.join(cells)}|" if i == rule else f"| {' | '.join(cells)} |"
+        for i, cells in enumerate(lines)
+    )
+
+
 def to_markdown(table):
     """A Markdown table below its caption."""
-    lines = [table.heads, [":--"] + ["--:"] * (len(table.heads) - 1), *table.rows]
-    text = "\n".join(
-        f"|{'|'.join(cells)}|"
-        if number == 1
-        else f"| {' | '.join(map(_markdown_cell, cells))} |"
-        for number, cells in enumerate(lines)
-    )
-    return f"**{table.caption}**\n\n{text}"
+    rows = [list(map(_markdown_cell, row)) for row in table.rows]
+    return f"**{table.caption}**\n\n{markdown_table(table.heads, rows)}"
 
 
 def to_latex(table):

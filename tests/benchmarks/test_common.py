@@ -8,11 +8,11 @@ import torch
 import common
 from common import (
     describe_run,
-    markdown_table,
     put_into_document,
     run_alone,
     significant,
 )
+from lafufu_sb.evaluation.tables import markdown_table
 
 
 def test_peak_memory_holds_what_was_freed_again(tmp_path):

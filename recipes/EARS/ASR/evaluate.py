@@ -24,6 +24,7 @@ from yaml import YAMLError
 
 from lafufu_sb import EnhanceLatent
 from lafufu_sb.asr import RestoredASR, as_text, normalise_text, read_speech
+from lafufu_sb.evaluation.tables import markdown_table
 from lafufu_sb.files import written_whole
 from lafufu_sb.models import model_folder
 from lafufu_sb.recipe import load_recipe
@@ -101,9 +102,8 @@ def write(stats, folder):
             writer = csv.DictWriter(file, FIELDS)
             writer.writeheader()
             writer.writerows(rows)
-    lines = [list(FIELDS), ["---"] * len(FIELDS)]
-    lines += [[f"{value:.4g}" for value in row.values()] for row in rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    cells = [[f"{value:.4g}" for value in row.values()] for row in rows]
+    return markdown_table(list(FIELDS), cells)
 
 
 def main(arguments):
