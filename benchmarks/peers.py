@@ -11,11 +11,16 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import torch
+
+from lafufu_sb.asr import FasterWhisper, normalise_text
+from lafufu_sb.resampling import resample
 
 RATE = 48000
 # Samples by which the output lags: STFT overlap and look-ahead, found by correlation.
 DFN_DELAY = 1440
 RNNOISE_DELAY = 960
+WHISPER_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # as Whisper's own program has
 
 
 class DeepFilterNet3:
@@ -105,8 +110,6 @@ class Whisper:
     """Whisper base on CTranslate2; transcribes 48-kHz English, (time,)."""
 
     def __init__(self):
-        from faster_whisper import WhisperModel
-
         self._folder = tempfile.TemporaryDirectory()
         folder = Path(self._folder.name)
         with open(folder / "model.bin", "wb") as model:
@@ -117,15 +120,13 @@ class Whisper:
                 for other in data.iterdir():
                     if ".part" not in other.name:
                         shutil.copy(other, folder)
-        self.model = WhisperModel(str(folder), device="cpu", compute_type="int8")
+        self.recogniser = FasterWhisper(
+            folder, language="en", temperature=WHISPER_TEMPERATURES
+        )
 
     def __call__(self, wav):
         """Text in lower case without punctuation."""
-        import soxr
-
-        wav = soxr.resample(wav.astype(np.float32), RATE, 16000)
-        segments, _ = self.model.transcribe(
-            wav, language="en", beam_size=5, condition_on_previous_text=False
-        )
-        text = " ".join(segment.text for segment in segments).lower()
-        return " ".join("".join(c if c.isalpha() else " " for c in text).split())
+        wav = torch.from_numpy(wav.astype(np.float32))
+        wav = resample(wav, RATE, self.recogniser.sample_rate)
+        words, _ = self.recogniser.transcribe_batch(wav[None], torch.ones(1))
+        return " ".join(normalise_text(words[0]))

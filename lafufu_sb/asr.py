@@ -13,6 +13,7 @@ import torch
 from .audio import read_recording
 from .errors import WrongUse
 from .resampling import resample
+from .restorer import check_dry
 
 RECOGNISER_RATE = 16000  # Hz, of nearly all recognisers
 
@@ -54,8 +55,7 @@ class RestoredASR:
     """
 
     def __init__(self, enhancer, recogniser, *, dry=0.0, recogniser_rate=None):
-        if not 0.0 <= dry <= 1.0:
-            raise ValueError(f"dry must lie between 0 and 1, got {dry}")
+        check_dry(dry)
         self.enhancer = enhancer
         self.recogniser = recogniser
         self.dry = dry
@@ -131,10 +131,13 @@ class FasterWhisper:
         A size such as "base", which is downloaded, or a folder of a converted model.
     language : str, optional
         Code such as "en"; by default Whisper guesses for each recording.
-    device : str
-        "cpu", "cuda" or "cuda:1".
+    run_opts : dict, optional
+        As SpeechBrain's: "device" is "cpu" (by default), "cuda" or "cuda:1".
     beam_size : int
         Hypotheses that are kept.
+    temperature : float or sequence of float
+        At 0 the same recording has the same text, always. Of several, each next one is
+        tried where Whisper repeats itself or is unsure; those above 0 draw at random.
 
     Raises
     ------
@@ -144,14 +147,16 @@ class FasterWhisper:
 
     sample_rate = RECOGNISER_RATE
 
-    def __init__(self, source, language=None, device="cpu", beam_size=5):
+    def __init__(
+        self, source, language=None, run_opts=None, beam_size=5, temperature=0.0
+    ):
         try:
             from faster_whisper import WhisperModel
         except ImportError as error:
             raise ImportError(
                 f'{source} needs faster-whisper: pip install "lafufu_sb[asr]"'
             ) from error
-        kind, _, index = str(device).partition(":")
+        kind, _, index = str((run_opts or {}).get("device") or "cpu").partition(":")
         self.model = WhisperModel(
             str(source),
             device=kind,
@@ -160,6 +165,7 @@ class FasterWhisper:
             local_files_only=Path(source).is_dir(),
         )
         self.language, self.beam_size = language, beam_size
+        self.temperature = temperature
 
     def transcribe_batch(self, wavs, lengths):
         """Recognise a batch, one item after the other.
@@ -185,7 +191,7 @@ class FasterWhisper:
                 wav[:length],
                 language=self.language,
                 beam_size=self.beam_size,
-                temperature=0.0,  # the same text for the same recording, always
+                temperature=self.temperature,
                 condition_on_previous_text=False,
             )
             segments = list(segments)
@@ -216,9 +222,9 @@ def load_recogniser(folder, device="cpu", beam_size=5):
     FileNotFoundError, WrongUse
         If there is no such folder, or none of a recogniser.
     """
-    folder = existing_folder(folder)
+    folder, options = existing_folder(folder), {"device": device}
     if (folder / "model.bin").is_file():
-        return FasterWhisper(folder, device=device, beam_size=beam_size)
+        return FasterWhisper(folder, run_opts=options, beam_size=beam_size)
     settings = folder / "hyperparams.yaml"
     if not settings.is_file():
         raise WrongUse(
@@ -230,7 +236,7 @@ def load_recogniser(folder, device="cpu", beam_size=5):
     # The same rule that SpeechBrain's classes have: one needs it, the other does not.
     attention = "decoding_function:" not in settings.read_text()
     kind = ASR.EncoderDecoderASR if attention else ASR.EncoderASR
-    return kind.from_hparams(source=str(folder), run_opts={"device": device})
+    return kind.from_hparams(source=str(folder), run_opts=options)
 
 
 def existing_folder(folder):
@@ -265,7 +271,7 @@ def as_text(words):
 
 
 def normalise_text(text):
-    """Words for scoring: lower case, letters, digits and apostrophes only.
+    """Words to compare: one case, letters, digits and apostrophes only.
 
     Arguments
     ---------
@@ -281,7 +287,7 @@ def normalise_text(text):
     >>> normalise_text("Kids aren't talking, by the door!")
     ['kids', "aren't", 'talking', 'by', 'the', 'door']
     """
-    return re.findall(r"\w+(?:['’]\w+)*", text.lower().replace("’", "'"))
+    return re.findall(r"\w+(?:['’]\w+)*", text.casefold().replace("’", "'"))
 
 
 def rate_of(recogniser):

@@ -18,7 +18,13 @@ from .recordings import Recording
 from .resampling import resample, resample_blocks
 from .restorer import check_dry
 from .sources import check_source
-from .streaming import TensorSignal, batch_signals, gather, side_by_side
+from .streaming import (
+    TensorSignal,
+    batch_signals,
+    cut_blocks,
+    gather,
+    side_by_side,
+)
 from .waveforms import as_rate, as_waveforms
 
 logger = logging.getLogger(__name__)
@@ -138,7 +144,9 @@ class EnhanceLatent(Pretrained):
         if backend not in ("torch", "onnx"):
             raise ValueError(f"backend must be 'torch' or 'onnx', got {backend!r}")
         if backend == "onnx":
-            run_opts = _on_cpu(run_opts)
+            from .onnx_backend import cpu_options
+
+            run_opts = cpu_options(run_opts)
         elif backend_options:
             raise ValueError("backend_options are for backend 'onnx'")
         check_dry(dry)
@@ -369,7 +377,8 @@ class EnhanceLatent(Pretrained):
             length = recording.samples
             if keep_sample_rate:
                 rate, length = recording.file_rate, recording.frames
-                blocks = _cut(resample_blocks(blocks, self.sample_rate, rate), length)
+                blocks = resample_blocks(blocks, self.sample_rate, rate)
+                blocks = cut_blocks(blocks, length)
             if output_filename is None:
                 restored = torch.cat(list(blocks), dim=1)
                 self._check_finite(restored)
@@ -381,21 +390,3 @@ class EnhanceLatent(Pretrained):
                     self._check_finite(block)
                     write(block)
         return output_filename
-
-
-def _cut(blocks, length):
-    for block in blocks:
-        yield block[:, :length]
-        length -= min(length, block.shape[1])
-
-
-def _on_cpu(run_opts):
-    if run_opts is not None and not isinstance(run_opts, dict):  # RunOptions
-        run_opts = {name: run_opts[name] for name in run_opts.overridden_args}
-    device = (run_opts or {}).get("device") or "cpu"
-    if torch.device(device).type != "cpu":
-        raise ValueError(
-            f"backend 'onnx' computes on the CPU, not on {device}: leave the device "
-            "out, or use backend 'torch'"
-        )
-    return (run_opts or {}) | {"device": "cpu"}

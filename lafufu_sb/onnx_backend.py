@@ -252,3 +252,36 @@ class OnnxScoreModel(nn.Module):
     def forward(self, x, y, t):
         """(batch, channels, freq, frames) twice and (batch,) to the shape of ``x``."""
         return self.graph(x, y, t)[0]
+
+
+def cpu_options(run_opts):
+    """SpeechBrain's run options, whose device becomes the one that graphs compute on.
+
+    Arguments
+    ---------
+    run_opts : dict, RunOptions or None
+        As ``from_hparams`` takes them.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    ValueError
+        If they name another device.
+
+    Example
+    -------
+    >>> cpu_options(None)
+    {'device': 'cpu'}
+    """
+    if run_opts is not None and not isinstance(run_opts, dict):  # RunOptions
+        run_opts = {name: run_opts[name] for name in run_opts.overridden_args}
+    device = (run_opts or {}).get("device") or "cpu"
+    if torch.device(device).type != "cpu":
+        raise ValueError(
+            f"backend 'onnx' computes on the CPU, not on {device}: leave the device "
+            "out, or use backend 'torch'"
+        )
+    return (run_opts or {}) | {"device": "cpu"}

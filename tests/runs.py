@@ -37,7 +37,7 @@ def write_tiny_recipe(path, output, *, base="lafufu_mini_wham", epochs=1, more="
     if base.startswith("sgmse"):  # its autoencoder is the identity
         text = text.replace("autoencoder: {channels: 4}\n", "")
         text = text.replace("[1, 1]", "[1, 1, 1, 1]")  # keeps the attention small
-    path.write_text(text)
+    Path(path).write_text(text)
     return path
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from speechbrain.utils.edit_distance import count_ops, op_table
 
+from ..asr import normalise_text
 from ..metrics import check_metrics, dnsmos
 from ..resampling import resample
 from .sound import spread
@@ -169,7 +170,7 @@ class RecogniserJudge:
 
     def _text(self, wav):
         with self._lock:
-            return plain_text(self.recogniser(wav))
+            return " ".join(normalise_text(self.recogniser(wav)))
 
 
 class SpeakerJudge:
@@ -221,18 +222,6 @@ def _speech(before, after, pieces, function):
         for result, was, now in zip(results, *sides, strict=True):
             result.append((function(was), function(now)))
     return results
-
-
-def plain_text(text):
-    """Lower case, letters and digits only, single spaces.
-
-    Example
-    -------
-    >>> plain_text(" Hello,  WORLD! ")
-    'hello world'
-    """
-    kept = (letter if letter.isalnum() else " " for letter in text.casefold())
-    return " ".join("".join(kept).split())
 
 
 def character_error(before, after):

@@ -192,7 +192,7 @@ class _Mixer:
             clean_path,
             self.sample_rate,
             0,
-            (start - before / self.sample_rate) * speed,
+            max(0.0, start - before / self.sample_rate) * speed,
             ((before + samples) / self.sample_rate + 0.01) * speed,
             speed,
         )[: before + samples]

@@ -13,7 +13,6 @@ from lafufu_sb.cleaning.gate import (
     SpeakerJudge,
     Verdict,
     character_error,
-    plain_text,
 )
 from lafufu_sb.cleaning.sound import MemorySound
 
@@ -168,7 +167,3 @@ def test_a_judge_that_fails_objects():
 )
 def test_character_error(before, after, error):
     assert character_error(before, after) == error
-
-
-def test_texts_are_compared_without_case_and_signs():
-    assert plain_text("  Straße -- NR. 5?") == "strasse nr 5"

@@ -1,6 +1,7 @@
 """Pairs mixed on the fly: rules, repeatability, band limits."""
 
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -94,6 +95,20 @@ def test_a_short_recording_is_followed_by_silence(folder, tmp_path):
     _, clean = mixer(path, 4000, np.random.default_rng(0))
     assert clean.shape == (4000,)
     assert not clean[1100:].any()
+
+
+def test_the_speech_before_a_fast_crop_begins_with_the_recording(folder):
+    rng = (
+        SimpleNamespace(  # rounds 100.51 samples up, which are 1.05 times as many read
+            random=lambda: 0.0,
+            integers=lambda low, high=None: 0 if high is None else high - 1,
+            uniform=lambda low, high: 100.51 / RATE,
+            choice=lambda count, p: 0,
+        )
+    )
+    mixer = RoomMixer([folder / "rooms" / "short.wav"])
+    _, clean = mixer(folder / "speech" / "a.wav", RATE, rng)
+    assert clean.any()
 
 
 def test_without_sources_there_is_no_mixer_and_other_tasks_are_refused():

@@ -130,38 +130,77 @@ def test_debug_run_keeps_to_a_folder_of_its_own_and_resumes(tmp_path):
     assert "Stage autoencoder is finished" in process.stderr + process.stdout
 
 
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        (
-            ["--stage", "both"],
-            "stage must be all, autoencoder, score, few_step, test, got 'both'",
-        ),
-        (["--stage", "score"], "run --stage autoencoder first"),
-        (["--stage", "few_step"], "few_step_epochs is 0"),
-        (
-            ["--stage", "few_step", "--few_step_epochs=1"],
-            "run --stage autoencoder first",
-        ),
-        (
-            ["--few_step_init=/nowhere", "--few_step_epochs=1"],
-            "model folder /nowhere does not exist",
-        ),
-        (["--score_sampler_options={steps: 9}"], "has no option steps"),
-        (["--data_folder=/nowhere"], "/nowhere has no train, valid, test"),
-        (["--ae_epoch=3"], "has no key ae_epoch"),
-        (["--ae_init=/nope.ckpt"], "ae_init /nope.ckpt does not exist"),
-        (["--score_init=/nope.ckpt"], "score_init /nope.ckpt does not exist"),
-        (["--best_key=pesqq"], "best_key pesqq must be one of metrics"),
-        (["--grad_accumulation_factor=8"], "too few for one step"),
-    ],
-)
-def test_wrong_use_is_refused_with_the_way_out(tmp_path, arguments, message):
+WRONG_USE = [
+    (
+        ["--stage", "both"],
+        "stage must be all, autoencoder, score, few_step, test, got 'both'",
+    ),
+    (["--stage", "score"], "run --stage autoencoder first"),
+    (["--stage", "few_step"], "few_step_epochs is 0"),
+    (
+        ["--stage", "few_step", "--few_step_epochs=1"],
+        "run --stage autoencoder first",
+    ),
+    (
+        ["--few_step_init=/nowhere", "--few_step_epochs=1"],
+        "model folder /nowhere does not exist",
+    ),
+    (["--score_sampler_options={steps: 9}"], "has no option steps"),
+    (["--data_folder=/nowhere"], "/nowhere has no train, valid, test"),
+    (["--ae_epoch=3"], "has no key ae_epoch"),
+    (["--ae_init=/nope.ckpt"], "ae_init /nope.ckpt does not exist"),
+    (["--score_init=/nope.ckpt"], "score_init /nope.ckpt does not exist"),
+    (["--best_key=pesqq"], "best_key pesqq must be one of metrics"),
+    (["--grad_accumulation_factor=8"], "too few for one step"),
+]
+
+# One process for all of them: each takes seconds to begin.
+REFUSE = """
+import json, sys
+import train
+ends = []
+for arguments in json.load(sys.stdin):
+    try:
+        train.main(arguments)
+    except SystemExit as end:
+        ends.append(str(end.code))
+print(json.dumps(ends))
+"""
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory):
+    """What train.py says of each wrong use before it ends."""
+    folder = tmp_path_factory.mktemp("refusals")
+    calls = []
+    for number, (arguments, _) in enumerate(WRONG_USE):
+        run = folder / str(number)
+        calls.append([str(write_tiny_recipe(f"{run}.yaml", run)), *arguments])
+    process = subprocess.run(
+        [sys.executable, "-c", REFUSE],
+        input=json.dumps(calls),
+        cwd=RECIPE,
+        env=train_environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr[-3000:]
+    return json.loads(process.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("number", range(len(WRONG_USE)))
+def test_wrong_use_is_refused_with_the_way_out(refusals, number):
+    assert len(refusals) == len(WRONG_USE)
+    assert WRONG_USE[number][1] in refusals[number]
+    assert refusals[number].startswith("train.py: error: ")
+
+
+def test_wrong_use_ends_without_a_traceback(tmp_path):
     recipe = write_tiny_recipe(tmp_path / "tiny.yaml", tmp_path / "run")
-    process = train(recipe, *arguments)
+    process = train(recipe, "--best_key=pesqq")
     assert process.returncode == 1
     assert "Traceback" not in process.stderr
-    assert message in process.stderr
+    assert "best_key pesqq must be one of metrics" in process.stderr
 
 
 def test_stages_that_need_the_score_model_are_refused_without_it(tmp_path):

@@ -119,7 +119,7 @@ def main(arguments):
                 preset=hparams["preset"],
                 run_opts=options,
             ),
-            hparams["recogniser"](),
+            hparams["recogniser"](run_opts=options),
         )
     except (OSError, KeyError, ValueError, ImportError, YAMLError) as error:
         sys.exit(f"evaluate.py: error: {error}")
