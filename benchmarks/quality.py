@@ -7,8 +7,8 @@ Example::
 
 Each system gets a result folder, which is kept: a second run measures what is missing,
 and ``lafufu report quality/wham/*`` makes more of them. A model may carry options,
-``folder?num_steps=4``; with ``?oracle`` it is the autoencoder's bound,
-decode(clean latent, distorted hiddens).
+``folder?num_steps=4``; with ``?dry=1`` it is the unprocessed input, with ``?oracle``
+the autoencoder's bound, decode(clean latent, distorted hiddens).
 """
 
 import argparse
@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+import yaml
 from speechbrain.utils.edit_distance import count_ops, op_table
 
 from lafufu_sb.dataio import read_wav
@@ -48,8 +49,7 @@ class ModelByText:
         folder, _, options = text.partition("?")
         options = dict(part.partition("=")[::2] for part in options.split("&") if part)
         self.oracle = options.pop("oracle", None) is not None
-        if "num_steps" in options:
-            options["num_steps"] = int(options["num_steps"])
+        options = {name: yaml.safe_load(value) for name, value in options.items()}
         self.model = EnhanceLatent.from_hparams(source=folder, **options)
         self.facts = describe_model(self.model)
         self.system = ModelSystem(self.model)

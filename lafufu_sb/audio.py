@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import math
 import shutil
 from pathlib import Path
 
@@ -49,8 +50,9 @@ def read_recording(path):
 def recording_writer(path, sample_rate, channels, samples):
     """Write a file block by block, which appears whole or not at all.
 
-    24 bits; a format that can hold 32-bit float changes to it once the peak is above
-    full scale, so nothing clips. WAV becomes RF64 where it may pass 4 GB.
+    24 bits, and nothing clips: once the peak is above full scale, a format that can
+    hold 32-bit float changes to it, and in another (FLAC) the whole is turned down
+    until it fits. WAV becomes RF64 where it may pass 4 GB.
 
     Arguments
     ---------
@@ -66,14 +68,15 @@ def recording_writer(path, sample_rate, channels, samples):
     Yields
     ------
     callable
-        ``write(block)`` appends (channels, time).
+        ``write(block)`` appends (channels, time). Its ``gain_db``, 0 or below, is
+        known after the last one: what the result was turned down by.
 
     Raises
     ------
     FileNotFoundError
         If the folder does not exist.
     ValueError
-        If the suffix is of no format, the format cannot hold as much, or would clip.
+        If the suffix is of no format, or the format cannot hold as much.
     OSError
         If the folder may not be written to, or the disk is full.
     """
@@ -84,7 +87,7 @@ def recording_writer(path, sample_rate, channels, samples):
     with written_whole(path) as temporary:
         writer = _Writer(path, temporary, kind, sample_rate, channels)
         try:
-            yield writer.write
+            yield writer
             writer.close()
         finally:
             writer.abandon()
@@ -118,15 +121,18 @@ class _Writer:
         self.sample_rate, self.channels = sample_rate, channels
         self.subtype = "PCM_24" if soundfile.check_format(kind, "PCM_24") else None
         self.started = False
+        self.peak, self.gain_db = 0.0, 0.0
+        self.narrow = None  # (kind, subtype) to end with, which has no float
         with self._clear_errors():
             open(temporary, "wb").close()  # says what is wrong, unlike libsndfile
             self.file = self._create(temporary)
 
-    def write(self, block):
+    def __call__(self, block):
         """Append (channels, time)."""
         samples = block.detach().cpu().float().numpy().T
         with self._clear_errors():
-            if numpy.abs(samples).max(initial=0.0) > 1.0 and self.subtype != "FLOAT":
+            self.peak = max(self.peak, float(numpy.abs(samples).max(initial=0.0)))
+            if self.peak > 1.0 and self.subtype != "FLOAT":
                 self._change_to_float()
             self.file.write(samples)
         self.started = True
@@ -135,6 +141,10 @@ class _Writer:
         """Complete the file."""
         with self._clear_errors():
             self.file.close()
+            if self.narrow is not None:
+                self.kind, self.subtype = self.narrow
+                self._rewrite(1 / self.peak)
+                self.gain_db = -20.0 * math.log10(self.peak)
 
     def abandon(self):
         """Close, whatever state the file is in."""
@@ -159,21 +169,25 @@ class _Writer:
 
     def _change_to_float(self):
         if not soundfile.check_format(self.kind, "FLOAT"):
-            raise ValueError(f"{self.path}: peak above full scale would clip, use .wav")
+            self.narrow, self.kind = (self.kind, self.subtype), "RF64"
         self.subtype = "FLOAT"
         self.file.close()
         if not self.started:
             self.file = self._create(self.temporary)
             return
+        self._rewrite()
+        self.file = soundfile.SoundFile(sndfile_name(self.temporary), "r+")
+        self.file.seek(0, soundfile.SEEK_END)
+
+    def _rewrite(self, gain=1.0):
+        """Change what is written so far to the present kind and subtype."""
         with (
             written_whole(self.temporary) as wider,
             soundfile.SoundFile(sndfile_name(self.temporary)) as old,
             self._create(wider) as new,
         ):
             for block in old.blocks(BLOCK, dtype="float32"):
-                new.write(block)
-        self.file = soundfile.SoundFile(sndfile_name(self.temporary), "r+")
-        self.file.seek(0, soundfile.SEEK_END)
+                new.write(gain * block)
 
     @contextlib.contextmanager
     def _clear_errors(self):

@@ -345,9 +345,10 @@ class EnhanceLatent(Pretrained):
         filename : str or Path
             Any rate and number of channels.
         output_filename : str or Path, optional
-            Where to write the result, 24 bits, or float if it passes full scale; WAV
-            of more than 4 GB is RF64. Missing folders are made. An existing file is
-            replaced once the result is whole.
+            Where to write the result, 24 bits, or float if it passes full scale (FLAC
+            cannot, and is turned down with a warning); WAV of more than 4 GB is RF64.
+            Missing folders are made. An existing file is replaced once the result is
+            whole.
         keep_sample_rate : bool
             Give the result at the recording's rate instead of the model's.
         seed, dry, progress, **settings
@@ -389,4 +390,11 @@ class EnhanceLatent(Pretrained):
                 for block in blocks:
                     self._check_finite(block)
                     write(block)
+            if write.gain_db:
+                logger.warning(
+                    "%s holds nothing above full scale: turned down by %.1f dB, which "
+                    ".wav would not need",
+                    output_filename,
+                    -write.gain_db,
+                )
         return output_filename

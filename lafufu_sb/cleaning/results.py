@@ -1,6 +1,5 @@
 """What ends up under a result's name: restored samples, or the original."""
 
-import math
 import shutil
 from pathlib import Path
 
@@ -26,7 +25,7 @@ def save(path, wavs, rate):
     dict
         ``gain_db`` if it was turned down.
     """
-    return _write(path, [wavs], rate, *wavs.shape, float(wavs.abs().max()))
+    return _write(path, [wavs], rate, *wavs.shape)
 
 
 def transfer(path, source, own_rate, rate):
@@ -51,12 +50,11 @@ def transfer(path, source, own_rate, rate):
         return {}
     with Recording(source, rate) as recording:
         shape = recording.channels, recording.samples
-        return _write(path, recording.blocks(), rate, *shape, max(recording.peaks))
+        return _write(path, recording.blocks(), rate, *shape)
 
 
-def _write(path, blocks, rate, channels, samples, peak):
-    fits = peak <= 1.0 or path.suffix.lower() == ".wav"
+def _write(path, blocks, rate, channels, samples):
     with recording_writer(path, rate, channels, samples) as write:
         for block in blocks:
-            write(block if fits else block / peak)
-    return {} if fits else {"gain_db": -20.0 * math.log10(peak)}
+            write(block)
+    return {"gain_db": write.gain_db} if write.gain_db else {}
