@@ -40,7 +40,8 @@ class Restorer(SamplerSettings, nn.Module):
         sampler's defaults, or the preset's.
     presets : dict of str to dict, optional
         Settings to choose from by name, each with the name of its ``sampler`` and the
-        options that differ from the sampler's defaults.
+        options that differ from the sampler's defaults; with ``overlap_frames`` if
+        they are not those below.
     preset : str, optional
         The one to begin with.
     sample_rate : int
@@ -96,8 +97,9 @@ class Restorer(SamplerSettings, nn.Module):
             )
         self.windows_per_batch = windows_per_batch
         self.set_computation(precision, compile, fallback)
-        self._begin_sampling(presets or {}, sampler, sampler_options or {}, preset)
+        self._usual_overlap = overlap_frames
         self._set_frames(window_frames, overlap_frames)
+        self._begin_sampling(presets or {}, sampler, sampler_options or {}, preset)
         # Trains faster so; the score model does not, on a CPU. Twins always are.
         self.autoencoder.to(memory_format=torch.channels_last)
         self._twins = Twins()
@@ -171,7 +173,16 @@ class Restorer(SamplerSettings, nn.Module):
             if overlap is None:
                 wanted = min(wanted, 0.5 * frames / rate)
             shared = fit_overlap(wanted, rate, frames, self.autoencoder.reduction)
+        if overlap is not None:
+            self._usual_overlap = shared
         self._set_frames(frames, shared)
+
+    def _share_frames(self, overlap):
+        window = self.window_frames
+        wanted = min(overlap or self._usual_overlap, window // 2)
+        self._set_frames(
+            window, fit_overlap(wanted, 1, window, self.autoencoder.reduction)
+        )
 
     @property
     def _grid(self):

@@ -6,7 +6,8 @@ from .diffusion.samplers import ESTIMATES, SAMPLERS, get_sampler
 class SamplerSettings:
     """The part of a ``Restorer`` that chooses its sampler.
 
-    Needs the attributes ``sde`` and ``objective``.
+    Needs the attributes ``sde`` and ``objective``, and a method ``_share_frames`` that
+    takes the overlap of a preset, or None where it has none of its own.
 
     Attributes
     ----------
@@ -55,7 +56,9 @@ class SamplerSettings:
         options = dict(self.presets[preset])
         if "sampler" not in options:
             raise ValueError(f"preset {preset!r} names no sampler")
+        overlap = options.pop("overlap_frames", None)
         self.set_sampler(options.pop("sampler"), **options | changes)
+        self._share_frames(overlap)
         if not changes:
             self.preset = preset
 

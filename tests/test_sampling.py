@@ -80,6 +80,22 @@ def test_sampling_is_described_by_what_was_chosen():
     assert model.describe_sampling() == "bridge_ode, 1 call"
 
 
+def test_a_preset_may_have_an_overlap_of_its_own():
+    wide = {"wide": {"sampler": "bridge_sde", "num_steps": 5, "overlap_frames": 16}}
+    model = entangled(presets=PRESETS | wide, overlap_frames=4, window_frames=32)
+    model.set_preset("wide")
+    assert model.overlap_frames == 16
+    model.set_preset("fast")
+    assert model.overlap_frames == 4
+    model.set_preset("wide", num_steps=2)
+    assert model.overlap_frames == 16
+    seconds = model.spectrogram.hop_length / model.sample_rate
+    model.set_windows(window=16 * seconds)
+    assert (model.window_frames, model.overlap_frames) == (16, 8)
+    model.set_preset("fast")
+    assert model.overlap_frames == 4
+
+
 def test_unknown_preset_is_refused_with_those_there_are():
     model = entangled(presets=PRESETS)
     before = sampling(model)
