@@ -26,7 +26,13 @@ EARS = ["h5py>=3.8", "soxr>=0.3"]
 ONNX = ["onnx>=1.16", "onnxscript>=0.3", "onnxruntime>=1.20"]
 LHOTSE = ["lhotse>=1.24"]
 RAY = ["ray[data]>=2.30"]
-TESTS = ["pytest>=8", "ruff==0.12.4", "yamllint>=1.35", "tensorboard>=2.14"]
+TESTS = [
+    "pytest>=8",
+    "pytest-xdist>=3.5",
+    "ruff==0.12.4",
+    "yamllint>=1.35",
+    "tensorboard>=2.14",
+]
 
 setup(
     name="lafufu_sb",
