@@ -121,7 +121,7 @@ class _Writer:
         self.sample_rate, self.channels = sample_rate, channels
         self.subtype = "PCM_24" if soundfile.check_format(kind, "PCM_24") else None
         self.started = False
-        self.peak, self.gain_db = 0.0, 0.0
+        self.peak = 0.0
         self.narrow = None  # (kind, subtype) to end with, which has no float
         with self._clear_errors():
             open(temporary, "wb").close()  # says what is wrong, unlike libsndfile
@@ -137,6 +137,11 @@ class _Writer:
             self.file.write(samples)
         self.started = True
 
+    @property
+    def gain_db(self):
+        """What the whole is turned down by, 0 or below."""
+        return 0.0 if self.narrow is None else -20.0 * math.log10(self.peak)
+
     def close(self):
         """Complete the file."""
         with self._clear_errors():
@@ -144,7 +149,6 @@ class _Writer:
             if self.narrow is not None:
                 self.kind, self.subtype = self.narrow
                 self._rewrite(1 / self.peak)
-                self.gain_db = -20.0 * math.log10(self.peak)
 
     def abandon(self):
         """Close, whatever state the file is in."""
@@ -182,9 +186,9 @@ class _Writer:
     def _rewrite(self, gain=1.0):
         """Change what is written so far to the present kind and subtype."""
         with (
-            written_whole(self.temporary) as wider,
+            written_whole(self.temporary) as changed,
             soundfile.SoundFile(sndfile_name(self.temporary)) as old,
-            self._create(wider) as new,
+            self._create(changed) as new,
         ):
             for block in old.blocks(BLOCK, dtype="float32"):
                 new.write(gain * block)

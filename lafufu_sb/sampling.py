@@ -25,6 +25,7 @@ class SamplerSettings:
         self.presets = {name: dict(preset) for name, preset in presets.items()}
         for name in self.presets:  # a wrong one shows now, not when it is asked for
             self.set_preset(name)
+        self._share_frames(None)  # not that of the last one
         if sampler is not None:
             self.set_sampler(sampler, **options)
         elif preset is not None:

@@ -81,7 +81,8 @@ def test_the_recogniser_hears_its_own_rate():
 
 
 def test_impossible_share_is_refused():
-    with pytest.raises(ValueError, match="dry must lie between .* got 1.5"):
+    message = r"between 0 \(restored\) and 1 \(the input\), got 1.5"
+    with pytest.raises(ValueError, match=message):
         RestoredASR(None, None, dry=1.5)
 
 

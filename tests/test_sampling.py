@@ -94,6 +94,8 @@ def test_a_preset_may_have_an_overlap_of_its_own():
     assert (model.window_frames, model.overlap_frames) == (16, 8)
     model.set_preset("fast")
     assert model.overlap_frames == 4
+    model = entangled(presets=PRESETS | wide, overlap_frames=4, window_frames=32)
+    assert model.preset is None and model.overlap_frames == 4
 
 
 def test_unknown_preset_is_refused_with_those_there_are():

@@ -98,13 +98,12 @@ def test_a_short_recording_is_followed_by_silence(folder, tmp_path):
 
 
 def test_the_speech_before_a_fast_crop_begins_with_the_recording(folder):
-    rng = (
-        SimpleNamespace(  # rounds 100.51 samples up, which are 1.05 times as many read
-            random=lambda: 0.0,
-            integers=lambda low, high=None: 0 if high is None else high - 1,
-            uniform=lambda low, high: 100.51 / RATE,
-            choice=lambda count, p: 0,
-        )
+    # 100.51 samples round up, and are read at 1.05 times the speed.
+    rng = SimpleNamespace(
+        random=lambda: 0.0,
+        integers=lambda low, high=None: 0 if high is None else high - 1,
+        uniform=lambda low, high: 100.51 / RATE,
+        choice=lambda count, p: 0,
     )
     mixer = RoomMixer([folder / "rooms" / "short.wav"])
     _, clean = mixer(folder / "speech" / "a.wav", RATE, rng)

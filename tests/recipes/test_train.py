@@ -185,6 +185,7 @@ def refusals(tmp_path_factory):
         text=True,
     )
     assert process.returncode == 0, process.stderr[-3000:]
+    assert "Traceback" not in process.stderr
     return json.loads(process.stdout.splitlines()[-1])
 
 
