@@ -25,6 +25,7 @@ ROOMS = ["pyroomacoustics>=0.8"]
 EARS = ["h5py>=3.8", "soxr>=0.3"]
 ONNX = ["onnx>=1.16", "onnxscript>=0.3", "onnxruntime>=1.20"]
 LHOTSE = ["lhotse>=1.24"]
+TRAIN = ["torch-pesq>=0.1.2"]  # loss of the small recipes
 RAY = ["ray[data]>=2.30"]
 TESTS = [
     "pytest>=8",
@@ -77,7 +78,8 @@ setup(
         "onnx": ONNX,
         "lhotse": LHOTSE,
         "ray": RAY,
-        "tests": METRICS + ROOMS + EARS + ONNX + LHOTSE + TESTS,
+        "train": TRAIN,
+        "tests": METRICS + TRAIN + ROOMS + EARS + ONNX + LHOTSE + TESTS,
     },
     entry_points={"console_scripts": ["lafufu = lafufu_sb.cli:main"]},
 )

@@ -108,7 +108,7 @@ class ScoreBrain(RestorationBrain):
         The process.
     objective : ScoreMatching, DataPrediction or FewStepCorrection
         What is compared with what.
-    decoded_loss : SpectrogramLoss, optional
+    decoded_loss : SpectrogramLoss or PerceptualLoss, optional
         Of the decoded estimate, as a sum over an item's elements like the latent's
         loss; for objectives that compare data.
     latent_weight : float
@@ -128,7 +128,7 @@ class ScoreBrain(RestorationBrain):
                 "decoded_loss needs an objective that compares data, not the "
                 f"{objective.compares}: set it to null or use DataPrediction"
             )
-        self.decoded_loss = decoded_loss
+        self.decoded_loss = decoded_loss and decoded_loss.to(self.device)
         self.latent_weight = latent_weight
         self.restorer.autoencoder.requires_grad_(False)
 

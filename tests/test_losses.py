@@ -1,6 +1,7 @@
-"""Losses of the autoencoder stage."""
+"""Losses of the autoencoder stage, and of decoded estimates."""
 
 import math
+import sys
 
 import pytest
 import torch
@@ -10,9 +11,11 @@ from lafufu_sb.lobes.spectrogram import CompressedSpectrogram
 from lafufu_sb.losses import (
     AutoencoderLoss,
     MultiResolutionSTFTLoss,
+    PerceptualLoss,
     RegLoss,
     SpectrogramLoss,
 )
+from lafufu_sb.metrics import si_sdr
 
 WINDOWS = (32, 64, 128, 256, 512, 1024, 1534, 2048)
 
@@ -207,3 +210,77 @@ def test_spectrogram_loss_has_finite_gradients_in_silence():
         estimate, torch.zeros(1, 2, 4, 4)
     ).backward()
     assert torch.isfinite(estimate.grad).all()
+
+
+def speech(seed=0, samples=48000):
+    """(1, samples): harmonics that come and go, for what measures speech."""
+    time = torch.arange(samples) / 48000
+    pitch = 2 * math.pi * (120 + 10 * seed) * time
+    voice = sum(torch.sin(k * pitch) / k for k in range(1, 30))
+    return (0.1 * voice * torch.sin(2 * math.pi * 2 * time).clamp(min=0))[None]
+
+
+def perceptual(**weights):
+    own = {"complex_weight": 0.0, "magnitude_weight": 0.0} | weights
+    return PerceptualLoss(CompressedSpectrogram(), 48000, **own)
+
+
+def test_perceptual_loss_without_its_terms_is_the_spectral_one():
+    estimate, target = noise(2, 2, 768, 20), noise(2, 2, 768, 20, seed=1)
+    weights = {"complex_weight": 0.3, "magnitude_weight": 1.0}
+    expected = SpectrogramLoss(**weights)(estimate, target)
+    assert torch.equal(perceptual(**weights)(estimate, target), expected)
+
+
+@pytest.mark.parametrize("ratio", [10.0, 0.0, -10.0])
+@pytest.mark.parametrize("gain", [1.0, 0.25])
+def test_si_sdr_term_is_the_metric_and_ignores_level(ratio, gain):
+    loss = perceptual(si_sdr_weight=2.0)
+    clean = speech()
+    noisy = clean + 10 ** (-ratio / 20) * clean.std() * noise(1, 48000)
+    pair = loss.spectrogram(gain * noisy), loss.spectrogram(clean)
+    wavs = (loss.spectrogram.inverse(s, loss.spectrogram.samples(126)) for s in pair)
+    expected = si_sdr(*(w[0] for w in wavs))
+    assert expected == pytest.approx(ratio, abs=0.5)  # by chance not orthogonal
+    assert float(loss(*pair)) == pytest.approx(-2 * expected, abs=0.01)
+
+
+def test_pesq_term_orders_what_pesq_orders_and_ignores_level():
+    pytest.importorskip("torch_pesq")
+    loss = perceptual(pesq_weight=1.0)
+    clean = speech()
+    target = loss.spectrogram(clean)
+
+    def of(wavs):
+        return float(loss(loss.spectrogram(wavs), target))
+
+    slightly, badly = (clean + level * noise(1, 48000) for level in (0.001, 0.01))
+    assert of(clean) == pytest.approx(0, abs=1e-3)
+    assert 0.05 < of(slightly) < of(badly)
+    assert of(0.3 * badly) == pytest.approx(of(badly), rel=1e-3)
+
+
+def test_silent_items_do_not_count_and_gradients_are_finite():
+    pytest.importorskip("torch_pesq")
+    loss = perceptual(complex_weight=1.0, pesq_weight=100.0, si_sdr_weight=10.0)
+    clean = torch.cat([speech(), speech(1)])
+    clean[1] = 0
+    clean[0, :9600] = 0  # digital silence within speech, as edited recordings have
+    target = loss.spectrogram(clean)
+    estimate = (target + 0.01 * noise(*target.shape)).requires_grad_()
+    both = loss(estimate, target)
+    both.backward()
+    estimate = estimate.detach()
+    assert torch.isfinite(estimate.grad).all()
+    alone = loss(estimate[:1], target[:1])
+    spectral = SpectrogramLoss(1.0, 0.0)(estimate[1:], target[1:])
+    assert float(both) == pytest.approx(float(alone + spectral) / 2, rel=1e-4)
+    nothing = loss(estimate[1:], target[1:])
+    assert float(nothing) == pytest.approx(float(spectral), rel=1e-6)
+
+
+def test_pesq_term_without_its_package_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch_pesq", None)
+    with pytest.raises(ImportError, match="pip install torch-pesq"):
+        perceptual(pesq_weight=1.0)
+    perceptual(si_sdr_weight=1.0)

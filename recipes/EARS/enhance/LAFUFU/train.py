@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import speechbrain as sb
+import torch
 from ears_prepare import prepare_ears
 from speechbrain.utils.distributed import (
     ddp_init_group,
@@ -275,6 +276,10 @@ def main(arguments):
         run(*prepared)
     except WrongUse as error:
         sys.exit(f"train.py: error: {error}")
+    finally:
+        # Else its threads may outlive what they use, and end the process by abort().
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
