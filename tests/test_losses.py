@@ -274,7 +274,7 @@ def test_silent_items_do_not_count_and_gradients_are_finite():
     estimate = estimate.detach()
     alone = loss(estimate[:1], target[:1])
     spectral = SpectrogramLoss(1.0, 0.0)(estimate[1:], target[1:])
-    assert float(both) == pytest.approx(float(alone + spectral) / 2, rel=1e-4)
+    assert both.item() == pytest.approx(float(alone + spectral) / 2, rel=1e-4)
     nothing = loss(estimate[1:], target[1:])
     assert float(nothing) == pytest.approx(float(spectral), rel=1e-6)
 
