@@ -3,9 +3,13 @@
 import torch
 from speechbrain.utils.autocast import fwd_default_precision
 from torch import nn
+from torch.nn.functional import pad
 
 # Power below this is inaudible and has no stable logarithm or square root.
 POWER_FLOOR = 1e-7
+
+# What torch_pesq pools over at least: 20 frames of 32 ms, each half into the next.
+PESQ_SECONDS = 0.34
 
 # Root mean square below which a waveform of full scale 1 has nothing to be heard.
 SILENCE = 1e-5
@@ -199,13 +203,20 @@ class PerceptualLoss(SpectrogramLoss):
         estimate, target = (w[audible] for w in wavs)
         extra = 0.0
         if self.pesq_weight:
-            # Double precision: the gradient of near-silent bins was NaN in single. Its
-            # first steps work in place, on the input itself where nothing is resampled.
-            pair = (w.to(torch.float64, copy=True) for w in (target, estimate))
-            extra = extra + self.pesq_weight * self.pesq(*pair).float().sum()
+            disturbance = self.disturbance(estimate, target)
+            extra = extra + self.pesq_weight * disturbance.float().sum()
         if self.si_sdr_weight:
             extra = extra - self.si_sdr_weight * _si_sdr(estimate, target).sum()
         return loss + extra / len(audible)
+
+    def disturbance(self, estimate, target):
+        """PESQ's, symmetric and asymmetric, (batch,), of (batch, time) waveforms."""
+        missing = round(PESQ_SECONDS * self.pesq.source_sample_rate) - target.shape[1]
+        # Double precision: the gradient of near-silent bins was NaN in single. Padding
+        # also copies, which torch_pesq needs where it does not resample: it fades its
+        # input in place.
+        pair = (pad(w.double(), (0, max(missing, 1))) for w in (target, estimate))
+        return self.pesq(*pair)
 
 
 class AutoencoderLoss(nn.Module):

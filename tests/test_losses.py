@@ -279,6 +279,15 @@ def test_silent_items_do_not_count_and_gradients_are_finite():
     assert float(nothing) == pytest.approx(float(spectral), rel=1e-6)
 
 
+def test_pesq_term_takes_crops_that_are_shorter_than_its_pooling():
+    pytest.importorskip("torch_pesq")
+    loss = perceptual(pesq_weight=1.0)
+    target = loss.spectrogram(speech(samples=384 * 7))
+    estimate = (target + 0.01 * noise(*target.shape)).requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(estimate, target), estimate)
+    assert torch.isfinite(gradient).all() and gradient.abs().max() > 0
+
+
 def test_pesq_term_without_its_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_pesq", None)
     with pytest.raises(ImportError, match="pip install torch-pesq"):
