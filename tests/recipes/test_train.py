@@ -367,5 +367,5 @@ def test_few_steps_of_ouve_from_the_start(tmp_path):
     lines = (tmp_path / "run" / "train_log.txt").read_text().splitlines()
     (corrected,) = (line for line in lines if "FewStepBrain, epoch: 1" in line)
     assert "train decoded_loss" in corrected and "loss_t" not in corrected
-    options = {"num_steps": 5, "corrector": "none"}
+    options = {"num_steps": 1, "t_start": 0.5, "corrector": "none"}
     assert_few_step_model(tmp_path / "run", "predictor_corrector", options)
