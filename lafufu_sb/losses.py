@@ -1,5 +1,8 @@
 """Losses of the autoencoder stage, and of decoded estimates."""
 
+import importlib
+import math
+
 import torch
 from speechbrain.utils.autocast import fwd_default_precision
 from torch import nn
@@ -8,8 +11,9 @@ from torch.nn.functional import pad
 # Power below this is inaudible and has no stable logarithm or square root.
 POWER_FLOOR = 1e-7
 
-# What torch_pesq pools over at least: 20 frames of 32 ms, each half into the next.
-PESQ_SECONDS = 0.34
+# What the measures pool over at least: PESQ 20 frames of 32 ms, STOI 30 of 25.6 ms,
+# each half into the next.
+POOLED_SECONDS = 0.45
 
 # Root mean square below which a waveform of full scale 1 has nothing to be heard.
 SILENCE = 1e-5
@@ -140,11 +144,11 @@ class SpectrogramLoss(nn.Module):
 class PerceptualLoss(SpectrogramLoss):
     """``SpectrogramLoss`` plus terms that judge the resynthesised waveform.
 
-    Both terms ignore level, so they stand beside the spectral ones. The differentiable
+    All of them ignore level, so they stand beside the spectral ones. The differentiable
     PESQ is torch_pesq's (16 kHz, no time alignment), the term of "Investigating
     training objectives for generative speech enhancement" (Richter et al. 2025, M6-M8);
-    alone it serves the measure and not the ear. Items in which either side is silent
-    have no level to align and count for neither term.
+    the differentiable ESTOI is torch_stoi's. Alone they serve the measure and not the
+    ear. Items in which either side is silent have no level to align and count for none.
 
     Arguments
     ---------
@@ -155,6 +159,8 @@ class PerceptualLoss(SpectrogramLoss):
     pesq_weight : float
         Of the PESQ disturbance, about 1.5 MOS for noisy speech. The spectral terms
         are sums of some thousands.
+    estoi_weight : float
+        Of minus the ESTOI, a number below one.
     si_sdr_weight : float
         Of minus the SI-SDR in dB.
     **weights
@@ -163,7 +169,8 @@ class PerceptualLoss(SpectrogramLoss):
     Raises
     ------
     ImportError
-        If ``pesq_weight`` is set and torch_pesq is not installed.
+        If ``pesq_weight`` is set and torch_pesq is not installed, or ``estoi_weight``
+        and torch_stoi is not.
 
     Example
     -------
@@ -176,13 +183,23 @@ class PerceptualLoss(SpectrogramLoss):
     """
 
     def __init__(
-        self, spectrogram, sample_rate, *, pesq_weight=0.0, si_sdr_weight=0.0, **weights
+        self,
+        spectrogram,
+        sample_rate,
+        *,
+        pesq_weight=0.0,
+        estoi_weight=0.0,
+        si_sdr_weight=0.0,
+        **weights,
     ):
         super().__init__(**weights)
         self.spectrogram = spectrogram
+        self.pooled = math.ceil(POOLED_SECONDS * sample_rate)  # samples
         self.pesq_weight = pesq_weight
+        self.estoi_weight = estoi_weight
         self.si_sdr_weight = si_sdr_weight
         self.pesq = _torch_pesq(sample_rate) if pesq_weight else None
+        self.estoi = _torch_stoi(sample_rate) if estoi_weight else None
 
     @fwd_default_precision(cast_inputs=torch.float32)
     def forward(self, estimate, target):
@@ -201,22 +218,19 @@ class PerceptualLoss(SpectrogramLoss):
             return loss
         # Divided by the whole batch: a silent item does not weigh on its neighbours.
         estimate, target = (w[audible] for w in wavs)
-        extra = 0.0
-        if self.pesq_weight:
-            disturbance = self.disturbance(estimate, target)
-            extra = extra + self.pesq_weight * disturbance.float().sum()
+        extra = torch.zeros((), dtype=torch.float64, device=loss.device)
         if self.si_sdr_weight:
             extra = extra - self.si_sdr_weight * _si_sdr(estimate, target).sum()
-        return loss + extra / len(audible)
-
-    def disturbance(self, estimate, target):
-        """PESQ's, symmetric and asymmetric, (batch,), of (batch, time) waveforms."""
-        missing = round(PESQ_SECONDS * self.pesq.source_sample_rate) - target.shape[1]
         # Double precision: the gradient of near-silent bins was NaN in single. Padding
         # also copies, which torch_pesq needs where it does not resample: it fades its
         # input in place.
-        pair = (pad(w.double(), (0, max(missing, 1))) for w in (target, estimate))
-        return self.pesq(*pair)
+        missing = max(self.pooled - samples, 1)
+        estimate, target = (pad(w.double(), (0, missing)) for w in (estimate, target))
+        if self.pesq_weight:
+            extra = extra + self.pesq_weight * self.pesq(target, estimate).sum()
+        if self.estoi_weight:
+            extra = extra + self.estoi_weight * self.estoi(estimate, target).sum()
+        return loss + extra.to(loss) / len(audible)
 
 
 class AutoencoderLoss(nn.Module):
@@ -325,10 +339,25 @@ def _si_sdr(estimate, target):
 
 
 def _torch_pesq(sample_rate):
+    """The disturbance of PESQ: zero and above, (batch,)."""
+    package = _training_package("torch_pesq", "pesq_weight")
+    return _fixed(package.PesqLoss(1.0, sample_rate=sample_rate))
+
+
+def _torch_stoi(sample_rate):
+    """Minus the ESTOI, (batch,)."""
+    package = _training_package("torch_stoi", "estoi_weight")
+    return _fixed(package.NegSTOILoss(sample_rate=sample_rate, extended=True))
+
+
+def _fixed(measure):
+    return measure.double().requires_grad_(False)
+
+
+def _training_package(name, option):
     try:
-        from torch_pesq import PesqLoss
+        return importlib.import_module(name)
     except ImportError as error:
         raise ImportError(
-            f"pesq_weight needs torch_pesq ({error}): pip install torch-pesq"
+            f"{option} needs {name} ({error}): pip install {name.replace('_', '-')}"
         ) from error
-    return PesqLoss(1.0, sample_rate=sample_rate).double().requires_grad_(False)

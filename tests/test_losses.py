@@ -15,7 +15,7 @@ from lafufu_sb.losses import (
     RegLoss,
     SpectrogramLoss,
 )
-from lafufu_sb.metrics import si_sdr
+from lafufu_sb.metrics import evaluate, si_sdr
 
 WINDOWS = (32, 64, 128, 256, 512, 1024, 1534, 2048)
 
@@ -262,7 +262,9 @@ def test_pesq_term_orders_what_pesq_orders_and_ignores_level():
 
 def test_silent_items_do_not_count_and_gradients_are_finite():
     pytest.importorskip("torch_pesq")
-    loss = perceptual(complex_weight=1.0, pesq_weight=100.0, si_sdr_weight=10.0)
+    pytest.importorskip("torch_stoi")
+    measures = {"pesq_weight": 100.0, "estoi_weight": 100.0, "si_sdr_weight": 10.0}
+    loss = perceptual(complex_weight=1.0, **measures)
     clean = torch.cat([speech(), speech(1)])
     clean[1] = 0
     clean[0, :9600] = 0  # digital silence within speech, as edited recordings have
@@ -279,17 +281,38 @@ def test_silent_items_do_not_count_and_gradients_are_finite():
     assert float(nothing) == pytest.approx(float(spectral), rel=1e-6)
 
 
-def test_pesq_term_takes_crops_that_are_shorter_than_its_pooling():
+@pytest.mark.parametrize("weights", [{"pesq_weight": 1.0}, {"estoi_weight": 1.0}])
+def test_measures_take_crops_that_are_shorter_than_their_pooling(weights):
+    """Of so little speech there is a PESQ, and no ESTOI."""
     pytest.importorskip("torch_pesq")
-    loss = perceptual(pesq_weight=1.0)
+    pytest.importorskip("torch_stoi")
+    loss = perceptual(**weights)
     target = loss.spectrogram(speech(samples=384 * 7))
     estimate = (target + 0.01 * noise(*target.shape)).requires_grad_()
     (gradient,) = torch.autograd.grad(loss(estimate, target), estimate)
-    assert torch.isfinite(gradient).all() and gradient.abs().max() > 0
+    assert torch.isfinite(gradient).all()
+    assert (gradient.abs().max() > 0) == ("pesq_weight" in weights)
 
 
-def test_pesq_term_without_its_package_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch_pesq", None)
-    with pytest.raises(ImportError, match="pip install torch-pesq"):
-        perceptual(pesq_weight=1.0)
+@pytest.mark.parametrize("level", [0.001, 0.01, 0.1])
+def test_estoi_term_is_the_metric(level):
+    pytest.importorskip("torch_stoi")
+    loss = perceptual(estoi_weight=10.0)
+    pair = (loss.spectrogram(w) for w in (speech() + level * noise(1, 48000), speech()))
+    estimate, target = pair
+    wavs = (loss.spectrogram.inverse(s, 48000)[0] for s in (estimate, target))
+    measured = evaluate(*wavs, 48000, ("estoi",))["estoi"]
+    # Resampled by another filter.
+    assert float(loss(estimate, target)) == pytest.approx(-10 * measured, abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("package", "option"),
+    [("torch_pesq", "pesq_weight"), ("torch_stoi", "estoi_weight")],
+)
+def test_a_missing_package_is_named_with_the_remedy(monkeypatch, package, option):
+    monkeypatch.setitem(sys.modules, package, None)
+    remedy = f"pip install {package.replace('_', '-')}"
+    with pytest.raises(ImportError, match=f"{option} needs {package}.*{remedy}"):
+        perceptual(**{option: 1.0})
     perceptual(si_sdr_weight=1.0)
