@@ -2,6 +2,7 @@
 
 import importlib
 import math
+import warnings
 
 import torch
 from speechbrain.utils.autocast import fwd_default_precision
@@ -347,7 +348,9 @@ def _torch_pesq(sample_rate):
 def _torch_stoi(sample_rate):
     """Minus the ESTOI, (batch,)."""
     package = _training_package("torch_stoi", "estoi_weight")
-    return _fixed(package.NegSTOILoss(sample_rate=sample_rate, extended=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it uses an old name of a resampling filter
+        return _fixed(package.NegSTOILoss(sample_rate=sample_rate, extended=True))
 
 
 def _fixed(measure):
