@@ -215,22 +215,24 @@ class PerceptualLoss(SpectrogramLoss):
         samples = self.spectrogram.samples(target.shape[-1])
         wavs = [self.spectrogram.inverse(s, samples) for s in (estimate, target)]
         audible = torch.stack([w.detach().std(dim=1) for w in wavs]).amin(0) > SILENCE
-        if not audible.any():
-            return loss
-        # Divided by the whole batch: a silent item does not weigh on its neighbours.
-        estimate, target = (w[audible] for w in wavs)
+        # In place of silence two equal tones, whose terms do not count: no number of
+        # items depends on the data.
+        tone = torch.sin(0.1 * torch.arange(samples, device=target.device))
+        estimate, target = (torch.where(audible[:, None], w, tone) for w in wavs)
+        counts = audible.double()
         extra = torch.zeros((), dtype=torch.float64, device=loss.device)
         if self.si_sdr_weight:
-            extra = extra - self.si_sdr_weight * _si_sdr(estimate, target).sum()
+            si_sdr = _si_sdr(estimate, target).double()
+            extra = extra - self.si_sdr_weight * counts @ si_sdr
         # Double precision: the gradient of near-silent bins was NaN in single. Padding
         # also copies, which torch_pesq needs where it does not resample: it fades its
         # input in place.
         missing = max(self.pooled - samples, 1)
         estimate, target = (pad(w.double(), (0, missing)) for w in (estimate, target))
         if self.pesq_weight:
-            extra = extra + self.pesq_weight * self.pesq(target, estimate).sum()
+            extra = extra + self.pesq_weight * counts @ self.pesq(target, estimate)
         if self.estoi_weight:
-            extra = extra + self.estoi_weight * self.estoi(estimate, target).sum()
+            extra = extra + self.estoi_weight * counts @ self.estoi(estimate, target)
         return loss + extra.to(loss) / len(audible)
 
 

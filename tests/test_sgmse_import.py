@@ -9,7 +9,12 @@ import types
 import numpy as np
 import pytest
 import torch
-from lobes.test_ncsnpp import as_channels, public_weights, published_shapes, reference
+from lobes.test_sgmse_keys import (
+    as_channels,
+    public_weights,
+    published_shapes,
+    reference,
+)
 
 from lafufu_sb import EnhanceLatent
 from lafufu_sb.cli import main
