@@ -218,17 +218,16 @@ class PerceptualLoss(SpectrogramLoss):
         # In place of silence two equal tones, whose terms do not count: no number of
         # items depends on the data.
         tone = torch.sin(0.1 * torch.arange(samples, device=target.device))
-        estimate, target = (torch.where(audible[:, None], w, tone) for w in wavs)
-        counts = audible.double()
-        extra = torch.zeros((), dtype=torch.float64, device=loss.device)
-        if self.si_sdr_weight:
-            si_sdr = _si_sdr(estimate, target).double()
-            extra = extra - self.si_sdr_weight * counts @ si_sdr
+        wavs = [torch.where(audible[:, None], w, tone) for w in wavs]
         # Double precision: the gradient of near-silent bins was NaN in single. Padding
         # also copies, which torch_pesq needs where it does not resample: it fades its
         # input in place.
         missing = max(self.pooled - samples, 1)
-        estimate, target = (pad(w.double(), (0, missing)) for w in (estimate, target))
+        estimate, target = (pad(w.double(), (0, missing)) for w in wavs)
+        counts = audible.double()
+        extra = torch.zeros_like(counts[0])
+        if self.si_sdr_weight:
+            extra = extra - self.si_sdr_weight * counts @ _si_sdr(estimate, target)
         if self.pesq_weight:
             extra = extra + self.pesq_weight * counts @ self.pesq(target, estimate)
         if self.estoi_weight:
