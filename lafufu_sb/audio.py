@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import logging
 import math
 import shutil
 from pathlib import Path
@@ -14,6 +15,10 @@ import torch
 
 from .files import written_whole
 from .recordings import BLOCK, Recording, sndfile_name
+from .resampling import resample_blocks
+from .streaming import cut_blocks
+
+logger = logging.getLogger(__name__)
 
 # RAW has no header: nobody knows its rate, and cameras use the suffix for photos.
 FORMATS = tuple(name for name in soundfile.available_formats() if name != "RAW")
@@ -248,3 +253,58 @@ def find_recordings(folder):
     if not found:
         raise ValueError(f"{folder} holds no audio files")
     return found
+
+
+def at_file_rate(recording, blocks):
+    """Blocks at the rate and of the length of the file that they were read from.
+
+    Arguments
+    ---------
+    recording : Recording
+        That file.
+    blocks : iterable of torch.Tensor
+        (channels, samples) each, at the rate at which it is read.
+
+    Yields
+    ------
+    torch.Tensor
+        (channels, samples).
+    """
+    blocks = resample_blocks(blocks, recording.sample_rate, recording.file_rate)
+    return cut_blocks(blocks, recording.frames)
+
+
+def write_blocks(recording, blocks, filename, keep_sample_rate=False):
+    """Write what was made of a recording, in missing folders too.
+
+    Arguments
+    ---------
+    recording : Recording
+        What it was made of.
+    blocks : iterable of torch.Tensor
+        (channels, samples) each, at the rate at which it is read.
+    filename : Path
+        See ``recording_writer``.
+    keep_sample_rate : bool
+        Write at the file's rate instead.
+
+    Raises
+    ------
+    ValueError, OSError
+        See ``recording_writer``.
+    """
+    rate, length = recording.sample_rate, recording.samples
+    if keep_sample_rate:
+        rate, length = recording.file_rate, recording.frames
+        blocks = at_file_rate(recording, blocks)
+    filename.parent.mkdir(parents=True, exist_ok=True)
+    with recording_writer(filename, rate, recording.channels, length) as write:
+        for block in blocks:
+            write(block)
+    if write.gain_db:
+        logger.warning(
+            "%s holds nothing above full scale: turned down by %.1f dB, which .wav "
+            "would not need",
+            filename,
+            -write.gain_db,
+        )

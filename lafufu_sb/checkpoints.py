@@ -1,6 +1,7 @@
 """Checkpoints and weight files that are whole or absent, never half-written."""
 
 import hashlib
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -13,6 +14,8 @@ from .errors import WrongUse
 from .files import written_whole
 
 UNFINISHED = "UNFINISHED_"
+
+logger = logging.getLogger(__name__)
 
 
 class AtomicCheckpointer(Checkpointer):
@@ -156,3 +159,32 @@ def fingerprint(module):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().half().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def check_fingerprint(autoencoder, expected):
+    """Refuse an autoencoder that is not the one a score model was exported with.
+
+    Arguments
+    ---------
+    autoencoder : torch.nn.Module
+        As loaded.
+    expected : str or None
+        ``fingerprint`` that the model folder notes; without one there is a warning.
+
+    Raises
+    ------
+    ValueError
+        If it is another one.
+    """
+    if expected is None:  # a folder of before there were any
+        logger.warning(
+            "the model does not say with which autoencoder it was trained: export the "
+            "run again, so that weights of another one are noticed"
+        )
+        return
+    mark = fingerprint(autoencoder)
+    if mark != expected:
+        raise ValueError(
+            "the autoencoder's weights are not those that the score model was trained "
+            f"with (fingerprint {mark}, expected {expected}): export the run again"
+        )

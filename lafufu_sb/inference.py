@@ -1,30 +1,22 @@
 """``EnhanceLatent``: restore speech with a model folder or a model of the Hub."""
 
 import logging
-import sys
 from pathlib import Path
 
 import torch
 from speechbrain.inference.interfaces import Pretrained
 from speechbrain.utils.fetching import fetch
-from tqdm import tqdm
 
-from .audio import recording_writer
-from .checkpoints import fingerprint
+from .audio import at_file_rate, write_blocks
+from .checkpoints import check_fingerprint
 from .devices import to_device, usable_device
 from .errors import NotFinite
 from .files import refuse_same_file
 from .recordings import Recording
-from .resampling import resample, resample_blocks
+from .resampling import resample
 from .restorer import check_dry
 from .sources import check_source
-from .streaming import (
-    TensorSignal,
-    batch_signals,
-    cut_blocks,
-    gather,
-    side_by_side,
-)
+from .streaming import TensorSignal, batch_signals, counted, gather, side_by_side
 from .waveforms import as_rate, as_waveforms
 
 logger = logging.getLogger(__name__)
@@ -194,23 +186,8 @@ class EnhanceLatent(Pretrained):
                 f"hyperparams.yaml says sample_rate {self.hparams.sample_rate}, its "
                 f"restorer {self.sample_rate}: they must agree"
             )
-        self._check_pairing()
-
-    def _check_pairing(self):
-        expected = getattr(self.hparams, "autoencoder_fingerprint", None)
-        if expected is None:  # a folder of before there were any
-            logger.warning(
-                "the model does not say with which autoencoder it was trained: export "
-                "the run again, so that weights of another one are noticed"
-            )
-            return
-        mark = fingerprint(self.restorer.autoencoder)
-        if mark != expected:
-            raise ValueError(
-                "the autoencoder's weights are not those that the score model was "
-                f"trained with (fingerprint {mark}, expected {expected}): export the "
-                "run again"
-            )
+        mark = getattr(self.hparams, "autoencoder_fingerprint", None)
+        check_fingerprint(self.restorer.autoencoder, mark)
 
     def set_preset(self, preset, **changes):
         """Choose sampler settings by name, such as "fast", "balanced" or "paper".
@@ -297,21 +274,14 @@ class EnhanceLatent(Pretrained):
         self._check_finite(restored)
         return restored[0] if batch.dim() == 1 else restored
 
-    def _stream(self, signals, total, out, seed, dry, progress, settings):
+    def _stream(self, signals, total, out, seed, dry, progress, settings, fill=False):
         """Blocks of ``Restorer.stream``, with the model's defaults, counted."""
         seed = self.seed if seed is None else seed
         dry = self.dry if dry is None else dry
         restorer = self.restorer.adjusted(**settings) if settings else self.restorer
-        with tqdm(
-            total=total,
-            unit_scale=1 / self.sample_rate,
-            file=sys.stderr,
-            disable=not (self.progress if progress is None else progress),
-            bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} s [{elapsed}<{remaining}]",
-        ) as bar:
-            for signal, block in restorer.stream(signals, seed, out, dry):
-                yield signal, block
-                bar.update(len(block))
+        stream = restorer.stream(signals, seed, out, dry, fill)
+        show = self.progress if progress is None else progress
+        return counted(stream, total, self.sample_rate, show)
 
     def _check_finite(self, restored):
         if not torch.isfinite(restored).all():
@@ -371,30 +341,54 @@ class EnhanceLatent(Pretrained):
             output_filename = Path(output_filename)
             refuse_same_file(filename, output_filename)
         with Recording(filename, self.sample_rate) as recording:
-            total = recording.samples * recording.channels
-            options = seed, dry, progress, settings
-            stream = self._stream([recording.signals()], total, "cpu", *options)
-            blocks, rate = side_by_side(stream, recording.channels), self.sample_rate
-            length = recording.samples
+            options = {"seed": seed, "dry": dry, "progress": progress} | settings
+            blocks = self.restored_blocks(recording, **options)
+            if output_filename is not None:
+                write_blocks(recording, blocks, output_filename, keep_sample_rate)
+                return output_filename
             if keep_sample_rate:
-                rate, length = recording.file_rate, recording.frames
-                blocks = resample_blocks(blocks, self.sample_rate, rate)
-                blocks = cut_blocks(blocks, length)
-            if output_filename is None:
-                restored = torch.cat(list(blocks), dim=1)
-                self._check_finite(restored)
-                return restored[0] if len(restored) == 1 else restored
-            output_filename.parent.mkdir(parents=True, exist_ok=True)
-            shape = recording.channels, length
-            with recording_writer(output_filename, rate, *shape) as write:
-                for block in blocks:
-                    self._check_finite(block)
-                    write(block)
-            if write.gain_db:
-                logger.warning(
-                    "%s holds nothing above full scale: turned down by %.1f dB, which "
-                    ".wav would not need",
-                    output_filename,
-                    -write.gain_db,
-                )
-        return output_filename
+                blocks = at_file_rate(recording, blocks)
+            restored = torch.cat(list(blocks), dim=1)
+            return restored[0] if len(restored) == 1 else restored
+
+    def restored_blocks(
+        self,
+        recording,
+        *,
+        begin=0,
+        fill=False,
+        seed=None,
+        dry=None,
+        progress=None,
+        **settings,
+    ):
+        """Restore a recording piece by piece, a block for each window.
+
+        Arguments
+        ---------
+        recording : Recording
+            At the model's rate.
+        begin : int
+            Window to begin with.
+        fill : bool
+            See ``Restorer.stream``: for the same bits whatever ``begin`` is.
+        seed, dry, progress, **settings
+            See ``enhance_batch``.
+
+        Yields
+        ------
+        torch.Tensor
+            (channels, samples) on the CPU.
+
+        Raises
+        ------
+        RuntimeError
+            If the networks give values that are not finite.
+        """
+        signals = [recording.signals(begin=begin)]
+        total = recording.samples * recording.channels
+        options = seed, dry, progress, settings
+        stream = self._stream(signals, total, "cpu", *options, fill)
+        for block in side_by_side(stream, recording.channels):
+            self._check_finite(block)
+            yield block

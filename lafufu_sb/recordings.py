@@ -134,22 +134,26 @@ class Recording:
     def __exit__(self, *_):
         self.close()
 
-    def signals(self, seed=None):
+    def signals(self, seed=None, begin=0):
         """The channels for ``Restorer.stream``: a tuple, keys are their numbers.
 
         Arguments
         ---------
         seed : int, optional
             Of the sampler's noise, the same for all; by default that of the stream.
+        begin : int
+            First window that is wanted.
         """
-        return tuple(_Channel(self, number, seed) for number in range(self.channels))
+        channels = range(self.channels)
+        return tuple(_Channel(self, number, seed, begin) for number in channels)
 
 
 class _Channel:
     """See ``TensorSignal``."""
 
-    def __init__(self, recording, key, seed):
+    def __init__(self, recording, key, seed, begin):
         self.recording, self.key, self.seed = recording, key, seed
+        self.begin = begin
         self.samples, self.peak = recording.samples, recording.peaks[key]
 
     def read(self, start, stop):

@@ -5,10 +5,12 @@ windows are read where they lie, computed in batches that may span several signa
 cross-faded with what the last window of their signal left behind, and handed on.
 """
 
+import sys
 from typing import NamedTuple
 
 import torch
 from torch import nn
+from tqdm import tqdm
 
 from .devices import to_device
 
@@ -43,6 +45,8 @@ class TensorSignal:
         comes back as zeros and is not read.
     seed : int or None
         May be missing.
+    begin : int
+        First window whose block is wanted, by default all are; may be missing.
 
     Example
     -------
@@ -71,6 +75,7 @@ class Window(NamedTuple):
     open: "_Open"
     start: int  # sample of the signal
     last: bool
+    wanted: bool  # or only computed for what it leaves to the next one
 
 
 class _Open:
@@ -118,7 +123,7 @@ def stream_windows(function, plan, signals, *, size, fill=False, device, out="cp
         One of ``signals``.
     block : torch.Tensor
         (samples,) on ``out``, its next finished ones, level restored. Each signal has
-        one block at least; they add up to its length.
+        one block at least, a window's; they add up to its length from ``begin`` on.
 
     Raises
     ------
@@ -133,9 +138,11 @@ def stream_windows(function, plan, signals, *, size, fill=False, device, out="cp
             signal = window.open.signal
             if window.open.silent:
                 end = signal.samples if window.last else window.start + plan.stride
-                yield signal, torch.zeros(end - window.start, device=out)
+                block = torch.zeros(end - window.start, device=out)
             else:
-                yield signal, _finished(plan, window, next(results))
+                block = _finished(plan, window, next(results))
+            if window.wanted:
+                yield signal, block
 
 
 def _windows(plan, signals):
@@ -145,9 +152,11 @@ def _windows(plan, signals):
         if len(lengths) != 1:
             raise ValueError(f"channels must have one length, got {sorted(lengths)}")
         starts = plan.starts(lengths.pop())
-        for start in starts:
+        begin = getattr(channels[0].signal, "begin", 0)
+        for number in range(max(0, begin - 1), len(starts)):
+            last, wanted = number == len(starts) - 1, number >= begin
             for channel in channels:
-                yield Window(channel, start, start == starts[-1])
+                yield Window(channel, starts[number], last, wanted)
 
 
 def _batches(windows, size):
@@ -274,6 +283,32 @@ def _valid_samples(wavs, lengths):
             f"relative lengths lie above 0 and up to 1, got {lengths.tolist()}"
         )
     return (lengths * wavs.shape[1]).round().long().clamp(min=1)
+
+
+def counted(stream, total, sample_rate, show):
+    """A stream with a bar on the standard error stream that counts its seconds.
+
+    Arguments
+    ---------
+    stream : iterable of (signal, block)
+        As ``stream_windows`` yields.
+    total : int
+        Samples of all signals together.
+    sample_rate : int
+        Hz.
+    show : bool
+        Whether there is a bar.
+    """
+    with tqdm(
+        total=total,
+        unit_scale=1 / sample_rate,
+        file=sys.stderr,
+        disable=not show,
+        bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} s [{elapsed}<{remaining}]",
+    ) as bar:
+        for signal, block in stream:
+            yield signal, block
+            bar.update(len(block))
 
 
 def side_by_side(stream, channels):

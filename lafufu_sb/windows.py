@@ -50,6 +50,17 @@ class WindowPlan:
         count = 1 + max(0, -(-(length - self.window) // self.stride))
         return [i * self.stride for i in range(count)]
 
+    def blocks(self, length):
+        """Samples that each window of a signal adds to the result.
+
+        Example
+        -------
+        >>> WindowPlan(window=10, stride=8).blocks(25)
+        [8, 8, 9]
+        """
+        *_, last = starts = self.starts(length)
+        return [self.stride] * (len(starts) - 1) + [length - last]
+
     def weights(self, first, last, device=None):
         """Cross-fade of one window, (window,): those of neighbours sum to one.
 

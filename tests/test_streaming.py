@@ -39,6 +39,25 @@ def test_blocks_are_finished_samples_of_a_stride():
     assert lengths == [STRIDE, WINDOW]
 
 
+@pytest.mark.parametrize("begin", [1, 2, 4])
+def test_stream_goes_on_from_any_window_with_the_same_bits(begin):
+    """With channels, one of them silent, and batches that begin elsewhere."""
+    model, long = entangled(windows_per_batch=3), WINDOW + 4 * STRIDE
+    wavs = speech(1, long - 7)[0], torch.zeros(long - 7)
+
+    def stream(begin):
+        given = tuple(TensorSignal(wav, key=k) for k, wav in enumerate(wavs))
+        for signal in given:
+            signal.begin = begin
+        return joined(model.stream([given], seed=5, fill=True))
+
+    whole, order = stream(0)
+    rest, later = stream(begin)
+    assert order == [0, 1] * 5 and later == [0, 1] * (5 - begin)
+    for key in (0, 1):
+        assert torch.equal(rest[key], whole[key][begin * STRIDE :])
+
+
 class Watched(TensorSignal):
     """Notes what is read."""
 

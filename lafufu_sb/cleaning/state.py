@@ -3,11 +3,13 @@
 Below the output folder, ``.lafufu-clean`` holds the settings that all results were made
 with and a folder per shard: its journal (a JSON line per finished file, on the disk
 before the next), its lock, and its temporary files, which become results by renaming.
+Beside these is what is restored so far of long files.
 """
 
 import contextlib
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -18,6 +20,7 @@ from ..errors import WrongUse
 from ..files import written_whole
 
 FOLDER = ".lafufu-clean"
+PARTIAL = "partial"  # its sub-folder for long files that are begun
 
 
 class State:
@@ -94,6 +97,7 @@ class State:
         for shard in self._shards():
             with locked(shard / "lock", f"{self.output} is being cleaned"):
                 shutil.rmtree(shard)
+        shutil.rmtree(self.folder / PARTIAL, ignore_errors=True)
         self._settings.unlink(missing_ok=True)
 
     def _sweep(self):
@@ -161,7 +165,7 @@ class Shard:
     """Journal and temporary files of one process."""
 
     def __init__(self, folder):
-        self._temporary = folder / "tmp"
+        self._temporary, self._partial = folder / "tmp", folder.parent / PARTIAL
         shutil.rmtree(self._temporary, ignore_errors=True)  # of a run that was killed
         self._temporary.mkdir()
         self._lock = threading.Lock()
@@ -191,6 +195,11 @@ class Shard:
     def temporary(self, name):
         """Path of a temporary file, swept away if nobody removes it."""
         return self._temporary / name
+
+    def partial(self, file):
+        """Path for what is restored so far of a file as it is now."""
+        now = os.fsencode(f"{file.size} {file.mtime_ns} {file.source}")
+        return self._partial / hashlib.sha256(now).hexdigest()[:32]
 
     def note(self, row):
         """Append a row, on the disk when this returns."""

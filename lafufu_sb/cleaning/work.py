@@ -15,11 +15,13 @@ from functools import partial
 
 import torch
 
-from ..audio import read_recording
+from ..audio import read_recording, write_blocks
 from ..errors import NotFinite
+from ..recordings import Recording
 from ..resampling import resample
 from ..streaming import TensorSignal
 from .gate import Verdict
+from .partial import PartialResult
 from .pipeline import Meter, WriteBehind, read_ahead
 from .results import save, transfer
 from .sound import FileSound, MemorySound, estimate_snr
@@ -182,25 +184,31 @@ class Cleaner:
         job, start = _Job(file), self.meter.computing
         try:
             job.before = FileSound(file.source)
+            recording = Recording(file.source, self.model.sample_rate)
         except ValueError as error:
             return _row(job, "failed", _one_line(error))
+        lengths = self.model.restorer.plan.blocks(recording.samples)
+        begun = PartialResult(shard.partial(file), recording.channels, lengths)
+        make = partial(self.model.restored_blocks, recording, fill=True)
         restored = shard.temporary(f"{file.index}.restored.wav")
-        keep = self.keep_rate
         try:
-            self.model.enhance_file(file.source, restored, keep_sample_rate=keep)
-            job.seconds = self.meter.computing - start
+            with recording:
+                write_blocks(recording, begun.blocks(make), restored, self.keep_rate)
+            job.seconds = (self.meter.computing - start) / begun.share_made
             after = FileSound(restored)
             with self.meter.waiting("judging and writing"):
                 verdict = self.gate(job.before, after)
                 put = partial(transfer, source=restored, own_rate=after.rate)
-                return self._place(job, after, verdict, put, shard)
+                row = self._place(job, after, verdict, put, shard)
         except NotFinite as error:
             verdict = Verdict({}, _one_line(error))
-            return self._place(job, None, verdict, None, shard)
+            row = self._place(job, None, verdict, None, shard)
         except ValueError as error:  # damaged somewhere in its middle
-            return _row(job, "failed", _one_line(error))
+            row = _row(job, "failed", _one_line(error))
         finally:
             restored.unlink(missing_ok=True)
+        begun.remove()
+        return row
 
     def _rate(self, job):
         return job.before.rate if self.keep_rate else self.model.sample_rate

@@ -5,10 +5,12 @@ import pytest
 import soundfile
 import torch
 from corpora import contents, small_model, write_noise
+from small import Entangled
 
 from lafufu_sb.cleaning import work
 from lafufu_sb.cleaning.gate import Gate, Verdict
 from lafufu_sb.cleaning.manifests import open_manifest
+from lafufu_sb.cleaning.partial import PartialResult
 from lafufu_sb.cleaning.plan import make_plan, split
 from lafufu_sb.cleaning.state import State
 from lafufu_sb.cleaning.work import Cleaner
@@ -169,6 +171,68 @@ def test_long_files_go_from_disk_to_disk_with_the_same_result(
         assert row["decision"] == long[name]["decision"]
         assert row["snr"] == pytest.approx(long[name]["snr"], abs=0.01)
     assert sorted(contents(tmp_path / "long")) == sorted(contents(tmp_path / "short"))
+
+
+class Watched(Entangled):
+    """Counts windows; runs no further than it may."""
+
+    def __init__(self, most=10**9):
+        super().__init__()
+        self.windows, self.most = 0, most
+
+    def forward(self, x_t, y, t):
+        self.windows += len(y)
+        if self.windows > self.most:
+            raise KeyboardInterrupt
+        return super().forward(x_t, y, t)
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"\x00"])
+def test_long_files_go_on_where_they_were(corpus, tmp_path, monkeypatch, damage):
+    """With the same bytes, whatever the end of what was kept looks like."""
+    monkeypatch.setattr(work, "IN_MEMORY", 0.0)
+    made = {}
+    for name, most in (("whole", 10**9), ("killed", 100), ("again", 10**9)):
+        model = small_model(score_model=Watched(most), windows_per_batch=4)
+        out = tmp_path / ("whole" if name == "whole" else "killed")
+        if name == "killed":
+            with pytest.raises(KeyboardInterrupt):
+                clean(corpus, out, model=model)
+            (begun,) = (out / ".lafufu-clean" / "partial").iterdir()
+            if damage is not None:  # the last samples torn off, or lost
+                data = begun.read_bytes()
+                begun.write_bytes(data[:-4] + damage * 4)
+        else:
+            clean(corpus, out, model=model)
+        made[name] = model.restorer.score_model.windows
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    again = made["killed"] + made["again"] - made["whole"]
+    assert 0 < again <= 3 * (4 + 4 + 4 + 1)  # three calls for each window
+    assert not list((tmp_path / "killed" / ".lafufu-clean" / "partial").iterdir())
+
+
+def test_a_restart_forgets_what_was_begun(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(work, "IN_MEMORY", 0.0)
+    model = small_model(score_model=Watched(100), windows_per_batch=4)
+    with pytest.raises(KeyboardInterrupt):
+        clean(corpus, tmp_path / "out", model=model)
+    folder = tmp_path / "out" / ".lafufu-clean" / "partial"
+    assert len(list(folder.iterdir())) == 1
+    State(tmp_path / "out").open(restart=True)
+    assert not folder.exists()
+
+
+def test_two_processes_do_not_share_what_is_begun(tmp_path):
+    def make(begin):
+        return iter(torch.arange(6.0).reshape(3, 1, 2)[begin:])
+
+    one, other = (PartialResult(tmp_path / "a" / "b", 1, [2, 2, 2]) for _ in range(2))
+    first, second = one.blocks(make), other.blocks(make)
+    for block in (next(first), next(second)):
+        assert block.tolist() == [[0.0, 1.0]]
+    assert torch.cat([*second], 1).tolist() == [[2.0, 3.0, 4.0, 5.0]]
+    assert torch.cat([*first], 1).tolist() == [[2.0, 3.0, 4.0, 5.0]]
+    assert torch.cat([*other.blocks(None)], 1).tolist() == [[0.0, 1, 2, 3, 4, 5]]
 
 
 @pytest.mark.parametrize("in_memory", [600.0, 0.0])
