@@ -81,7 +81,7 @@ def main():
     )
     parser.add_argument("--tasks", nargs="+", choices=CORPORA, default=[*TASK_MODELS])
     parser.add_argument("--calls", type=int, nargs="+", default=[1, 4])
-    parser.add_argument("--overlap", type=float, nargs="+", default=[0.25])
+    parser.add_argument("--overlap", type=float, nargs="+", default=[0.5])
     parser.add_argument("--places", type=int, default=12)
     options = parser.parse_args()
     rows = [

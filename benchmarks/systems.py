@@ -64,7 +64,7 @@ class System:
         Restorer
         """
         tree = YAML().load(self.text)
-        windows = {"window_frames": window_frames, "overlap_frames": window_frames // 8}
+        windows = {"window_frames": window_frames, "overlap_frames": window_frames // 4}
         tree["restorer"].update(restorer_options(way, compiled) | windows)
         stream = io.StringIO()
         YAML().dump(tree, stream)

@@ -102,6 +102,10 @@ class AutoencoderBrain(RestorationBrain):
 class ScoreBrain(RestorationBrain):
     """Stage two: trains the ``score_model`` of ``modules`` on a frozen autoencoder.
 
+    With a ``decoder`` (``LatentDecoder``) among ``modules`` that half of the
+    autoencoder learns too what to make of estimated latents, if there is a decoded
+    loss. The encoder, and with it the latent, stays as it is.
+
     Arguments
     ---------
     sde : OUVESDE or SchroedingerBridge
@@ -131,6 +135,8 @@ class ScoreBrain(RestorationBrain):
         self.decoded_loss = decoded_loss and decoded_loss.to(self.device)
         self.latent_weight = latent_weight
         self.restorer.autoencoder.requires_grad_(False)
+        if "decoder" in self.modules:
+            self.modules.decoder.requires_grad_(decoded_loss is not None)
 
     def compute_forward(self, batch, stage):
         """Loss of each item, and the decoded loss of the batch or None."""
@@ -144,7 +150,9 @@ class ScoreBrain(RestorationBrain):
         if self.decoded_loss is None:
             return loss, None
         latent = loss.estimate.contiguous(memory_format=torch.channels_last)
-        decoded = autoencoder.decode(latent, hiddens, size)
+        trained = "decoder" in self.modules
+        decode = self.modules.decoder if trained else autoencoder.decode
+        decoded = decode(latent, hiddens, size)
         return loss, self.decoded_loss(decoded.float(), clean)
 
     def compute_objectives(self, predictions, batch, stage):

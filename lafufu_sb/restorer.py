@@ -78,7 +78,7 @@ class Restorer(SamplerSettings, nn.Module):
         preset=None,
         sample_rate=48000,
         window_frames=256,
-        overlap_frames=32,
+        overlap_frames=64,
         windows_per_batch=4,
         precision="fp32",
         compile=False,
@@ -321,7 +321,7 @@ class Restorer(SamplerSettings, nn.Module):
         >>> restorer = EnhanceLatent.from_hparams(source=shipped_model("wham")).restorer
         >>> signals = (TensorSignal(torch.zeros(n), key=n) for n in (480, 100_000))
         >>> [(signal.key, len(block)) for signal, block in restorer.stream(signals)]
-        [(480, 480), (100000, 86016), (100000, 13984)]
+        [(480, 480), (100000, 73728), (100000, 26272)]
         """
         check_dry(dry)
         networks = self.inference_networks()
@@ -339,7 +339,7 @@ class Restorer(SamplerSettings, nn.Module):
     def oracle(self, distorted, clean, lengths=None):
         """Decode the CLEAN latent with the DISTORTED input's hiddens.
 
-        The upper bound that the autoencoder sets to everything after it.
+        What a perfect latent gives, of which the decoder may expect less.
 
         Arguments
         ---------

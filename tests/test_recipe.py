@@ -206,7 +206,16 @@ def test_recipes_of_the_package_load(name, tmp_path):
     assert hparams["autoencoder"].latent_channels == hparams["latent_channels"]
     assert hparams["task"] == ("EARS-Reverb" if "reverb" in name else "EARS-WHAM")
     assert hparams["ae_modules"] == {"autoencoder": hparams["autoencoder"]}
-    assert hparams["score_modules"] == {"score_model": hparams["score_model"]}
+    trained = {"score_model": hparams["score_model"]}
+    if "mini" in name:
+        trained["decoder"] = hparams["decoder"]
+    for stage in ("score", "few_step"):
+        assert hparams[f"{stage}_modules"] == trained
+        assert hparams[f"{stage}_checkpointer"].recoverables == trained
+        followed = dict(hparams[f"{stage}_ema"].named_buffers())
+        parameters = [p for m in trained.values() for p in m.parameters()]
+        learnt = sum(p.requires_grad for p in parameters)
+        assert len(followed) == 1 + learnt  # and the count of updates
     assert list(tmp_path.rglob("*")) != []  # checkpoint folders, below the output
 
 

@@ -31,7 +31,7 @@ Reconstructions.__doc__ = """What a training step of the autoencoder needs.
 distorted : torch.Tensor
     decode(distorted latent, distorted hiddens).
 clean : torch.Tensor
-    decode(CLEAN latent, DISTORTED hiddens): the upper bound of any restoration.
+    decode(CLEAN latent, DISTORTED hiddens): with this decoder the best there can be.
 distorted_latent, clean_latent : torch.Tensor
     The latents, on the scale that the regulariser of the paper sees.
 """
@@ -214,6 +214,7 @@ class LatentAutoencoder(_RescaledLatent):
     """
 
     follows_weights = True  # computes in their type and layout, see ``Twin``
+    decodes_with = ("from_latent", "decoder", "head")  # see ``LatentDecoder``
 
     def __init__(
         self,
@@ -340,16 +341,41 @@ class LatentAutoencoder(_RescaledLatent):
         )
 
 
+class LatentDecoder(nn.Module):
+    """The decoder of an autoencoder alone, to be trained where its encoder is not.
+
+    With the same weights, as a module of its own: so averages and checkpoints hold
+    nothing of the encoder, and distributed training sees its calls.
+
+    Arguments
+    ---------
+    autoencoder : LatentAutoencoder or IdentityAutoencoder
+        Whose decoder it is.
+
+    Example
+    -------
+    >>> autoencoder = LatentAutoencoder(channels=8, latent_channels=4)
+    >>> decoder = LatentDecoder(autoencoder)
+    >>> decoder(*autoencoder.encode(torch.randn(1, 2, 768, 64))).shape
+    torch.Size([1, 2, 768, 64])
+    """
+
+    def __init__(self, autoencoder):
+        super().__init__()
+        for name in autoencoder.decodes_with:
+            self.add_module(name, getattr(autoencoder, name))
+        self._autoencoder = [autoencoder]  # a list hides the encoder from nn.Module
+
+    def forward(self, latent, hiddens=(), size=None):
+        """See ``LatentAutoencoder.decode``."""
+        return self._autoencoder[0].decode(latent, hiddens, size)
+
+
 class IdentityAutoencoder(_RescaledLatent):
     """No autoencoder: the diffusion runs on the spectrogram itself (SGMSE+).
 
     Nothing to train, but the spectrogram can be rescaled for the diffusion as a latent
-    is.
-
-    Attributes
-    ----------
-    latent_scale : torch.Tensor
-        See ``LatentAutoencoder``; one in SGMSE+ as published.
+    is (``latent_scale``; one in SGMSE+ as published).
 
     Example
     -------
@@ -360,6 +386,7 @@ class IdentityAutoencoder(_RescaledLatent):
     """
 
     reduction = 1
+    decodes_with = ()
 
     def __init__(self, data_channels=2):
         super().__init__()

@@ -7,6 +7,7 @@ from lafufu_sb.lobes.autoencoder import (
     ChannelNorm,
     IdentityAutoencoder,
     LatentAutoencoder,
+    LatentDecoder,
     LinearAttention,
 )
 
@@ -154,6 +155,25 @@ def test_autoencoder_of_the_paper_has_6_15_million_parameters():
     with torch.device("meta"):
         model = LatentAutoencoder(channels=64, multipliers=(1, 2, 4), latent_channels=4)
     assert parameters(model) == pytest.approx(6.15e6, abs=5e3)
+
+
+def test_decoder_alone_is_the_decoder_of_the_autoencoder():
+    """The same weights, and all that decoding uses but none of encoding."""
+    model = autoencoder()
+    decoder = LatentDecoder(model)
+    encoded = model.encode(noise(1, 2, 32, 16))
+    expected = model.decode(*encoded)
+    assert torch.equal(decoder(*encoded), expected)
+    expected.square().mean().backward()
+    used = {name for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    latent, hiddens, size = (x.detach() if torch.is_tensor(x) else x for x in encoded)
+    hiddens = [h.detach() for h in hiddens]
+    decoder(latent, hiddens, size).square().mean().backward()
+    own = {name for name, p in model.named_parameters() if p.grad is not None}
+    assert own == {name for name, _ in decoder.named_parameters()}
+    assert own < used
+    assert parameters(LatentDecoder(IdentityAutoencoder())) == 0
 
 
 def test_identity_is_its_own_latent():

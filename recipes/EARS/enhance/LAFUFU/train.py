@@ -135,10 +135,18 @@ def train_autoencoder(hparams, run_opts, finished):
     run_on_main(save_weights, args=[hparams["autoencoder"], finished])
 
 
-def latent_brain(stage, hparams, run_opts, folder):
-    """Brain of stage "score" or "few_step" and its data."""
+def take_autoencoder(stage, hparams, folder):
+    """Load what stage one left and bind a later stage's checkpoints to it.
+
+    Again for each stage: the one before may have trained the decoder.
+    """
+    load_weights(hparams["autoencoder"], folder / AUTOENCODER)
     check_pairing(hparams["autoencoder"], folder / stage)
     run_on_main(mark_pairing, args=[hparams["autoencoder"], folder / stage])
+
+
+def latent_brain(stage, hparams, run_opts):
+    """Brain of stage "score" or "few_step" and its data."""
     return stage_brain(
         ScoreBrain if stage == "score" else FewStepBrain,
         stage,
@@ -154,10 +162,11 @@ def latent_brain(stage, hparams, run_opts, folder):
 
 def train_score(hparams, run_opts, folder):
     """Stage two."""
+    take_autoencoder("score", hparams, folder)
     if hparams["score_init"] is not None:  # checkpoints of this run take precedence
         load_weights(hparams["score_model"], hparams["score_init"])
-        hparams["score_ema"].reset()
-    brain, data = latent_brain("score", hparams, run_opts, folder)
+    hparams["score_ema"].reset()  # weights were loaded since it was made
+    brain, data = latent_brain("score", hparams, run_opts)
     restorer, valid_options = hparams["restorer"], hparams["score_sampler_options"]
     sampler, options = restorer.sampler_name, restorer.sampler_options
     restorer.set_sampler(sampler, **(valid_options or options))
@@ -167,8 +176,9 @@ def train_score(hparams, run_opts, folder):
 
 def train_few_step(hparams, run_opts, folder):
     """Stage three."""
+    take_autoencoder("few_step", hparams, folder)
     begin_few_step(hparams, folder)
-    brain, data = latent_brain("few_step", hparams, run_opts, folder)
+    brain, data = latent_brain("few_step", hparams, run_opts)
     fit(brain, data, "few_step", hparams)
 
 
@@ -256,7 +266,6 @@ def run(hparams, run_opts, folder):
             train_autoencoder(hparams, run_opts, folder / AUTOENCODER)
     if wanted == ("autoencoder",):
         return
-    load_weights(hparams["autoencoder"], folder / AUTOENCODER)
     if "score" in wanted and hparams["few_step_init"] is None:
         train_score(hparams, run_opts, folder)
     if "few_step" in wanted and last_stage(hparams) == "few_step":
