@@ -66,7 +66,7 @@ def measure(task, calls, overlap, places):
     """RMS of seam, other seed and result, over all places."""
     restorer = EnhanceLatent.from_hparams(source=shipped_model(task)).restorer
     restorer.set_sampler("bridge_sde", num_steps=calls)
-    restorer.set_windows(overlap=overlap)
+    restorer.set_windows(overlap=overlap)  # None: as the model comes
     wav = read_test_signal(task)
     length = restorer.plan.window + restorer.plan.stride
     starts = torch.linspace(0, len(wav) - length, places).long().tolist()

@@ -42,7 +42,10 @@ class RestorationBrain(sb.Brain):
     seed : int
         Of all random draws.
     valid_clips : int
-        Clips that are restored whole and measured at each validation.
+        Clips that are restored whole and measured at each validation, spread over the
+        ``valid_items`` of the set, which speaker or language may have sorted.
+    valid_items : int, optional
+        By default the first clips are measured.
     metrics : sequence of str
         Names for ``lafufu_sb.metrics.evaluate``.
     best_key : str
@@ -68,6 +71,7 @@ class RestorationBrain(sb.Brain):
         crop_frames=256,
         seed=0,
         valid_clips=8,
+        valid_items=None,
         metrics=("si_sdr", "pesq", "estoi"),
         best_key="si_sdr",
         lr_schedule=None,
@@ -95,7 +99,7 @@ class RestorationBrain(sb.Brain):
         self.seed = seed
         if valid_clips < 1:
             raise WrongUse(f"valid_clips must be at least 1, got {valid_clips}")
-        self.valid_clips = valid_clips
+        self.measured = spread(valid_clips, valid_items or valid_clips)
         self.metrics = tuple(metrics)
         self.best_key = best_key
         self.lr_schedule = lr_schedule
@@ -166,13 +170,15 @@ class RestorationBrain(sb.Brain):
     def on_stage_start(self, stage, epoch=None):
         """Validation uses the averaged weights throughout."""
         self.report = ClipReport(self.metrics, self.restorer.sample_rate)
+        self.seen = 0  # validation batches
         self._average = ExitStack()
         if stage != sb.Stage.TRAIN:
             self._average.enter_context(self.ema.averaged())
 
     def measure(self, batch):
-        """Restore the batch's whole clips and measure them, up to ``valid_clips``."""
-        if len(self.report) >= self.valid_clips:
+        """Restore the batch's whole clips and measure them, if it is their turn."""
+        self.seen += 1
+        if self.seen - 1 not in self.measured:
             return
         lengths = batch.noisy_sig.lengths.to(self.device)
         distorted = batch.noisy_sig.data.to(self.device)
@@ -237,6 +243,18 @@ class RestorationBrain(sb.Brain):
         for side, signal in signals.items():
             rate = self.restorer.sample_rate
             writer.add_audio(f"{name}/{side}", signal[None], epoch, sample_rate=rate)
+
+
+def spread(count, items):
+    """Numbers of ``count`` items that lie evenly among all, of all if they are fewer.
+
+    Example
+    -------
+    >>> sorted(spread(3, 7)), sorted(spread(3, 2))
+    ([0, 3, 5], [0, 1])
+    """
+    count = min(count, items)
+    return {-(-number * items // count) for number in range(count)}
 
 
 def _tensorboard(folder):

@@ -69,7 +69,8 @@ def weights_after_batches(brain, dataset, trained, batches=2):
 
 
 def vector(module):
-    return torch.cat([p.detach().flatten() for p in module.parameters()])
+    parameters = [p.detach().flatten() for p in module.parameters()]
+    return torch.cat([torch.zeros(0), *parameters])
 
 
 def assert_steps_at_the_second_batch(weights):
@@ -79,10 +80,7 @@ def assert_steps_at_the_second_batch(weights):
 
 
 @pytest.mark.parametrize("hparams", distinct_recipes(), indirect=True)
-def test_recipes_make_steps_in_bf16_over_accumulated_batches(
-    hparams, train_script, tmp_path
-):
-    run = tmp_path / "run"
+def test_recipes_make_steps_in_bf16_over_accumulated_batches(hparams, train_script):
     autoencoder = hparams["autoencoder"]
     if not isinstance(autoencoder, IdentityAutoencoder):
         brain, data = train_script.stage_brain(
@@ -95,9 +93,17 @@ def test_recipes_make_steps_in_bf16_over_accumulated_batches(
         )
         weights = weights_after_batches(brain, data["train"], autoencoder)
         assert_steps_at_the_second_batch(weights)
-    brain, data = train_script.latent_brain("score", hparams, RUN_OPTIONS, run)
-    weights = weights_after_batches(brain, data["train"], hparams["score_model"])
+    before = vector(autoencoder)
+    brain, data = train_script.latent_brain("score", hparams, RUN_OPTIONS)
+    trained = torch.nn.ModuleDict(hparams["score_modules"])
+    weights = weights_after_batches(brain, data["train"], trained)
     assert_steps_at_the_second_batch(weights)
+    decoder_learns = (
+        "decoder" in trained
+        and hparams["score_decoded_loss"] is not None
+        and len(before) > 0
+    )
+    assert torch.equal(before, vector(autoencoder)) != decoder_learns
 
 
 @pytest.mark.parametrize("hparams", ["sgmse_mini_wham"], indirect=True)

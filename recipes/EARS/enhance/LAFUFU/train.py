@@ -86,6 +86,7 @@ def stage_brain(brain_class, prefix, hparams, run_opts, report, **own):
         run_opts=run_opts,
         epoch_counter=hparams[f"{prefix}_counter"],
         batches_per_epoch=-(-len(data["train"]) // hparams[f"{prefix}_batch_size"]),
+        valid_items=len(data["valid"]),
         report_folder=str(Path(hparams["output_folder"]) / report),
         **own,
     )
