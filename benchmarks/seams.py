@@ -1,7 +1,7 @@
 """What cutting into windows does to a result, beside what another seed does.
 
     python benchmarks/seams.py                         # both shipped models
-    python benchmarks/seams.py --calls 1 4 --overlap 0.25 0.5 1
+    python benchmarks/seams.py --calls 1 4 50 --places 6
 
 At many places of the embedded test recordings the joint result of two windows is
 compared, where they overlap, with that of one window around the seam, which has context
@@ -65,8 +65,8 @@ def compare(restorer, piece):
 def measure(task, calls, overlap, places):
     """RMS of seam, other seed and result, over all places."""
     restorer = EnhanceLatent.from_hparams(source=shipped_model(task)).restorer
-    restorer.set_sampler("bridge_sde", num_steps=calls)
-    restorer.set_windows(overlap=overlap)  # None: as the model comes
+    # Without an overlap that which the model has for this sampler.
+    restorer.adjust(sampler="bridge_sde", num_steps=calls, overlap=overlap)
     wav = read_test_signal(task)
     length = restorer.plan.window + restorer.plan.stride
     starts = torch.linspace(0, len(wav) - length, places).long().tolist()
@@ -81,7 +81,7 @@ def main():
     )
     parser.add_argument("--tasks", nargs="+", choices=CORPORA, default=[*TASK_MODELS])
     parser.add_argument("--calls", type=int, nargs="+", default=[1, 4])
-    parser.add_argument("--overlap", type=float, nargs="+", default=[0.5])
+    parser.add_argument("--overlap", type=float, nargs="+", default=[0.25, 0.5, 1])
     parser.add_argument("--places", type=int, default=12)
     options = parser.parse_args()
     rows = [

@@ -78,7 +78,7 @@ class Restorer(SamplerSettings, nn.Module):
         preset=None,
         sample_rate=48000,
         window_frames=256,
-        overlap_frames=64,
+        overlap_frames=128,
         windows_per_batch=4,
         precision="fp32",
         compile=False,

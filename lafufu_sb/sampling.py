@@ -69,7 +69,8 @@ class SamplerSettings:
         Arguments
         ---------
         sampler : str, optional
-            By default the present one.
+            By default the present one. Another one has the usual overlap again, not
+            that of a preset.
         **options
             Those not given stay, unless the sampler becomes another.
 
@@ -79,8 +80,10 @@ class SamplerSettings:
             See ``set_sampler``.
         """
         sampler = sampler or self.sampler_name
-        kept = self.sampler_options if sampler == self.sampler_name else {}
-        self.set_sampler(sampler, **kept | options)
+        same = sampler == self.sampler_name
+        self.set_sampler(sampler, **(self.sampler_options if same else {}) | options)
+        if not same:
+            self._share_frames(None)
 
     def set_sampler(self, sampler, **options):
         """Choose sampler and options; ValueError for what does not exist or fit."""

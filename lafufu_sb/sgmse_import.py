@@ -102,7 +102,7 @@ restorer: !new:lafufu_sb.restorer.Restorer
     preset: paper
     sample_rate: !ref <sample_rate>
     window_frames: 256
-    overlap_frames: 64
+    overlap_frames: 128
     windows_per_batch: 1     # full-band activations are large
 """
 

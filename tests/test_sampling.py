@@ -80,6 +80,20 @@ def test_sampling_is_described_by_what_was_chosen():
     assert model.describe_sampling() == "bridge_ode, 1 call"
 
 
+def test_the_overlap_of_a_preset_does_not_outlive_its_sampler():
+    wide = {"wide": {"sampler": "bridge_sde", "num_steps": 5, "overlap_frames": 16}}
+    model = entangled(presets=wide, overlap_frames=4, window_frames=32)
+    model.set_preset("wide")
+    model.adjust(num_steps=3)
+    assert model.overlap_frames == 16
+    model.adjust(sampler="bridge_ode")
+    assert model.overlap_frames == 4
+    seconds = 8 * model.spectrogram.hop_length / model.sample_rate
+    model.adjust(overlap=seconds)
+    model.adjust(sampler="bridge_sde")
+    assert model.overlap_frames == 8  # what was asked for stays
+
+
 def test_a_preset_may_have_an_overlap_of_its_own():
     wide = {"wide": {"sampler": "bridge_sde", "num_steps": 5, "overlap_frames": 16}}
     model = entangled(presets=PRESETS | wide, overlap_frames=4, window_frames=32)

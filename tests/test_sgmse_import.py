@@ -171,7 +171,7 @@ def test_imported_model_restores_as_the_published_code_does(
     generator = torch.Generator().manual_seed(0)
     samples = 255 * options["hop_length"]  # one window
     wav = 0.3 * torch.randn(1, samples, generator=generator)
-    anchored = AnchoredNoise(7, [0], 64)
+    anchored = AnchoredNoise(7, [0], 128)
 
     def noise(like):
         pair = anchored(torch.zeros(1, 2, *like.shape[-2:]))
