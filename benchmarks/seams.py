@@ -4,8 +4,9 @@
     python benchmarks/seams.py --calls 1 4 50 --places 6
 
 At many places of the embedded test recordings the joint result of two windows is
-compared, where they overlap, with that of one window around the seam, which has context
-on both sides. The noise is the same at the same place; another seed changes it.
+compared, where they overlap, with that of either alone (its neighbours), and with that
+of one window around the seam, which has context on both sides. The noise is the same at
+the same place; another seed changes it.
 """
 
 import argparse
@@ -31,7 +32,7 @@ def read_test_signal(task):
 
 
 def compare(restorer, piece):
-    """Squared errors of a seam and of another seed, and power, in the overlap.
+    """Squared differences in the overlap, and the power there.
 
     Arguments
     ---------
@@ -43,27 +44,32 @@ def compare(restorer, piece):
     Returns
     -------
     torch.Tensor
-        (3,) means over the samples of the overlap.
+        (4,) means over the samples of the overlap: of joint result and neighbours, of
+        joint result and the window around, of that and another seed, power.
     """
     plan, networks = restorer.plan, restorer.inference_networks()
     peak = float(piece.abs().max())
-    start = plan.stride // 2 // plan.overlap * plan.overlap  # of the window around
-    around = piece[start : start + plan.window][None] / peak
-    results = []
-    for seed in (0, 1):
+
+    def shared(start, seed=0):
+        """What the window from ``start`` on gives for the overlap."""
+        window = piece[start : start + plan.window][None] / peak
         column = start // restorer._samples_per_column
         noise = AnchoredNoise(seed, [column], restorer._chunk)
-        results.append(restorer._restore_windows(networks, around, noise)[0] * peak)
+        restored = restorer._restore_windows(networks, window, noise)[0] * peak
+        return restored[plan.stride - start :][: plan.overlap]
+
     signal = TensorSignal(piece, peak=peak)
     joined = torch.cat([block for _, block in restorer.stream([signal])])
-    shared = slice(plan.stride, plan.window)
-    reference, other = (r[plan.stride - start :][: plan.overlap] for r in results)
-    errors = joined[shared] - reference, other - reference, reference
+    joined = joined[plan.stride : plan.window]
+    around = plan.stride // 2 // plan.overlap * plan.overlap
+    reference, other = shared(around), shared(around, seed=1)
+    neighbours = torch.cat([joined - shared(0), joined - shared(plan.stride)])
+    errors = neighbours, joined - reference, other - reference, reference
     return torch.stack([e.square().mean() for e in errors])
 
 
 def measure(task, calls, overlap, places):
-    """RMS of seam, other seed and result, over all places."""
+    """RMS of neighbours, seam, other seed and result, over all places."""
     restorer = EnhanceLatent.from_hparams(source=shipped_model(task)).restorer
     # Without an overlap that which the model has for this sampler.
     restorer.adjust(sampler="bridge_sde", num_steps=calls, overlap=overlap)
@@ -91,7 +97,8 @@ def main():
         for calls in options.calls
         for overlap in options.overlap
     ]
-    head = ["model", "calls", "overlap, s", "seam", "another seed", "the result itself"]
+    head = ["model", "calls", "overlap, s"]
+    head += ["neighbours", "window around", "another seed", "the result itself"]
     print(markdown_table(head, rows))
 
 
