@@ -177,8 +177,8 @@ class RestorationBrain(sb.Brain):
 
     def measure(self, batch):
         """Restore the batch's whole clips and measure them, if it is their turn."""
-        self.seen += 1
-        if self.seen - 1 not in self.measured:
+        place, self.seen = self.seen, self.seen + 1
+        if place not in self.measured:
             return
         lengths = batch.noisy_sig.lengths.to(self.device)
         distorted = batch.noisy_sig.data.to(self.device)

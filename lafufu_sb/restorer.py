@@ -339,7 +339,7 @@ class Restorer(SamplerSettings, nn.Module):
     def oracle(self, distorted, clean, lengths=None):
         """Decode the CLEAN latent with the DISTORTED input's hiddens.
 
-        What a perfect latent gives, of which the decoder may expect less.
+        What the decoder makes of a perfect latent.
 
         Arguments
         ---------

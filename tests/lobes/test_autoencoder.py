@@ -4,12 +4,11 @@ import pytest
 import torch
 
 from lafufu_sb.lobes.autoencoder import (
-    ChannelNorm,
     IdentityAutoencoder,
     LatentAutoencoder,
     LatentDecoder,
-    LinearAttention,
 )
+from lafufu_sb.lobes.autoencoder_layers import ChannelNorm, LinearAttention
 
 
 def autoencoder(seed=0, **options):
