@@ -36,9 +36,9 @@ from lafufu_sb.evaluation.runs import (
 )
 from lafufu_sb.files import written_whole
 from lafufu_sb.inference import EnhanceLatent
+from lafufu_sb.metrics import METRICS
 from peers import PEERS, RATE, Whisper
 
-METRICS = ("si_sdr", "pesq", "estoi", "dnsmos", "dnsmos_sig", "dnsmos_bak", "lsd")
 WORDS = "words.json"
 
 

@@ -1,13 +1,18 @@
 """Losses of the autoencoder stage, and of decoded estimates."""
 
-import importlib
 import math
-import warnings
 
 import torch
 from speechbrain.utils.autocast import fwd_default_precision
 from torch import nn
 from torch.nn.functional import pad
+
+from lafufu_sb.differentiable import (
+    RatingShortfall,
+    si_sdr,
+    torch_estoi,
+    torch_pesq,
+)
 
 # Power below this is inaudible and has no stable logarithm or square root.
 POWER_FLOOR = 1e-7
@@ -145,11 +150,12 @@ class SpectrogramLoss(nn.Module):
 class PerceptualLoss(SpectrogramLoss):
     """``SpectrogramLoss`` plus terms that judge the resynthesised waveform.
 
-    All of them ignore level, so they stand beside the spectral ones. The differentiable
-    PESQ is torch_pesq's (16 kHz, no time alignment), the term of "Investigating
-    training objectives for generative speech enhancement" (Richter et al. 2025, M6-M8);
-    the differentiable ESTOI is torch_stoi's. Alone they serve the measure and not the
-    ear. Items in which either side is silent have no level to align and count for none.
+    They stand beside the spectral ones; alone they serve the measure and not the ear.
+    The differentiable PESQ is torch_pesq's (16 kHz, no time alignment), the term of
+    "Investigating training objectives for generative speech enhancement" (Richter et
+    al. 2025, M6-M8); the differentiable ESTOI is torch_stoi's; the ratings are
+    ``DNSMOSNetwork``'s. Items in which either side is silent have no level to align and
+    count for none.
 
     Arguments
     ---------
@@ -164,14 +170,17 @@ class PerceptualLoss(SpectrogramLoss):
         Of minus the ESTOI, a number below one.
     si_sdr_weight : float
         Of minus the SI-SDR in dB.
+    dnsmos_weight : float
+        Of what each DNSMOS rating (signal, background, overall) falls short of the
+        target's, their mean. There is nothing to gain from being rated above it.
     **weights
         Of ``SpectrogramLoss``.
 
     Raises
     ------
     ImportError
-        If ``pesq_weight`` is set and torch_pesq is not installed, or ``estoi_weight``
-        and torch_stoi is not.
+        If ``pesq_weight`` is set and torch_pesq is not installed, ``estoi_weight`` and
+        torch_stoi is not, or ``dnsmos_weight`` and speechmos or onnx is not.
 
     Example
     -------
@@ -191,6 +200,7 @@ class PerceptualLoss(SpectrogramLoss):
         pesq_weight=0.0,
         estoi_weight=0.0,
         si_sdr_weight=0.0,
+        dnsmos_weight=0.0,
         **weights,
     ):
         super().__init__(**weights)
@@ -199,8 +209,10 @@ class PerceptualLoss(SpectrogramLoss):
         self.pesq_weight = pesq_weight
         self.estoi_weight = estoi_weight
         self.si_sdr_weight = si_sdr_weight
-        self.pesq = _torch_pesq(sample_rate) if pesq_weight else None
-        self.estoi = _torch_stoi(sample_rate) if estoi_weight else None
+        self.pesq = torch_pesq(sample_rate) if pesq_weight else None
+        self.estoi = torch_estoi(sample_rate) if estoi_weight else None
+        self.dnsmos_weight = dnsmos_weight
+        self.shortfall = RatingShortfall(sample_rate) if dnsmos_weight else None
 
     @fwd_default_precision(cast_inputs=torch.float32)
     def forward(self, estimate, target):
@@ -227,11 +239,14 @@ class PerceptualLoss(SpectrogramLoss):
         counts = audible.double()
         extra = torch.zeros_like(counts[0])
         if self.si_sdr_weight:
-            extra = extra - self.si_sdr_weight * counts @ _si_sdr(estimate, target)
+            extra = extra - self.si_sdr_weight * counts @ si_sdr(estimate, target)
         if self.pesq_weight:
             extra = extra + self.pesq_weight * counts @ self.pesq(target, estimate)
         if self.estoi_weight:
             extra = extra + self.estoi_weight * counts @ self.estoi(estimate, target)
+        if self.dnsmos_weight:
+            lost = self.shortfall(estimate.float(), target.float())
+            extra = extra + self.dnsmos_weight * counts @ lost.double()
         return loss + extra.to(loss) / len(audible)
 
 
@@ -328,40 +343,3 @@ def _magnitude(spectrogram, exponent=1.0):
         return power.clamp(min=1e-10).sqrt()
     # A steeper root needs a softer floor, or silence would own the gradient.
     return (power + 1e-6) ** (exponent / 2)
-
-
-def _si_sdr(estimate, target):
-    """Scale-invariant SDR in dB of (batch, time) signals that are not silent."""
-    power = target.square().sum(dim=1, keepdim=True)
-    projection = (estimate * target).sum(dim=1, keepdim=True) / power * target
-    signal = projection.square().sum(dim=1)
-    noise = (estimate - projection).square().sum(dim=1)
-    floor = 1e-8 * power[:, 0]  # bounds the gradient at both ends
-    return 10 * torch.log10((signal + floor) / (noise + floor))
-
-
-def _torch_pesq(sample_rate):
-    """The disturbance of PESQ: zero and above, (batch,)."""
-    package = _training_package("torch_pesq", "pesq_weight")
-    return _fixed(package.PesqLoss(1.0, sample_rate=sample_rate))
-
-
-def _torch_stoi(sample_rate):
-    """Minus the ESTOI, (batch,)."""
-    package = _training_package("torch_stoi", "estoi_weight")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it uses an old name of a resampling filter
-        return _fixed(package.NegSTOILoss(sample_rate=sample_rate, extended=True))
-
-
-def _fixed(measure):
-    return measure.double().requires_grad_(False)
-
-
-def _training_package(name, option):
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ImportError(
-            f"{option} needs {name} ({error}): pip install {name.replace('_', '-')}"
-        ) from error

@@ -24,8 +24,19 @@ import torch
 
 logger = logging.getLogger(__name__)
 
-METRICS = ("si_sdr", "pesq", "estoi", "lsd", "dnsmos", "dnsmos_sig", "dnsmos_bak")
-_DNSMOS_PARTS = {"dnsmos": "ovr", "dnsmos_sig": "sig", "dnsmos_bak": "bak"}
+_DNSMOS_PARTS = {
+    "dnsmos": "ovr",
+    "dnsmos_sig": "sig",
+    "dnsmos_bak": "bak",
+    "dnsmos_p808": "p808",
+}
+METRICS = ("si_sdr", "pesq", "estoi", "lsd", *_DNSMOS_PARTS)
+_DNSMOS_SCORES = {
+    "sig": "sig_mos",
+    "bak": "bak_mos",
+    "ovr": "ovrl_mos",
+    "p808": "p808_mos",
+}
 _PACKAGES = {"pesq": ("pesq", "soxr"), "estoi": ("pystoi",)} | dict.fromkeys(
     _DNSMOS_PARTS, ("speechmos", "onnxruntime", "librosa", "requests", "soxr")
 )
@@ -194,12 +205,13 @@ def lsd(estimate, reference):
 
 
 def dnsmos(signal, sample_rate):
-    """DNSMOS P.835, a predicted listening test that needs no reference.
+    """DNSMOS P.835 and P.808, predicted listening tests that need no reference.
 
     Resampled to 16 kHz, and divided by the peak only where that exceeds 1, for the
     network hears the level. The package doubles a clip until it lasts 9.01 s and
     averages the windows of 9.01 s that start every second: 4 s become 16 s, 7 windows.
-    Source: Reddy et al., ICASSP 2022; the package speechmos, on one thread.
+    Source: Reddy et al., ICASSP 2022 (P.835) and 2021 (P.808, a network of its own);
+    the package speechmos, on one thread.
 
     Parameters
     ----------
@@ -210,23 +222,22 @@ def dnsmos(signal, sample_rate):
     -------
     dict of str to float
         Mean opinion scores, 1 to 5: ``sig`` (speech), ``bak`` (background), ``ovr``
-        (overall). NaN when the signal is silent or not finite.
+        (overall) of P.835; ``p808``. NaN when the signal is silent or not finite.
 
     Example
     -------
     >>> noise = torch.randn(40000, generator=torch.Generator().manual_seed(0))
     >>> scores = dnsmos(0.1 * noise, 16000)
     >>> list(scores), scores["ovr"] < 2
-    (['sig', 'bak', 'ovr'], True)
+    (['sig', 'bak', 'ovr', 'p808'], True)
     """
     check_metrics(["dnsmos"])
     signal = _to_speech_rate(*_checked(signal=signal), sample_rate)
     if _unusable("DNSMOS", signal=signal):
-        return dict.fromkeys(("sig", "bak", "ovr"), math.nan)
+        return dict.fromkeys(_DNSMOS_SCORES, math.nan)
     signal = signal / max(1.0, np.abs(signal).max())
     scores = _dnsmos_scorer()(signal, _SPEECH_RATE, False)
-    keys = {"sig": "sig_mos", "bak": "bak_mos", "ovr": "ovrl_mos"}
-    return {part: float(scores[key]) for part, key in keys.items()}
+    return {part: float(scores[key]) for part, key in _DNSMOS_SCORES.items()}
 
 
 def available():

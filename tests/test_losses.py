@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 
+from lafufu_sb.differentiable import RatingShortfall
 from lafufu_sb.lobes.autoencoder import Reconstructions
 from lafufu_sb.lobes.spectrogram import CompressedSpectrogram
 from lafufu_sb.losses import (
@@ -263,7 +264,10 @@ def test_pesq_term_orders_what_pesq_orders_and_ignores_level():
 def test_silent_items_do_not_count_and_gradients_are_finite():
     pytest.importorskip("torch_pesq")
     pytest.importorskip("torch_stoi")
-    measures = {"pesq_weight": 100.0, "estoi_weight": 100.0, "si_sdr_weight": 10.0}
+    pytest.importorskip("onnx")
+    pytest.importorskip("speechmos")
+    names = "pesq_weight", "estoi_weight", "dnsmos_weight"
+    measures = dict.fromkeys(names, 100.0) | {"si_sdr_weight": 10.0}
     loss = perceptual(complex_weight=1.0, **measures)
     clean = torch.cat([speech(), speech(1)])
     clean[1] = 0
@@ -306,9 +310,25 @@ def test_estoi_term_is_the_metric(level):
     assert float(loss(estimate, target)) == pytest.approx(-10 * measured, abs=0.3)
 
 
+def test_dnsmos_term_is_the_mean_of_what_the_ratings_lack():
+    pytest.importorskip("onnx")
+    pytest.importorskip("speechmos")
+    loss = perceptual(dnsmos_weight=10.0)
+    pair = [loss.spectrogram(w) for w in (speech() + 0.05 * noise(1, 48000), speech())]
+    samples = loss.spectrogram.samples(126)
+    wavs = [loss.spectrogram.inverse(s, samples) for s in pair]
+    lost = RatingShortfall(48000)(*wavs)
+    assert float(loss(*pair)) == pytest.approx(10 * float(lost), rel=1e-3) and lost > 0
+
+
 @pytest.mark.parametrize(
     ("package", "option"),
-    [("torch_pesq", "pesq_weight"), ("torch_stoi", "estoi_weight")],
+    [
+        ("torch_pesq", "pesq_weight"),
+        ("torch_stoi", "estoi_weight"),
+        ("speechmos", "dnsmos_weight"),
+        ("onnx", "dnsmos_weight"),
+    ],
 )
 def test_a_missing_package_is_named_with_the_remedy(monkeypatch, package, option):
     monkeypatch.setitem(sys.modules, package, None)

@@ -14,6 +14,7 @@ COLUMNS = {
     "dnsmos": Column("DNSMOS", 2, max),
     "dnsmos_sig": Column("DNSMOS sig", 2, max),
     "dnsmos_bak": Column("DNSMOS bak", 2, max),
+    "dnsmos_p808": Column("DNSMOS P.808", 2, max),
     "lsd": Column("LSD", 2, min),
     "rtf": Column("RTF", 3, min),
 }
