@@ -19,6 +19,9 @@ from .sound import spread
 
 # The model hears 9.01 s and longer pieces would cost a run per further second.
 _DNSMOS_SECONDS = 9.02
+# Opinions of the whole by two networks: name in reports to part and label. The shipped
+# models are trained to please the first, so it does not judge them alone.
+_OPINIONS = {"dnsmos": ("ovr", "DNSMOS"), "p808": ("p808", "DNSMOS P.808")}
 _SPEECH_SECONDS = 30.0  # what recognisers are made for
 _SPEECH_RATE = 16000  # Hz
 
@@ -66,14 +69,15 @@ class Gate:
 
 
 class DNSMOSJudge:
-    """Objects where the predicted opinion of the whole (DNSMOS ovr) drops.
+    """Objects where a predicted opinion of the whole drops.
 
-    Hears pieces of 9 s; shorter recordings are repeated to fill one.
+    There are two, of networks that were trained apart: DNSMOS P.835 ovr, and DNSMOS
+    P.808. Hears pieces of 9 s; shorter recordings are repeated to fill one.
 
     Arguments
     ---------
     drop : float
-        Points by which a channel may become worse.
+        Points by which a channel may become worse, in either opinion.
     pieces : int
         Pieces to hear at most, spread over the recording; 0 for all of it.
 
@@ -96,37 +100,42 @@ class DNSMOSJudge:
     def __call__(self, before, after):
         """See ``Gate``."""
         starts = spread(before.seconds, _DNSMOS_SECONDS, self.pieces)
-        scores = [self._scores(sound, starts) for sound in (before, after)]
-        pairs = [p for p in zip(*scores, strict=True) if not math.isnan(p[0])]
-        if not pairs:
+        old, new = (self._scores(sound, starts) for sound in (before, after))
+        heard = ~old[:, 0].isnan()
+        if not heard.any():
             return Verdict({}, "DNSMOS cannot judge it: silence")
-        means = [sum(side) / len(pairs) for side in zip(*pairs, strict=True)]
-        measures = {"dnsmos_before": means[0], "dnsmos_after": means[1]}
-        if any(math.isnan(after) for _, after in pairs):
+        old, new = old[heard], new[heard]
+        measures = {
+            f"{name}_{side}": float(mean)
+            for side, scores in (("before", old), ("after", new))
+            for name, mean in zip(_OPINIONS, scores.mean(dim=0), strict=True)
+        }
+        if new.isnan().any():
             return Verdict(measures, "restored is silent")
-        worst = max(pairs, key=lambda pair: pair[0] - pair[1])
-        objection = ""
-        if worst[0] - worst[1] > self.drop:
-            objection = f"DNSMOS {worst[0]:.2f} fell to {worst[1]:.2f}"
-        return Verdict(measures, objection)
+        objections = []
+        for i, (_, label) in enumerate(_OPINIONS.values()):
+            worst = int((old - new)[:, i].argmax())
+            was, became = float(old[worst, i]), float(new[worst, i])
+            if was - became > self.drop:
+                objections.append(f"{label} {was:.2f} fell to {became:.2f}")
+        return Verdict(measures, ", ".join(objections))
 
     def _scores(self, sound, starts):
-        """A score per channel, the mean over pieces; NaN for silence."""
+        """Opinions per channel, means over pieces, (channels, 2); NaN for silence."""
         length = round(_DNSMOS_SECONDS * sound.rate)
         rows = [
             [
-                dnsmos(_repeated(wav, length), sound.rate)["ovr"]
-                if wav.any()
-                else math.nan
+                _opinions(_repeated(wav, length), sound.rate)
                 for wav in sound.read(start, _DNSMOS_SECONDS)
             ]
             for start in starts
         ]
-        channels = zip(*rows, strict=True)
-        heard = [
-            [s for s in c if s is not None and not math.isnan(s)] for c in channels
-        ]
-        return [sum(c) / len(c) if c else math.nan for c in heard]
+        return torch.tensor(rows, dtype=torch.float64).nanmean(dim=0)
+
+
+def _opinions(wav, rate):
+    scores = dnsmos(wav, rate) if wav.any() else {}
+    return [scores.get(part, math.nan) for part, _ in _OPINIONS.values()]
 
 
 def _repeated(wav, length):

@@ -22,6 +22,8 @@ COLUMNS = {  # and the decimals of its numbers
     "snr": 2,
     "dnsmos_before": 3,
     "dnsmos_after": 3,
+    "p808_before": 3,
+    "p808_after": 3,
     "character_error": 4,
     "speaker_cosine": 4,
     "gain_db": 2,
@@ -112,11 +114,12 @@ def _totals(rows):
 
 def _means(rows):
     judged = [row for row in rows if row["decision"] != "failed"]
-    sides = "dnsmos_before", "dnsmos_after"
-    scored = [{side: row[side] for side in sides} for row in _with(judged, *sides)]
-    if scored:
-        means = summarise(scored)
-        yield "DNSMOS ovr", *(f"{means[side]['mean']:.2f}" for side in sides)
+    for name, label in (("dnsmos", "DNSMOS ovr"), ("p808", "DNSMOS P.808")):
+        sides = f"{name}_before", f"{name}_after"
+        scored = [{side: row[side] for side in sides} for row in _with(judged, *sides)]
+        if scored:
+            means = summarise(scored)
+            yield label, *(f"{means[side]['mean']:.2f}" for side in sides)
     for name, label in (("snr", "estimated SNR, dB"), ("rtf", "real-time factor")):
         values = summarise([{name: row[name]} for row in _with(judged, name)])
         if values:

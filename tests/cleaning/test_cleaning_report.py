@@ -12,7 +12,16 @@ def row(name, decision, **more):
 
 
 ROWS = [
-    row("/a.wav", "restored", dnsmos_before=2.0, dnsmos_after=3.0, snr=5.0, rtf=0.2),
+    row(
+        "/a.wav",
+        "restored",
+        dnsmos_before=2.0,
+        dnsmos_after=3.0,
+        p808_before=2.5,
+        p808_after=3.5,
+        snr=5.0,
+        rtf=0.2,
+    ),
     row(
         "/b.wav", "kept", reason="<fell>", dnsmos_before=4.0, dnsmos_after=3.5, snr=15.0
     ),
@@ -37,8 +46,9 @@ def test_page_sums_up_and_names_what_was_not_restored(tmp_path):
     page = path.read_text()
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
     assert "Cleaning of my &lt;corpus&gt;" in text
-    for expected in ("restored 1 1.00", "DNSMOS ovr 3.00 3.25", "SNR, dB 10"):
-        assert expected in text
+    expected = "restored 1 1.00", "DNSMOS ovr 3.00 3.25", "SNR, dB 10"
+    for cells in (*expected, "DNSMOS P.808 2.50 3.50"):
+        assert cells in text
     assert "/b.wav &lt;fell&gt;" in text and "/c.wav not audio" in text
     assert "data:image/png;base64,iVBOR" in page and "http" not in page
 

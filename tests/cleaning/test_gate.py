@@ -31,7 +31,7 @@ def heard(monkeypatch):
 
     def score(wav, rate):
         lengths.append(len(wav) / rate)
-        return {"ovr": 10 * float(wav.mean())}
+        return {"ovr": 10 * float(wav.mean()), "p808": 10 * float(wav.amax())}
 
     monkeypatch.setattr(module, "dnsmos", score)
     return lengths
@@ -56,8 +56,20 @@ def test_dnsmos_must_not_drop(heard, before, after, drop, passes):
 
 def test_dnsmos_says_what_it_heard(heard):
     verdict = DNSMOSJudge()(sound(0.3, 0.1), sound(0.2, 0.2))
-    assert verdict.objection == "DNSMOS 3.00 fell to 2.00"
-    assert verdict.measures == pytest.approx({"dnsmos_before": 2, "dnsmos_after": 2})
+    assert (
+        verdict.objection == "DNSMOS 3.00 fell to 2.00, DNSMOS P.808 3.00 fell to 2.00"
+    )
+    names = "dnsmos_before", "dnsmos_after", "p808_before", "p808_after"
+    assert verdict.measures == pytest.approx(dict.fromkeys(names, 2))
+
+
+def test_each_of_the_two_opinions_counts(heard):
+    before = sound(0.2)
+    after = sound(0.2)
+    after.wavs[0, ::2] *= 0.5  # a lower mean, the same maximum
+    after.wavs[0, 1::2] *= 1.1
+    assert DNSMOSJudge()(before, after).objection == "DNSMOS 2.00 fell to 1.60"
+    assert DNSMOSJudge()(after, before).objection == "DNSMOS P.808 2.20 fell to 2.00"
 
 
 @pytest.mark.parametrize(
