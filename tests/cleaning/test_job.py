@@ -72,9 +72,10 @@ def test_kaldi_and_json_point_to_results(cleaning, corpus, tmp_path):
 
 
 def test_the_gate_of_the_options_decides(cleaning, corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        gate, "dnsmos", lambda wav, rate: {"ovr": 3.0 if rate == 48000 else 2.0}
-    )
+    def score(wav, rate):
+        return dict.fromkeys(("ovr", "p808"), 3.0 if rate == 48000 else 2.0)
+
+    monkeypatch.setattr(gate, "dnsmos", score)
     arguments = [corpus, "-o", tmp_path / "out", "--gate", "dnsmos"]
     rows = cleaning(*arguments, "--sample-rate", "model", "--max-dnsmos-drop", "0.5")
     assert {row["decision"] for row in rows} == {"restored"}
