@@ -14,7 +14,6 @@ import importlib.util
 import logging
 import math
 import numbers
-import pathlib
 import subprocess
 import sys
 import warnings
@@ -22,21 +21,14 @@ import warnings
 import numpy as np
 import torch
 
+from .lobes.dnsmos import published_folder
+
 logger = logging.getLogger(__name__)
 
-_DNSMOS_PARTS = {
-    "dnsmos": "ovr",
-    "dnsmos_sig": "sig",
-    "dnsmos_bak": "bak",
-    "dnsmos_p808": "p808",
-}
+# Parts of DNSMOS by the metrics' names, and the package's names of the parts.
+_DNSMOS_PARTS = {"dnsmos": "ovr"} | {f"dnsmos_{p}": p for p in ("sig", "bak", "p808")}
+_DNSMOS_SCORES = dict(sig="sig_mos", bak="bak_mos", ovr="ovrl_mos", p808="p808_mos")
 METRICS = ("si_sdr", "pesq", "estoi", "lsd", *_DNSMOS_PARTS)
-_DNSMOS_SCORES = {
-    "sig": "sig_mos",
-    "bak": "bak_mos",
-    "ovr": "ovrl_mos",
-    "p808": "p808_mos",
-}
 _PACKAGES = {"pesq": ("pesq", "soxr"), "estoi": ("pystoi",)} | dict.fromkeys(
     _DNSMOS_PARTS, ("speechmos", "onnxruntime", "librosa", "requests", "soxr")
 )
@@ -401,7 +393,7 @@ def _dnsmos_scorer():
     import onnxruntime
     from speechmos import dnsmos as package
 
-    folder = pathlib.Path(package.__file__).parent / "dnsmos_models"
+    folder = published_folder()
     paths = [str(folder / name) for name in ("sig_bak_ovr.onnx", "model_v8.onnx")]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

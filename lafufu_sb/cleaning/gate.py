@@ -134,8 +134,10 @@ class DNSMOSJudge:
 
 
 def _opinions(wav, rate):
-    scores = dnsmos(wav, rate) if wav.any() else {}
-    return [scores.get(part, math.nan) for part, _ in _OPINIONS.values()]
+    if not wav.any():
+        return [math.nan] * len(_OPINIONS)
+    scores = dnsmos(wav, rate)
+    return [scores[part] for part, _ in _OPINIONS.values()]
 
 
 def _repeated(wav, length):

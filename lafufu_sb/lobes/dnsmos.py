@@ -84,12 +84,17 @@ class DNSMOSNetwork(nn.Module):
         return self.dense[-1](x)
 
 
+def published_folder():
+    """Where the package speechmos keeps the published networks, a Path."""
+    import speechmos
+
+    return pathlib.Path(speechmos.__file__).parent / "dnsmos_models"
+
+
 def _weights():
     """All constants of the network by their names in the ONNX file."""
     import onnx  # to read the file: nothing of it is run
-    import speechmos
 
-    folder = pathlib.Path(speechmos.__file__).parent / "dnsmos_models"
-    tensors = onnx.load(folder / "sig_bak_ovr.onnx").graph.initializer
+    tensors = onnx.load(published_folder() / "sig_bak_ovr.onnx").graph.initializer
     read = onnx.numpy_helper.to_array
     return {t.name.removesuffix(":0"): torch.tensor(read(t)) for t in tensors}

@@ -1,15 +1,10 @@
 """DNSMOS as a network that gradients pass through."""
 
-import pathlib
-
 import numpy as np
 import pytest
 import torch
 
-pytest.importorskip("onnx")
-pytest.importorskip("speechmos")
-
-from lafufu_sb.lobes.dnsmos import DNSMOSNetwork  # noqa: E402
+from lafufu_sb.lobes.dnsmos import DNSMOSNetwork, published_folder
 
 SAMPLES = 144160  # the 9.01 s that the published network is fixed to
 
@@ -25,15 +20,15 @@ def sounds():
 
 @pytest.fixture(scope="module")
 def network():
+    pytest.importorskip("onnx")
+    pytest.importorskip("speechmos")
     return DNSMOSNetwork().requires_grad_(False)
 
 
 def test_rates_as_the_published_network_does(network):
     onnxruntime = pytest.importorskip("onnxruntime")
-    import speechmos
-
-    folder = pathlib.Path(speechmos.__file__).parent / "dnsmos_models"
-    session = onnxruntime.InferenceSession(str(folder / "sig_bak_ovr.onnx"))
+    published = str(published_folder() / "sig_bak_ovr.onnx")
+    session = onnxruntime.InferenceSession(published)
     (expected,) = session.run(None, {"input_1": sounds().numpy()})
     assert np.ptp(expected, axis=0).min() > 0.5  # the sounds are told apart
     np.testing.assert_allclose(network(sounds()), expected, atol=1e-4)
