@@ -138,6 +138,9 @@ class FasterWhisper:
     temperature : float or sequence of float
         At 0 the same recording has the same text, always. Of several, each next one is
         tried where Whisper repeats itself or is unsure; those above 0 draw at random.
+    no_repeat_ngram_size : int
+        So many tokens in a row are never said again in a window of 30 s: a guard
+        against endless repetition that draws nothing. 0: no guard.
 
     Raises
     ------
@@ -148,7 +151,13 @@ class FasterWhisper:
     sample_rate = RECOGNISER_RATE
 
     def __init__(
-        self, source, language=None, run_opts=None, beam_size=5, temperature=0.0
+        self,
+        source,
+        language=None,
+        run_opts=None,
+        beam_size=5,
+        temperature=0.0,
+        no_repeat_ngram_size=0,
     ):
         try:
             from faster_whisper import WhisperModel
@@ -166,6 +175,7 @@ class FasterWhisper:
         )
         self.language, self.beam_size = language, beam_size
         self.temperature = temperature
+        self.no_repeat_ngram_size = no_repeat_ngram_size
 
     def transcribe_batch(self, wavs, lengths):
         """Recognise a batch, one item after the other.
@@ -192,6 +202,7 @@ class FasterWhisper:
                 language=self.language,
                 beam_size=self.beam_size,
                 temperature=self.temperature,
+                no_repeat_ngram_size=self.no_repeat_ngram_size,
                 condition_on_previous_text=False,
             )
             segments = list(segments)

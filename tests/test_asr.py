@@ -15,7 +15,7 @@ from runs import ROOT, train_environment
 from speechbrain.inference.ASR import EncoderASR
 
 from lafufu_sb import EnhanceLatent
-from lafufu_sb.asr import RestoredASR, normalise_text, read_speech
+from lafufu_sb.asr import FasterWhisper, RestoredASR, normalise_text, read_speech
 from lafufu_sb.mini_corpus import mini_corpus_folder
 
 ASR_RECIPE = ROOT / "recipes" / "EARS" / "ASR"
@@ -168,3 +168,30 @@ def test_recipe_refuses_what_it_cannot_score(tmp_path):
     process = run("evaluate.py", "hparams/whisper.yaml", f"--test_csv={wrong}")
     assert process.returncode == 1
     assert "no rows with wrd" in process.stderr.splitlines()[-1]
+
+
+def test_whisper_hears_each_recording_alone_without_its_padding(monkeypatch, tmp_path):
+    """With a stand-in for the package, which a test environment lacks."""
+    heard = []
+
+    class WhisperModel:
+        def __init__(self, source, **options):
+            assert source == str(tmp_path) and options["device"] == "cuda"
+            assert options["device_index"] == 1 and options["local_files_only"]
+
+        def transcribe(self, wav, **options):
+            heard.append((len(wav), options))
+            texts = (" One", " two")
+            return (SimpleNamespace(text=t, tokens=[len(t)]) for t in texts), None
+
+    package = SimpleNamespace(WhisperModel=WhisperModel)
+    monkeypatch.setitem(sys.modules, "faster_whisper", package)
+    run_opts = {"device": "cuda:1"}
+    whisper = FasterWhisper(tmp_path, "en", run_opts, no_repeat_ngram_size=5)
+    result = whisper.transcribe_batch(torch.zeros(2, 100), torch.tensor([1.0, 0.7]))
+    assert result == (["One two", "One two"], [[4, 4], [4, 4]])
+    assert [length for length, _ in heard] == [100, 70]
+    for _, options in heard:
+        assert options["no_repeat_ngram_size"] == 5 and options["temperature"] == 0
+        assert options["language"] == "en" and options["beam_size"] == 5
+        assert options["condition_on_previous_text"] is False
