@@ -39,7 +39,7 @@ class RatingShortfall(nn.Module):
         self.resample = Resample(sample_rate, dnsmos.SAMPLE_RATE)
         for package in ("onnx", "speechmos"):
             _training_package(package, "dnsmos_weight")
-        self.network = dnsmos.DNSMOSNetwork().requires_grad_(False)
+        self.network = dnsmos.DNSMOSNetwork(torch.bfloat16).requires_grad_(False)
 
     def forward(self, estimate, target):
         """Mean of the three ratings' shortfalls, raw, (batch,).

@@ -20,6 +20,12 @@ class DNSMOSNetwork(nn.Module):
     polynomial, and repeats clips shorter than 9.01 s where this takes them as they are
     (the network ends in a maximum over time).
 
+    Arguments
+    ---------
+    dtype : torch.dtype
+        Of the convolutions' arithmetic. In bfloat16, which is more than twice as fast
+        on a CPU, a rating differs by some hundredths.
+
     Raises
     ------
     ImportError
@@ -32,8 +38,9 @@ class DNSMOSNetwork(nn.Module):
     torch.Size([2, 3])
     """
 
-    def __init__(self):
+    def __init__(self, dtype=torch.float32):
         super().__init__()
+        self.dtype = dtype
         weights = _weights()
         bins = len(weights["time2freq/stft-real/kernel"])
         # The window is in these kernels.
@@ -74,11 +81,13 @@ class DNSMOSNetwork(nn.Module):
         magnitude = (real.square() + imaginary.square()).clamp(min=1e-20).sqrt()
         levels = (magnitude**self.exponent).maximum(self.floor).log() / self.scale
         x = levels[:, None].contiguous(memory_format=torch.channels_last)
-        for i, convolution in enumerate(self.convolutions):
-            x = relu(convolution(x))
-            if i in POOLED:
-                x = max_pool2d(x, 2)
-        x = x.amax(dim=(2, 3))
+        lower = self.dtype != torch.float32
+        with torch.autocast(x.device.type, self.dtype, enabled=lower):
+            for i, convolution in enumerate(self.convolutions):
+                x = relu(convolution(x))
+                if i in POOLED:
+                    x = max_pool2d(x, 2)
+        x = x.amax(dim=(2, 3)).to(levels.dtype)
         for layer in self.dense[:-1]:
             x = relu(layer(x))
         return self.dense[-1](x)

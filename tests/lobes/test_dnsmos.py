@@ -48,3 +48,10 @@ def test_items_of_a_batch_do_not_touch(network):
     wavs = sounds()[:, :16000]
     alone = torch.cat([network(wav[None]) for wav in wavs])
     torch.testing.assert_close(network(wavs), alone, atol=1e-5, rtol=0)
+
+
+def test_half_precision_rates_nearly_the_same(network):
+    half = DNSMOSNetwork(torch.bfloat16).requires_grad_(False)
+    ratings, exact = half(sounds()), network(sounds())
+    assert ratings.dtype == torch.float32 and not torch.equal(ratings, exact)
+    torch.testing.assert_close(ratings, exact, atol=0.05, rtol=0)
