@@ -30,6 +30,8 @@ class AutoencoderBrain(RestorationBrain):
         super().__init__(**kwargs)
         self.loss = loss.to(self.device)
         self.swap = swap
+        if self.restorer.autoencoder.filter is not None:
+            self.restorer.autoencoder.filter.requires_grad_(False)  # see filter_taps
 
     def compute_forward(self, batch, stage):
         """Both reconstructions, with all that the loss compares them to."""

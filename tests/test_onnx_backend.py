@@ -27,7 +27,8 @@ FULL_BAND = {  # SGMSE+; two halvings, so that the attention stays small
     "multipliers: [1, 1]": "multipliers: [1, 1, 1], blocks_per_level: 1",
 }
 WITHOUT_HIDDENS = {
-    "channels: 4": "channels: 4, multipliers: [1, 2], hidden_connections: False",
+    "channels: 4": "channels: 4, multipliers: [1, 2], hidden_connections: False, "
+    "filter_taps: 0",
     "multipliers: [1, 1]": "multipliers: [1, 1], blocks_per_level: 1",
 }
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .autoencoder_layers import DecoderLevel, EncoderLevel
+from .autoencoder_layers import DecoderLevel, DeepFilter, EncoderLevel
 
 Encoded = namedtuple("Encoded", ["latent", "hiddens", "size"])
 Encoded.__doc__ = """What an encoder gives.
@@ -20,7 +20,8 @@ Encoded.__doc__ = """What an encoder gives.
 latent : torch.Tensor
     (batch, latent_channels, height, width), scaled by ``latent_scale``.
 hiddens : tuple of torch.Tensor
-    Encoder activations for the decoder; empty without hidden connections.
+    Encoder activations for the decoder, and the padded spectrogram if it filters
+    that; empty without hidden connections.
 size : tuple of int
     (bins, frames) of the input, so that ``decode`` can cut its padding off.
 """
@@ -87,6 +88,19 @@ class LatentAutoencoder(_RescaledLatent):
         convolution, and positions again after the last one. With 2 and one level
         fewer the same latent costs a fourth to a tenth of the time on a CPU, where
         the activations at full resolution cost most.
+    filter_taps : int
+        Frames, an odd number, of a filter that the decoder estimates for each bin and
+        frame: complex weights of the distorted spectrogram's frames around, whose sum
+        is added to what the decoder gives (deep filtering: Mack and Habets 2019). It
+        need not rebuild so what it can let through. It begins at nothing; stage one
+        leaves it there, for the distorted spectrogram could be let through without a
+        latent. 0: no filter. Needs hidden connections.
+
+    Raises
+    ------
+    ValueError
+        For an even number of taps, or taps without hidden connections or with other
+        than two data channels.
 
     Attributes
     ----------
@@ -106,7 +120,7 @@ class LatentAutoencoder(_RescaledLatent):
     """
 
     follows_weights = True  # computes in their type and layout, see ``Twin``
-    decodes_with = ("from_latent", "decoder", "head")  # see ``LatentDecoder``
+    decodes_with = ("from_latent", "decoder", "head", "filter")  # see ``LatentDecoder``
 
     def __init__(
         self,
@@ -118,8 +132,15 @@ class LatentAutoencoder(_RescaledLatent):
         hidden_connections=True,
         gain=12.0,
         patch=1,
+        filter_taps=0,
     ):
         super().__init__()
+        filters = data_channels == 2 and hidden_connections and filter_taps % 2
+        if filter_taps and not filters:
+            raise ValueError(
+                f"filter_taps must be odd, got {filter_taps}, with hidden connections "
+                "and two data channels"
+            )
         self.data_channels = data_channels
         self.latent_channels = latent_channels
         self.hidden_connections = hidden_connections
@@ -147,6 +168,9 @@ class LatentAutoencoder(_RescaledLatent):
             for i in range(last + 1)
         )
         self.head = nn.Conv2d(channels, patched, 3, padding=1)
+        self.filter = None
+        if filter_taps:
+            self.filter = DeepFilter(channels, patch, filter_taps)
 
     def encode(self, spectrograms):
         """Spectrogram to latent.
@@ -165,13 +189,16 @@ class LatentAutoencoder(_RescaledLatent):
         """
         size = tuple(spectrograms.shape[-2:])
         below, right = (-s % self.reduction for s in size)
-        x = self.gain * F.pad(spectrograms, (0, right, 0, below), mode="replicate")
+        padded = F.pad(spectrograms, (0, right, 0, below), mode="replicate")
+        x = self.gain * padded
         x = F.pixel_unshuffle(x.to(self.stem.weight.dtype), self.patch)
         x = self.stem(x)  # (batch, channels, h, w)
         hiddens = [x]
         for level in self.encoder:
             x, pair = level(x)
             hiddens.extend(pair)
+        if self.filter is not None:
+            hiddens.append(padded)
         latent = self.to_latent(x) * (self.latent_scale / self.gain)
         return Encoded(latent, tuple(hiddens) if self.hidden_connections else (), size)
 
@@ -198,6 +225,7 @@ class LatentAutoencoder(_RescaledLatent):
             If the hiddens are missing, or given to a decoder that has none.
         """
         expected = 1 + 2 * len(self.decoder) if self.hidden_connections else 0
+        expected += self.filter is not None
         if len(hiddens) != expected:
             raise ValueError(
                 f"decode needs {expected} hidden tensors, got {len(hiddens)}: pass the "
@@ -209,7 +237,11 @@ class LatentAutoencoder(_RescaledLatent):
             x = self.decoder[i](x, hiddens[1 + 2 * i : 3 + 2 * i])
         if self.hidden_connections:
             x = x + hiddens[0]
-        x = F.pixel_shuffle(self.head(x), self.patch) / self.gain
+        features = x
+        x = F.pixel_shuffle(self.head(features), self.patch)
+        if self.filter is not None:
+            x = x + self.filter(features, hiddens[-1])
+        x = x / self.gain
         return x if size is None else x[..., : size[0], : size[1]]
 
     def forward(self, distorted, clean):

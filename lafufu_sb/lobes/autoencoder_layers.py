@@ -1,7 +1,8 @@
 """Layers of the latent autoencoder.
 
-Sources: Luo et al., "Refusion", CVPR workshops 2023, and Shen et al., "Efficient
-attention", WACV 2021, for the attention.
+Sources: Luo et al., "Refusion", CVPR workshops 2023; Shen et al., "Efficient
+attention", WACV 2021, for the attention; Mack and Habets, "Deep filtering", IEEE SPL
+2019, for the filter.
 """
 
 import torch
@@ -117,3 +118,51 @@ class DecoderLevel(nn.Module):
         x = self.block1(x if second is None else torch.cat([x, second], dim=1))
         x = self.block2(x if first is None else torch.cat([x, first], dim=1))
         return self.up(self.attention(x))
+
+
+class DeepFilter(nn.Module):
+    """Complex weights of neighbouring frames, estimated for each bin and frame.
+
+    They begin at zero, also where the weights of a decoder without it are loaded.
+
+    Arguments
+    ---------
+    channels : int
+        Of the features that the weights are estimated from.
+    patch : int
+        Bins, and frames, of the spectrogram to a position of the features.
+    taps : int
+        Frames that a filter spans, its own in the middle; odd.
+
+    Example
+    -------
+    >>> weigh = DeepFilter(8, patch=2, taps=3)
+    >>> weigh(torch.randn(1, 8, 6, 4), torch.randn(1, 2, 12, 8)).shape
+    torch.Size([1, 2, 12, 8])
+    """
+
+    def __init__(self, channels, patch, taps):
+        super().__init__()
+        self.patch = patch
+        self.taps = taps
+        self.weights = nn.Conv2d(channels, 2 * taps * patch**2, 3, padding=1)
+        nn.init.zeros_(self.weights.weight)
+        nn.init.zeros_(self.weights.bias)
+        self.register_load_state_dict_pre_hook(_begin_at_nothing)
+
+    def forward(self, features, spectrograms):
+        """Filter (batch, 2, bins, frames) in the type that it has."""
+        weights = F.pixel_shuffle(self.weights(features), self.patch)
+        weights = weights.to(spectrograms.dtype)
+        real, imaginary = weights.chunk(2, dim=1)  # (batch, taps, bins, frames)
+        side = self.taps // 2
+        near = F.pad(spectrograms, (side, side)).unfold(-1, self.taps, 1)
+        # (batch, taps, bins, frames) like the weights
+        a, b = near.movedim(-1, 2).unbind(1)
+        filtered = real * a - imaginary * b, real * b + imaginary * a
+        return torch.stack([part.sum(dim=1) for part in filtered], dim=1)
+
+
+def _begin_at_nothing(layer, state, prefix, *_):
+    for name, weight in layer.state_dict(prefix=prefix).items():
+        state.setdefault(name, torch.zeros_like(weight))

@@ -8,7 +8,11 @@ from lafufu_sb.lobes.autoencoder import (
     LatentAutoencoder,
     LatentDecoder,
 )
-from lafufu_sb.lobes.autoencoder_layers import ChannelNorm, LinearAttention
+from lafufu_sb.lobes.autoencoder_layers import (
+    ChannelNorm,
+    DeepFilter,
+    LinearAttention,
+)
 
 
 def autoencoder(seed=0, **options):
@@ -173,6 +177,62 @@ def test_decoder_alone_is_the_decoder_of_the_autoencoder():
     assert own == {name for name, _ in decoder.named_parameters()}
     assert own < used
     assert parameters(LatentDecoder(IdentityAutoencoder())) == 0
+
+
+def test_filter_begins_at_nothing_and_belongs_to_the_decoder(small):
+    model = autoencoder(filter_taps=5)
+    torch.nn.init.ones_(model.filter.weights.weight)
+    model.load_state_dict(small.state_dict())
+    spectrogram = noise(2, 2, 30, 21)
+    latent, hiddens, size = model.encode(spectrogram)
+    assert torch.equal(hiddens[-1][..., :30, :21], spectrogram)
+    expected = small.decode(latent, hiddens[:-1], size)
+    assert torch.equal(model.decode(latent, hiddens, size), expected)
+    *_, weight, bias = (name for name, _ in LatentDecoder(model).named_parameters())
+    assert [weight, bias] == ["filter.weights.weight", "filter.weights.bias"]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("patch, multipliers", [(1, (1, 2, 4)), (2, (1, 2))])
+def test_filter_lets_the_distorted_spectrogram_through(patch, multipliers):
+    """A weight of one for its own frame, where nothing else is decoded."""
+    model = autoencoder(filter_taps=3, patch=patch, multipliers=multipliers)
+    for weight in model.head.parameters():
+        weight.zero_()
+    weights = model.filter.weights.bias.unflatten(0, (2, 3, patch**2))
+    weights[0, 1] = model.gain
+    spectrogram = noise(1, 2, 30, 21)
+    torch.testing.assert_close(model.decode(*model.encode(spectrogram)), spectrogram)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"filter_taps": 4},
+        {"filter_taps": 3, "hidden_connections": False},
+        {"filter_taps": 3, "data_channels": 4},
+    ],
+)
+def test_filters_that_cannot_be_are_refused(options):
+    with pytest.raises(ValueError, match="filter_taps must be odd"):
+        autoencoder(**options)
+
+
+@torch.no_grad()
+def test_filter_is_a_sum_over_frames_of_complex_products():
+    weigh = DeepFilter(4, patch=1, taps=3)
+    weigh.weights.weight.normal_(generator=torch.Generator().manual_seed(0))
+    features, spectrograms = noise(2, 4, 5, 7), noise(2, 2, 5, 7, seed=2)
+    weights = torch.complex(*weigh.weights(features).chunk(2, dim=1))
+    spectra = torch.complex(*spectrograms.unbind(1))
+    expected = torch.zeros_like(spectra)
+    for frame in range(7):
+        for tap in range(3):
+            if 0 <= frame + tap - 1 < 7:
+                product = weights[:, tap, :, frame] * spectra[:, :, frame + tap - 1]
+                expected[:, :, frame] += product
+    result = torch.complex(*weigh(features, spectrograms).unbind(1))
+    torch.testing.assert_close(result, expected)
 
 
 def test_identity_is_its_own_latent():

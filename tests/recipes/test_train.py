@@ -127,6 +127,8 @@ def test_decoder_learns_with_the_score_model_and_the_encoder_does_not(tiny_run):
     assert {name.split(".")[0] for name in changed} == set(
         LatentAutoencoder.decodes_with
     )
+    begun = [first[name] for name in first if name.startswith("filter.")]
+    assert begun and not any(weight.any() for weight in begun)
 
 
 def test_debug_run_keeps_to_a_folder_of_its_own_and_resumes(tmp_path):
