@@ -171,6 +171,7 @@ class LatentAutoencoder(_RescaledLatent):
         self.filter = None
         if filter_taps:
             self.filter = DeepFilter(channels, patch, filter_taps)
+        self.register_load_state_dict_pre_hook(_fit_filter)
 
     def encode(self, spectrograms):
         """Spectrogram to latent.
@@ -263,6 +264,19 @@ class LatentAutoencoder(_RescaledLatent):
             y.latent,
             x.latent,
         )
+
+
+def _fit_filter(autoencoder, state, prefix, *_):
+    """A filter at nothing is none: weights with one fit where there is none, and back."""
+    if autoencoder.filter is not None:
+        own = autoencoder.filter.state_dict(prefix=f"{prefix}filter.")
+        for name, weight in own.items():
+            state.setdefault(name, torch.zeros_like(weight))
+        return
+    stored = [name for name in state if name.startswith(f"{prefix}filter.")]
+    if not any(state[name].any() for name in stored):
+        for name in stored:
+            del state[name]
 
 
 class LatentDecoder(nn.Module):

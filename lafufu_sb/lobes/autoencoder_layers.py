@@ -123,7 +123,7 @@ class DecoderLevel(nn.Module):
 class DeepFilter(nn.Module):
     """Complex weights of neighbouring frames, estimated for each bin and frame.
 
-    They begin at zero, also where the weights of a decoder without it are loaded.
+    They begin at zero.
 
     Arguments
     ---------
@@ -148,7 +148,6 @@ class DeepFilter(nn.Module):
         self.weights = nn.Conv2d(channels, 2 * taps * patch**2, 3, padding=1)
         nn.init.zeros_(self.weights.weight)
         nn.init.zeros_(self.weights.bias)
-        self.register_load_state_dict_pre_hook(_begin_at_nothing)
 
     def forward(self, features, spectrograms):
         """Filter (batch, 2, bins, frames) in the type that it has."""
@@ -161,8 +160,3 @@ class DeepFilter(nn.Module):
         a, b = near.movedim(-1, 2).unbind(1)
         filtered = real * a - imaginary * b, real * b + imaginary * a
         return torch.stack([part.sum(dim=1) for part in filtered], dim=1)
-
-
-def _begin_at_nothing(layer, state, prefix, *_):
-    for name, weight in layer.state_dict(prefix=prefix).items():
-        state.setdefault(name, torch.zeros_like(weight))

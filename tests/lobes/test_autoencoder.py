@@ -192,6 +192,17 @@ def test_filter_begins_at_nothing_and_belongs_to_the_decoder(small):
     assert [weight, bias] == ["filter.weights.weight", "filter.weights.bias"]
 
 
+def test_weights_with_a_filter_at_nothing_are_those_of_a_decoder_without():
+    model, bare = autoencoder(filter_taps=3), autoencoder(seed=1)
+    bare.load_state_dict(model.state_dict())
+    encoded = model.encode(noise(1, 2, 30, 21))
+    hiddens = encoded.hiddens[:-1]
+    assert torch.equal(bare.decode(encoded.latent, hiddens), model.decode(*encoded[:2]))
+    torch.nn.init.ones_(model.filter.weights.bias)
+    with pytest.raises(RuntimeError, match=r"Unexpected key.*filter\.weights"):
+        bare.load_state_dict(model.state_dict())
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("patch, multipliers", [(1, (1, 2, 4)), (2, (1, 2))])
 def test_filter_lets_the_distorted_spectrogram_through(patch, multipliers):
