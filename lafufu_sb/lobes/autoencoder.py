@@ -267,7 +267,7 @@ class LatentAutoencoder(_RescaledLatent):
 
 
 def _fit_filter(autoencoder, state, prefix, *_):
-    """A filter at nothing is none: weights with one fit where there is none, and back."""
+    """A filter at nothing is none: such weights fit without one, others with one."""
     if autoencoder.filter is not None:
         own = autoencoder.filter.state_dict(prefix=f"{prefix}filter.")
         for name, weight in own.items():
