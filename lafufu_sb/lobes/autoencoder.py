@@ -325,6 +325,7 @@ class IdentityAutoencoder(_RescaledLatent):
 
     reduction = 1
     decodes_with = ()
+    filter = None
 
     def __init__(self, data_channels=2):
         super().__init__()
