@@ -317,8 +317,9 @@ def test_dnsmos_term_is_the_mean_of_what_the_ratings_lack():
     pair = [loss.spectrogram(w) for w in (speech() + 0.05 * noise(1, 48000), speech())]
     samples = loss.spectrogram.samples(126)
     wavs = [loss.spectrogram.inverse(s, samples) for s in pair]
-    lost = RatingShortfall(48000)(*wavs)
-    assert lost > 0 and float(loss(*pair)) == pytest.approx(10 * float(lost), rel=0.02)
+    # With the sample of padding that the loss adds: half precision tells it.
+    lost = RatingShortfall(48000)(*(torch.nn.functional.pad(w, (0, 1)) for w in wavs))
+    assert float(loss(*pair)) == pytest.approx(10 * float(lost), rel=1e-3) and lost > 0
 
 
 @pytest.mark.parametrize(

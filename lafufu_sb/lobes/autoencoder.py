@@ -238,12 +238,11 @@ class LatentAutoencoder(_RescaledLatent):
             x = self.decoder[i](x, hiddens[1 + 2 * i : 3 + 2 * i])
         if self.hidden_connections:
             x = x + hiddens[0]
-        features = x
-        x = F.pixel_shuffle(self.head(features), self.patch)
+        decoded = F.pixel_shuffle(self.head(x), self.patch)
         if self.filter is not None:
-            x = x + self.filter(features, hiddens[-1])
-        x = x / self.gain
-        return x if size is None else x[..., : size[0], : size[1]]
+            decoded = decoded + self.filter(x, hiddens[-1])
+        decoded = decoded / self.gain
+        return decoded if size is None else decoded[..., : size[0], : size[1]]
 
     def forward(self, distorted, clean):
         """Both reconstructions of a training step, in one call so that DDP sees it.
