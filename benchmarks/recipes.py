@@ -45,8 +45,8 @@ NAMES = (
     "lafufu_mini_nohidden_wham",
     "sgmse_mini_wham",
 )
-STAGES = ("autoencoder", "score")
-PREFIX = {"autoencoder": "ae", "score": "score"}
+PREFIX = {"predictor": "predictor", "autoencoder": "ae", "score": "score"}
+STAGES = tuple(PREFIX)
 COPIES = 5  # of each trained parameter: weight, gradient, two moments, average
 PRECISIONS = ("fp32", "bf16")
 
@@ -78,6 +78,10 @@ def step_loss(hparams, stage, batch):
     frames = hparams[f"{PREFIX[stage]}_crop_frames"]
     y, x = 0.1 * torch.randn(2, batch, 2, front_end.bins, frames)
     y, x = (s.contiguous(memory_format=torch.channels_last) for s in (y, x))
+    if stage == "predictor":
+        return hparams["predictor_loss"](hparams["predictor"](y), x)
+    with torch.no_grad():
+        y = hparams["predictor"](y)
     if stage == "autoencoder":
         wavs = 0.1 * torch.randn(batch, front_end.samples(frames))
         return hparams["ae_loss"](autoencoder(y, x), y, x, wavs, wavs)
@@ -127,10 +131,16 @@ def _istft_of_shapes(spectra, n_fft, hop_length, *, window, length, **options):
 
 
 def trained_network(hparams, stage):
-    """The network of a stage; the autoencoder is frozen in the score stage."""
-    training_score = stage == "score"
-    hparams["autoencoder"].requires_grad_(not training_score)
-    return hparams["score_model" if training_score else "autoencoder"]
+    """The network of a stage; those of the stages before are frozen."""
+    key = "score_model" if stage == "score" else stage
+    for name in ("score_model", "autoencoder", "predictor"):  # which holds the last
+        hparams[name].requires_grad_(name == key)
+    return hparams[key]
+
+
+def trained_parameters(network):
+    """How many numbers are trained."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
 def count_recipe(name):
@@ -146,7 +156,7 @@ def count_recipe(name):
     row = {"recipe": name, "cost": count_cost(hparams["restorer"]), "stages": {}}
     for stage in STAGES:
         network = trained_network(hparams, stage)
-        parameters = sum(p.numel() for p in network.parameters())
+        parameters = trained_parameters(network)
         if not parameters:
             continue
         per_item = {}
@@ -178,7 +188,7 @@ def measure_step(name, stage, batch):
         optimiser.step()
         optimiser.zero_grad()
     # The weights and their average were there before.
-    held = 8 * sum(p.numel() for p in network.parameters())
+    held = 8 * trained_parameters(network)
     return peak_rss() - before + held
 
 
@@ -208,8 +218,13 @@ def write_tables(results):
         cost_rows.append([f"`{row['recipe']}`", *cells])
         for stage, numbers in row["stages"].items():
             memory_rows.append(_memory_cells(row["recipe"], stage, numbers, measured))
-    cost_heads = ["recipe", "autoencoder, M", "score model, M", "GMAC a call"]
-    cost_table = markdown_table([*cost_heads, "autoencoder, GMAC"], cost_rows)
+    cost_heads = [
+        "recipe",
+        "autoencoder and predictor, M",
+        "score model, M",
+        "GMAC a call",
+    ]
+    cost_table = markdown_table([*cost_heads, "these, GMAC"], cost_rows)
     heads = ["recipe", "stage", "batch x frames", "fixed, GB"]
     heads += [f"an item, {precision}, GB" for precision in PRECISIONS]
     heads += [f"step, {precision}, GB" for precision in PRECISIONS]

@@ -76,6 +76,11 @@ class TimedAutoencoder(nn.Module):
         super().__init__()
         self.autoencoder, self.watch = autoencoder, watch
 
+    def predictor(self, *args):
+        """See ``GainPredictor.forward``; part of the encoder."""
+        with self.watch.part("encoder"):
+            return self.autoencoder.predictor(*args)
+
     def encode(self, *args):
         """See ``LatentAutoencoder.encode``."""
         with self.watch.part("encoder"):
@@ -109,6 +114,7 @@ class IdleAutoencoder(nn.Module):
         super().__init__()
         self.encoded = Encoded(timed.encoded.latent, (), timed.encoded.size)
         self.decoded = timed.decoded
+        self.predictor = nn.Identity()
 
     def encode(self, spectrograms):
         """The remembered latent, without hiddens."""
@@ -177,8 +183,11 @@ def time_parts(restorer, batch=1):
     objective = TimedObjective(restorer.objective, watch)
     with replaced(restorer, autoencoder, objective):
         total = _time_restore(restorer, batch, calls=1)
-    spent = {span.part: span.end - span.start for span in watch.spans}
-    if sorted(spent) != ["call", "decoder", "encoder"] or len(watch.spans) != 3:
+    spent = dict.fromkeys(sorted({span.part for span in watch.spans}), 0.0)
+    for span in watch.spans:
+        spent[span.part] += span.end - span.start
+    # The predictor's and the encoder's own time are one part.
+    if list(spent) != ["call", "decoder", "encoder"] or len(watch.spans) != 4:
         raise ValueError(
             f"restore with one call went through {[s.part for s in watch.spans]}: it "
             "must use restorer.autoencoder and restorer.objective for the timing"
@@ -264,7 +273,7 @@ def count_cost(restorer):
     -------
     dict of str to int
         ``autoencoder_parameters``, ``score_parameters``, and for one window
-        ``encoder_macs``, ``call_macs``, ``decoder_macs`` (of convolutions, matrix
+        ``encoder_macs`` (all of these with the predictor's), ``call_macs``, ``decoder_macs`` (of convolutions, matrix
         products and attention, two FLOP each).
     """
     autoencoder, score_model = restorer.autoencoder, restorer.score_model
@@ -272,14 +281,15 @@ def count_cost(restorer):
     frames = front_end.frames(restorer.plan.window)
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         spectrogram = torch.empty(1, 2, front_end.bins, frames)
-        encoded, encoder_macs = _count_macs(autoencoder.encode, spectrogram)
+        predicted, predictor_macs = _count_macs(autoencoder.predictor, spectrogram)
+        encoded, encoder_macs = _count_macs(autoencoder.encode, predicted)
         latent = encoded.latent
         _, call_macs = _count_macs(score_model, latent, latent, torch.ones(1))
         _, decoder_macs = _count_macs(autoencoder.decode, *encoded)
     return {
         "autoencoder_parameters": sum(p.numel() for p in autoencoder.parameters()),
         "score_parameters": sum(p.numel() for p in score_model.parameters()),
-        "encoder_macs": encoder_macs,
+        "encoder_macs": predictor_macs + encoder_macs,
         "call_macs": call_macs,
         "decoder_macs": decoder_macs,
     }

@@ -10,6 +10,39 @@ from .restoration_brain import RestorationBrain
 QUARTERS = 4  # of the diffusion time, for the logged losses
 
 
+class PredictorBrain(RestorationBrain):
+    """Before stage one: trains the ``predictor`` of ``modules``.
+
+    Its full gains are trained; the floor under them is for those who come after.
+
+    Arguments
+    ---------
+    loss : SpectrogramLoss or PerceptualLoss
+        Of the estimate.
+    **kwargs
+        See ``RestorationBrain``.
+    """
+
+    def __init__(self, *, loss, **kwargs):
+        super().__init__(**kwargs)
+        self.loss = loss.to(self.device)
+
+    def compute_forward(self, batch, stage):
+        """Estimate and target, compressed spectrograms."""
+        distorted, clean = map(self.restorer.spectrogram, self.crops(batch, stage))
+        return self.modules.predictor(distorted, floor=0.0), clean
+
+    def compute_objectives(self, predictions, batch, stage):
+        """Mean of the items' losses, a scalar."""
+        if stage != sb.Stage.TRAIN:
+            self.measure(batch)
+        return self.loss(*predictions)
+
+    def restore(self, distorted, clean, lengths):
+        """What the predictor hands on, floor and all."""
+        return self.restorer.predict(distorted, lengths)
+
+
 class AutoencoderBrain(RestorationBrain):
     """Stage one: trains the ``autoencoder`` of ``modules``.
 
@@ -30,6 +63,7 @@ class AutoencoderBrain(RestorationBrain):
         super().__init__(**kwargs)
         self.loss = loss.to(self.device)
         self.swap = swap
+        self.restorer.predictor.requires_grad_(False)
         if self.restorer.autoencoder.filter is not None:
             self.restorer.autoencoder.filter.requires_grad_(False)  # see filter_taps
 
@@ -42,6 +76,10 @@ class AutoencoderBrain(RestorationBrain):
             if draw < self.swap:
                 distorted, clean = clean, distorted
         y, x = self.spectrograms(distorted, clean)
+        predicted = self.restorer.predictor(y)
+        if predicted is not y:
+            y = predicted
+            distorted = self.restorer.spectrogram.inverse(y, distorted.shape[-1])
         return self.modules.autoencoder(y, x), y, x, distorted, clean
 
     def compute_objectives(self, predictions, batch, stage):
@@ -94,7 +132,8 @@ class AutoencoderBrain(RestorationBrain):
         )
         squares, count = 0.0, 0
         for _, batch in zip(range(batches), loader, strict=False):
-            for spectrogram in self.spectrograms(*self.crops(batch, sb.Stage.TRAIN)):
+            y, x = self.spectrograms(*self.crops(batch, sb.Stage.TRAIN))
+            for spectrogram in (self.restorer.predictor(y), x):
                 latent = self.restorer.autoencoder.encode(spectrogram).latent
                 squares += float(latent.double().square().sum())
                 count += latent.numel()
@@ -145,7 +184,8 @@ class ScoreBrain(RestorationBrain):
         autoencoder = self.restorer.autoencoder
         distorted, clean = self.spectrograms(*self.crops(batch, stage))
         with torch.no_grad():
-            y, hiddens, size = autoencoder.encode(distorted)
+            predicted = self.restorer.predictor(distorted)
+            y, hiddens, size = autoencoder.encode(predicted)
             x = autoencoder.encode(clean).latent
         network, generator = self.modules.score_model, self.generator(stage)
         loss = self.objective(network, self.sde, x.float(), y.float(), generator)

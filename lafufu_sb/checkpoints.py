@@ -70,7 +70,7 @@ def save_weights(module, path, half=False):
         torch.save(state, temporary)
 
 
-def load_weights(module, path):
+def load_weights(module, path, kept=None):
     """Load a module's state strictly, without running code from the file.
 
     SpeechBrain's own loading takes missing and unexpected keys for warnings and
@@ -82,6 +82,8 @@ def load_weights(module, path):
         To fill.
     path : str or Path
         What ``save_weights`` wrote.
+    kept : str, optional
+        Weights whose names begin so may be missing: the module keeps its own.
 
     Raises
     ------
@@ -100,6 +102,9 @@ def load_weights(module, path):
     if not isinstance(state, dict) or not all(map(torch.is_tensor, state.values())):
         raise ValueError(f"{name} is not a file of weights")
     expected = module.state_dict()
+    if kept is not None:
+        own = {key: expected[key] for key in expected if key.startswith(kept)}
+        state = own | state
     problems = [f"missing {key}" for key in sorted(set(expected) - set(state))]
     problems += [f"unexpected {key}" for key in sorted(set(state) - set(expected))]
     problems += [

@@ -71,19 +71,26 @@ def use_graphs(restorer, find, threads=None, optimization="all"):
                 f"{path} is damaged or of another export than {GRAPHS_NOTE}. {_REMEDY}"
             )
         graphs[name] = Graph(path, threads, optimization)
+    predictor = autoencoder.predictor
     if "encoder" in graphs:
         restorer.autoencoder = OnnxAutoencoder(
             graphs["encoder"], graphs["decoder"], autoencoder
         )
+    if "predictor" in graphs:
+        predictor = OnnxPredictor(graphs["predictor"])
+    restorer.autoencoder.predictor = predictor
     restorer.score_model = OnnxScoreModel(graphs["score_model"], score_model.grid)
     restorer.set_precision("fp32")
 
 
 def graph_names(autoencoder):
     """Names of the graphs that stand for a model, by its autoencoder."""
-    if isinstance(autoencoder, IdentityAutoencoder):
-        return ("score_model",)
-    return ("encoder", "score_model", "decoder")
+    names = ["score_model"]
+    if not isinstance(autoencoder, IdentityAutoencoder):
+        names = ["encoder", *names, "decoder"]
+    if any(True for _ in autoencoder.predictor.parameters()):
+        names = ["predictor", *names]
+    return tuple(names)
 
 
 def identity(restorer):
@@ -230,6 +237,24 @@ class OnnxAutoencoder(nn.Module):
     def decode(self, latent, hiddens=(), size=None):
         """Latent and hiddens to (batch, 2, bins, frames), the size of the export."""
         return self.decoder(latent, *hiddens)[0]
+
+
+class OnnxPredictor(nn.Module):
+    """Predictor graph with the signature of ``GainPredictor``.
+
+    Arguments
+    ---------
+    graph : Graph
+        As ``write_graphs`` writes it.
+    """
+
+    def __init__(self, graph):
+        super().__init__()
+        self.graph = graph
+
+    def forward(self, spectrograms):
+        """(batch, 2, bins, frames), the size of the export, to the same."""
+        return self.graph(spectrograms)[0]
 
 
 class OnnxScoreModel(nn.Module):

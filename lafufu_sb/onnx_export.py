@@ -28,10 +28,12 @@ TOLERANCE = 1e-3  # largest error of a graph, in parts of its network's peak
 def write_graphs(restorer, folder, quantize=None):
     """Export a restorer's networks.
 
-    ``encoder.onnx``, ``score_model.onnx`` and ``decoder.onnx``, float32 in and out,
+    ``predictor.onnx`` (where there is one), ``encoder.onnx``, ``score_model.onnx`` and ``decoder.onnx``, float32 in and out,
     for the restorer's window and any batch; with ``IdentityAutoencoder`` the score
     model alone. ``onnx.json`` beside them says which weights and window they are of.
 
+    predictor
+        distorted to predicted spectrogram, which then is what goes into the encoder.
     encoder
         spectrogram (batch, 2, bins, frames) to latent (batch, C, height, width) and
         hidden_0, hidden_1, ...
@@ -105,6 +107,11 @@ def _graphs(restorer):
         return autoencoder.decode(latent, hiddens, size)
 
     graphs = {
+        "predictor": (
+            _Call(autoencoder.predictor, autoencoder.predictor),
+            {"distorted": spectrogram},
+            ["predicted"],
+        ),
         "encoder": (
             _Call(autoencoder, encode),
             {"spectrogram": spectrogram},

@@ -335,6 +335,26 @@ class Restorer(SamplerSettings, nn.Module):
 
         yield from self._stream(restore_windows, networks, signals, out, fill)
 
+    @property
+    def predictor(self):
+        """What distorted spectrograms go through before they are encoded."""
+        return self.autoencoder.predictor
+
+    @torch.no_grad()
+    def predict(self, wavs, lengths=None):
+        """What the predictor alone makes of (batch, time), and hands on."""
+        networks = self.inference_networks()
+
+        @torch.inference_mode()
+        def predict_windows(windows, _):
+            predicted = networks.predict(self.spectrogram(windows))
+            return self.spectrogram.inverse(predicted, windows.shape[-1])
+
+        signals = batch_signals(wavs, lengths)
+        return gather(
+            self._stream(predict_windows, networks, signals, wavs.device), wavs
+        )
+
     @torch.no_grad()
     def oracle(self, distorted, clean, lengths=None):
         """Decode the CLEAN latent with the DISTORTED input's hiddens.
@@ -358,7 +378,7 @@ class Restorer(SamplerSettings, nn.Module):
         @torch.inference_mode()
         def reconstruct(windows, _):
             windows, clean_windows = windows.unbind(1)
-            y = networks.encode(self.spectrogram(windows))
+            y = networks.encode(networks.predict(self.spectrogram(windows)))
             x = networks.encode(self.spectrogram(clean_windows))
             decoded = networks.decode(x.latent, y.hiddens, y.size)
             return self.spectrogram.inverse(decoded, windows.shape[-1])
@@ -370,7 +390,8 @@ class Restorer(SamplerSettings, nn.Module):
     @torch.inference_mode()
     def _restore_windows(self, networks, windows, noise):
         """(windows, window samples) to the same, restored."""
-        y, hiddens, size = networks.encode(self.spectrogram(windows))
+        predicted = networks.predict(self.spectrogram(windows))
+        y, hiddens, size = networks.encode(predicted)
         network = networks.bind(y)
 
         def estimate(x, t):

@@ -14,7 +14,10 @@ from .errors import WrongUse
 from .inference import EnhanceLatent
 from .metrics import check_metrics
 
-STAGES = ("autoencoder", "score", "few_step", "test")
+STAGES = ("predictor", "autoencoder", "score", "few_step", "test")
+_LATER = ("score", "few_step", "test")  # those that need stage one
+PREDICTOR = "predictor.ckpt"  # in the output folder once it is trained
+AUTOENCODER = "autoencoder.ckpt"  # once stage one is finished
 
 
 def last_stage(hparams):
@@ -27,6 +30,11 @@ def last_stage(hparams):
     """
     # Run folders that are older than the few-step stage do not have the key.
     return "few_step" if hparams.get("few_step_epochs", 0) else "score"
+
+
+def has_predictor(hparams):
+    """Whether the recipe's autoencoder has a predictor with weights to train."""
+    return any(True for _ in hparams["autoencoder"].predictor.parameters())
 
 
 def load_best(hparams, stage):
@@ -52,15 +60,15 @@ def load_best(hparams, stage):
     return True
 
 
-def check_settings(hparams, autoencoder_file):
+def check_settings(hparams, folder):
     """Refuse what cannot run, before anything is written.
 
     Arguments
     ---------
     hparams : dict
         Objects of the recipe.
-    autoencoder_file : Path
-        Where stage one leaves its weights.
+    folder : Path
+        The output folder.
 
     Raises
     ------
@@ -71,11 +79,16 @@ def check_settings(hparams, autoencoder_file):
     if stage not in ("all", *STAGES):
         raise ValueError(f"stage must be all, {', '.join(STAGES)}, got {stage!r}")
     _check_few_step(hparams)
-    begun = autoencoder_file.exists() or starts_from_model(hparams)
-    if stage in ("score", "few_step", "test") and not begun:
+    begun = (folder / AUTOENCODER).exists() or starts_from_model(hparams)
+    needed = AUTOENCODER if not begun and stage in _LATER else None
+    if stage == "autoencoder" and not begun and has_predictor(hparams):
+        needed = PREDICTOR
+    if needed and not (folder / needed).exists():
         raise FileNotFoundError(
-            f"{autoencoder_file} does not exist: run --stage autoencoder first"
+            f"{folder / needed} does not exist: run --stage {needed[:-5]} first"
         )
+    if not hparams["ae_epochs"] and hparams["ae_init"] is None:
+        raise ValueError("ae_epochs is 0: give the autoencoder to take as ae_init")
     for key in ("ae_init", "score_init"):
         if hparams[key] is not None and not Path(hparams[key]).is_file():
             raise FileNotFoundError(f"{key} {hparams[key]} does not exist")

@@ -185,6 +185,10 @@ class InferenceNetworks:
             for network in (autoencoder, score_model)
         }
 
+    def predict(self, spectrograms):
+        """What is encoded of distorted spectrograms; float32."""
+        return self.autoencoder.predictor(spectrograms)
+
     def encode(self, spectrograms):
         """See ``LatentAutoencoder.encode``; the latent is float32."""
         # Convolutions of CPUs and of tensor cores run about twice as fast so.

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lafufu_sb.recipe import read_recipe
+
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "recipes" / "EARS" / "enhance" / "LAFUFU"
 
@@ -14,10 +16,13 @@ output_folder: {output}
 autoencoder: {{channels: 4}}
 score_model: {{base_channels: 8, multipliers: [1, 1]}}
 restorer: {{window_frames: 64, overlap_frames: 16}}
+predictor_epochs: {epochs}
 ae_epochs: {epochs}
 score_epochs: {epochs}
+predictor_batch_size: 2
 ae_batch_size: 2
 score_batch_size: 2
+predictor_crop_frames: 16
 ae_crop_frames: 16
 score_crop_frames: 16
 valid_clips: 1
@@ -34,6 +39,8 @@ def write_tiny_recipe(path, output, *, base="lafufu_mini_wham", epochs=1, more="
     text = TINY.format(
         recipe=RECIPE, base=base, output=output, epochs=epochs, more=more
     )
+    if isinstance(read_recipe(RECIPE / f"hparams/{base}.yaml")["predictor"], dict):
+        text += "predictor: {width: 8, units: 4}\n"
     if base.startswith("sgmse"):  # its autoencoder is the identity
         text = text.replace("autoencoder: {channels: 4}\n", "")
         text = text.replace("[1, 1]", "[1, 1, 1, 1]")  # keeps the attention small

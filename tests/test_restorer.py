@@ -7,7 +7,7 @@ from torch import nn
 
 from lafufu_sb.diffusion.objectives import ScoreMatching
 from lafufu_sb.diffusion.sde import OUVESDE
-from lafufu_sb.lobes.autoencoder import LatentAutoencoder
+from lafufu_sb.lobes.autoencoder import IdentityAutoencoder, LatentAutoencoder
 from lafufu_sb.lobes.spectrogram import CompressedSpectrogram
 
 LENGTHS = [1, 20, WINDOW - 1, WINDOW, WINDOW + 1, WINDOW + STRIDE, 1000]
@@ -184,6 +184,27 @@ def test_oracle_is_the_clean_signal_where_nothing_is_lost():
     distorted, clean = speech(2, 500), speech(2, 500, seed=1)
     restored = restorer().oracle(distorted, clean)
     torch.testing.assert_close(restored, clean, atol=1e-5, rtol=0)
+
+
+class Quieter(torch.nn.Module):
+    """A predictor: half of the compressed spectrogram."""
+
+    def forward(self, spectrograms):
+        return 0.5 * spectrograms
+
+
+def test_distorted_signals_go_through_the_predictor_and_clean_ones_do_not():
+    model = restorer(autoencoder=IdentityAutoencoder(predictor=Quieter()))
+    distorted, clean = speech(2, 500), speech(2, 500, seed=1)
+    lengths = torch.tensor([1.0, 0.6])
+    predicted = model.predict(distorted, lengths)
+    expected = 0.5 ** (1 / model.spectrogram.exponent) * distorted
+    expected[1, 300:] = 0.0
+    torch.testing.assert_close(predicted, expected, atol=1e-5, rtol=0)
+    # This model leaves everything as it is.
+    restored = model.restore(distorted, lengths)
+    torch.testing.assert_close(restored, predicted, atol=1e-5, rtol=0)
+    torch.testing.assert_close(model.oracle(distorted, clean), clean, atol=1e-5, rtol=0)
 
 
 def test_oracle_decodes_with_the_distorted_hiddens():

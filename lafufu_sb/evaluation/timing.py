@@ -18,6 +18,10 @@ class _TimedNetworks:
     def __getattr__(self, name):
         return getattr(self._networks, name)
 
+    def predict(self, *arguments):
+        with self._watch.part("encoder"):
+            return self._networks.predict(*arguments)
+
     def encode(self, *arguments):
         with self._watch.part("encoder"):
             encoded = self._networks.encode(*arguments)

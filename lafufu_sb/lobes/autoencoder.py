@@ -41,10 +41,11 @@ distorted_latent, clean_latent : torch.Tensor
 
 
 class _RescaledLatent(nn.Module):
-    """Keeps a factor on the latent that the diffusion sees."""
+    """Keeps a factor on the latent that the diffusion sees, and the predictor."""
 
-    def __init__(self):
+    def __init__(self, predictor=None):
         super().__init__()
+        self.predictor = nn.Identity() if predictor is None else predictor
         self.register_buffer("latent_scale", torch.ones(()))
 
     def reset_latent_scale(self):
@@ -95,6 +96,9 @@ class LatentAutoencoder(_RescaledLatent):
         need not rebuild so what it can let through. It begins at nothing; stage one
         leaves it there, for the distorted spectrogram could be let through without a
         latent. 0: no filter. Needs hidden connections.
+    predictor : torch.nn.Module, optional
+        What distorted spectrograms go through before ``encode`` (``GainPredictor``). It
+        is kept here because latent and hiddens are of what it gives.
 
     Raises
     ------
@@ -133,8 +137,9 @@ class LatentAutoencoder(_RescaledLatent):
         gain=12.0,
         patch=1,
         filter_taps=0,
+        predictor=None,
     ):
-        super().__init__()
+        super().__init__(predictor)
         filters = data_channels == 2 and hidden_connections and filter_taps % 2
         if filter_taps and not filters:
             raise ValueError(
@@ -326,8 +331,8 @@ class IdentityAutoencoder(_RescaledLatent):
     decodes_with = ()
     filter = None
 
-    def __init__(self, data_channels=2):
-        super().__init__()
+    def __init__(self, data_channels=2, predictor=None):
+        super().__init__(predictor)
         self.latent_channels = data_channels
 
     def encode(self, spectrograms):

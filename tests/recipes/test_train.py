@@ -38,6 +38,7 @@ def assert_same_weights(one, other):
 
 def test_run_leaves_logs_report_and_model(tiny_run):
     log = (tiny_run / "train_log.txt").read_text()
+    assert "PredictorBrain" in log
     assert "AutoencoderBrain" in log and "valid latent_ratio" in log
     assert "ScoreBrain" in log and "train loss_t" in log and "test si_sdr" in log
     assert "train decoded_loss" in log
@@ -60,6 +61,32 @@ def test_finished_stages_are_skipped(tiny_run):
     assert (tiny_run / "autoencoder.ckpt").stat().st_mtime_ns == kept
     for old, new in zip(before, weights(tiny_run), strict=True):
         assert all(torch.equal(old[name], new[name]) for name in old)
+
+
+def test_predictor_stays_as_its_own_stage_left_it(tiny_run):
+    own = torch.load(tiny_run / "predictor.ckpt", weights_only=True)
+    assert len(own) > 10
+    for state in weights(tiny_run)[:2]:
+        for name, tensor in own.items():
+            assert torch.equal(state[f"predictor.{name}"], tensor), name
+
+
+def test_autoencoder_of_before_the_predictor_is_taken_as_it_is(tiny_run, tmp_path):
+    """Latent scale and all, where stage one has no epochs."""
+    given = torch.load(tiny_run / "autoencoder.ckpt", weights_only=True)
+    given = {k: v for k, v in given.items() if not k.startswith("predictor.")}
+    given["latent_scale"] = torch.tensor(3.0)
+    torch.save(given, tmp_path / "given.ckpt")
+    (tmp_path / "run").mkdir()
+    shutil.copy(tiny_run / "predictor.ckpt", tmp_path / "run")
+    more = f"ae_init: {tmp_path / 'given.ckpt'}\nae_epochs: 0\nstage: autoencoder"
+    process = train(write_tiny_recipe(tmp_path / "a.yaml", tmp_path / "run", more=more))
+    assert process.returncode == 0, process.stderr[-3000:]
+    taken = torch.load(tmp_path / "run" / "autoencoder.ckpt", weights_only=True)
+    own = torch.load(tiny_run / "predictor.ckpt", weights_only=True)
+    expected = given | {f"predictor.{name}": tensor for name, tensor in own.items()}
+    assert taken.keys() == expected.keys()
+    assert all(torch.equal(taken[name], expected[name]) for name in taken)
 
 
 def kill_at(recipe, folder, pattern):
@@ -96,6 +123,7 @@ def test_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, base
     )
     process = train(whole)
     assert process.returncode == 0, process.stderr[-3000:]
+    kill_at(killed, tmp_path, "killed/predictor/CKPT*")
     kill_at(killed, tmp_path, "killed/autoencoder/CKPT*")
     kill_at(killed, tmp_path, "killed/score/CKPT*")
     kill_at(killed, tmp_path, "killed/few_step/CKPT*")
@@ -103,7 +131,7 @@ def test_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, base
     assert process.returncode == 0, process.stderr[-3000:]
     assert_same_weights(tmp_path / "whole", tmp_path / "killed")
     left = [p for p in tmp_path.rglob("*") if p.name.startswith(UNFINISHED)]
-    assert len(left) <= 3  # at most what the kills interrupted
+    assert len(left) <= 4  # at most what the kills interrupted
 
 
 def test_score_model_starts_from_given_weights(tiny_run, tmp_path):
@@ -148,9 +176,11 @@ def test_debug_run_keeps_to_a_folder_of_its_own_and_resumes(tmp_path):
 WRONG_USE = [
     (
         ["--stage", "both"],
-        "stage must be all, autoencoder, score, few_step, test, got 'both'",
+        "stage must be all, predictor, autoencoder, score, few_step, test, got 'both'",
     ),
     (["--stage", "score"], "run --stage autoencoder first"),
+    (["--stage", "autoencoder"], "run --stage predictor first"),
+    (["--ae_epochs=0"], "give the autoencoder to take as ae_init"),
     (["--stage", "few_step"], "few_step_epochs is 0"),
     (
         ["--stage", "few_step", "--few_step_epochs=1"],
@@ -221,8 +251,9 @@ def test_wrong_use_ends_without_a_traceback(tmp_path):
 
 def test_stages_that_need_the_score_model_are_refused_without_it(tmp_path):
     recipe = write_tiny_recipe(tmp_path / "tiny.yaml", tmp_path / "run")
-    process = train(recipe, "--stage", "autoencoder")
-    assert process.returncode == 0, process.stderr[-3000:]
+    for stage in ("predictor", "autoencoder"):
+        process = train(recipe, "--stage", stage)
+        assert process.returncode == 0, process.stderr[-3000:]
     for arguments in (["test"], ["few_step", "--few_step_epochs=1"]):
         process = train(recipe, "--stage", *arguments)
         assert process.returncode == 1

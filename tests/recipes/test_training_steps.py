@@ -82,6 +82,18 @@ def assert_steps_at_the_second_batch(weights):
 @pytest.mark.parametrize("hparams", distinct_recipes(), indirect=True)
 def test_recipes_make_steps_in_bf16_over_accumulated_batches(hparams, train_script):
     autoencoder = hparams["autoencoder"]
+    if list(autoencoder.predictor.parameters()):
+        brain, data = train_script.stage_brain(
+            train_script.PredictorBrain,
+            "predictor",
+            hparams,
+            RUN_OPTIONS,
+            report="predictor_report",
+            loss=hparams["predictor_loss"],
+        )
+        weights = weights_after_batches(brain, data["train"], hparams["predictor"])
+        assert_steps_at_the_second_batch(weights)
+    predicts = vector(autoencoder.predictor)
     if not isinstance(autoencoder, IdentityAutoencoder):
         brain, data = train_script.stage_brain(
             train_script.AutoencoderBrain,
@@ -104,15 +116,15 @@ def test_recipes_make_steps_in_bf16_over_accumulated_batches(hparams, train_scri
         and len(before) > 0
     )
     assert torch.equal(before, vector(autoencoder)) != decoder_learns
+    assert torch.equal(predicts, vector(autoencoder.predictor))
 
 
 @pytest.mark.parametrize("hparams", ["sgmse_mini_wham"], indirect=True)
 def test_the_first_stage_of_sgmse_only_scales_the_spectrogram(
     hparams, train_script, tmp_path
 ):
-    finished = tmp_path / "autoencoder.ckpt"
-    train_script.train_autoencoder(hparams, RUN_OPTIONS, finished)
-    state = torch.load(finished, weights_only=True)
+    train_script.train_autoencoder(hparams, RUN_OPTIONS, tmp_path)
+    state = torch.load(tmp_path / "autoencoder.ckpt", weights_only=True)
     assert list(state) == ["latent_scale"]
     assert 1 < float(state["latent_scale"]) < 1000  # to a deviation of one
     assert not list((tmp_path / "run" / "autoencoder").glob("CKPT*"))

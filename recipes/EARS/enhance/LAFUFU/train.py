@@ -28,7 +28,12 @@ from speechbrain.utils.distributed import (
 from speechbrain.utils.logger import get_logger
 from yaml import YAMLError
 
-from lafufu_sb.brains import AutoencoderBrain, FewStepBrain, ScoreBrain
+from lafufu_sb.brains import (
+    AutoencoderBrain,
+    FewStepBrain,
+    PredictorBrain,
+    ScoreBrain,
+)
 from lafufu_sb.checkpoints import (
     check_pairing,
     load_weights,
@@ -43,17 +48,19 @@ from lafufu_sb.export import export_run
 from lafufu_sb.inference import EnhanceLatent
 from lafufu_sb.recipe import RECIPE_NAME, load_recipe
 from lafufu_sb.stages import (
+    AUTOENCODER,
+    PREDICTOR,
     STAGES,
     adopt_model,
     begin_few_step,
     check_settings,
+    has_predictor,
     last_stage,
     starts_from_model,
 )
 
 logger = get_logger(__name__)
 
-AUTOENCODER = "autoencoder.ckpt"  # in the output folder once stage one is finished
 REPORTS = {"score": "report", "few_step": "few_step_report"}  # folders of the stages
 
 
@@ -108,14 +115,37 @@ def fit(brain, data, prefix, hparams):
     )
 
 
-def train_autoencoder(hparams, run_opts, finished):
-    """Stage one. Leaves the averaged weights of the best epoch in ``finished``.
+def train_predictor(hparams, run_opts, finished):
+    """Before stage one. Leaves the averaged weights of the best epoch."""
+    brain, data = stage_brain(
+        PredictorBrain,
+        "predictor",
+        hparams,
+        run_opts,
+        report="predictor_report",
+        loss=hparams["predictor_loss"],
+    )
+    fit(brain, data, "predictor", hparams)
+    brain.on_evaluate_start(max_key=brain.best_key)
+    brain.ema.copy_to_module()
+    run_on_main(save_weights, args=[hparams["predictor"], finished])
+
+
+def train_autoencoder(hparams, run_opts, folder):
+    """Stage one. Leaves the averaged weights of the best epoch, predictor included.
 
     SGMSE+ has nothing to train here; its spectrogram may still be rescaled.
     """
     if hparams["ae_init"] is not None:
-        load_weights(hparams["autoencoder"], hparams["ae_init"])
-        hparams["autoencoder"].reset_latent_scale()
+        own = "predictor." if has_predictor(hparams) else None
+        load_weights(hparams["autoencoder"], hparams["ae_init"], own)
+    if has_predictor(hparams):
+        load_weights(hparams["predictor"], folder / PREDICTOR)
+    if not hparams["ae_epochs"]:  # that of ae_init as it is, latent scale and all
+        run_on_main(save_weights, args=[hparams["autoencoder"], folder / AUTOENCODER])
+        return
+    hparams["autoencoder"].reset_latent_scale()
+    hparams["ae_ema"].reset()  # weights were loaded since it was made
     brain, data = stage_brain(
         AutoencoderBrain,
         "ae",
@@ -133,7 +163,7 @@ def train_autoencoder(hparams, run_opts, finished):
         measured = brain.latent_std(data["train"], batch_size=hparams["ae_batch_size"])
         logger.info("latent std %.4f, rescaled to %g", measured, hparams["latent_std"])
         hparams["autoencoder"].set_latent_std(measured, hparams["latent_std"])
-    run_on_main(save_weights, args=[hparams["autoencoder"], finished])
+    run_on_main(save_weights, args=[hparams["autoencoder"], folder / AUTOENCODER])
 
 
 def take_autoencoder(stage, hparams, folder):
@@ -233,11 +263,12 @@ def set_up(arguments):
     hparams, text = load_recipe(hparams_file, overrides, run_opts.debug)
     if run_opts.debug:
         # SpeechBrain stops AT its last debug epoch; a resumed run would step over it.
-        for name in ("ae_counter", "score_counter", "few_step_counter"):
-            hparams[name].limit = min(hparams[name].limit, run_opts.debug_epochs)
+        for stage in ("predictor", "ae", "score", "few_step"):
+            counter = hparams[f"{stage}_counter"]
+            counter.limit = min(counter.limit, run_opts.debug_epochs)
     hparams["recipe"] = Path(hparams_file).stem  # names the system in its results
     folder = Path(hparams["output_folder"])
-    check_settings(hparams, folder / AUTOENCODER)
+    check_settings(hparams, folder)
     folder.mkdir(parents=True, exist_ok=True)
     run_on_main((folder / RECIPE_NAME).write_text, args=[text])
     sb.create_experiment_directory(
@@ -260,13 +291,16 @@ def set_up(arguments):
 def run(hparams, run_opts, folder):
     """Run the stages that are asked for and not yet finished."""
     wanted = STAGES if hparams["stage"] == "all" else (hparams["stage"],)
+    if "predictor" in wanted and has_predictor(hparams):
+        if (folder / PREDICTOR).exists():
+            logger.info("Stage predictor is finished: %s", folder / PREDICTOR)
+        else:
+            train_predictor(hparams, run_opts, folder / PREDICTOR)
     if "autoencoder" in wanted:
         if (folder / AUTOENCODER).exists():
             logger.info("Stage autoencoder is finished: %s", folder / AUTOENCODER)
         else:
-            train_autoencoder(hparams, run_opts, folder / AUTOENCODER)
-    if wanted == ("autoencoder",):
-        return
+            train_autoencoder(hparams, run_opts, folder)
     if "score" in wanted and hparams["few_step_init"] is None:
         train_score(hparams, run_opts, folder)
     if "few_step" in wanted and last_stage(hparams) == "few_step":
