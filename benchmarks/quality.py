@@ -8,7 +8,8 @@ Example::
 Each system gets a result folder, which is kept: a second run measures what is missing,
 and ``lafufu report quality/wham/*`` makes more of them. A model may carry options,
 ``folder?num_steps=4``; with ``?dry=1`` it is the unprocessed input, with ``?oracle``
-the autoencoder's bound, decode(clean latent, distorted hiddens).
+the autoencoder's bound, decode(clean latent, distorted hiddens), with ``?predictor``
+what its predictor hands to the encoder.
 """
 
 import argparse
@@ -43,12 +44,14 @@ WORDS = "words.json"
 
 
 class ModelByText:
-    """``folder?num_steps=4&sampler=bridge_ode`` as a system; ``?oracle`` its bound."""
+    """``folder?num_steps=4&sampler=bridge_ode`` as a system; ``?oracle`` its bound,
+    ``?predictor`` what goes into its encoder."""
 
     def __init__(self, text):
         folder, _, options = text.partition("?")
         options = dict(part.partition("=")[::2] for part in options.split("&") if part)
         self.oracle = options.pop("oracle", None) is not None
+        self.predictor = options.pop("predictor", None) is not None
         options = {name: yaml.safe_load(value) for name, value in options.items()}
         self.model = EnhanceLatent.from_hparams(source=folder, **options)
         self.facts = describe_model(self.model)
@@ -56,6 +59,8 @@ class ModelByText:
 
     def __call__(self, distorted, clean_path):
         """(time,) to the restored (time,) and its times."""
+        if self.predictor:
+            return self.model.restorer.predict(distorted[None])[0], {}
         if not self.oracle:
             return self.system(distorted)
         clean = read_wav(clean_path, RATE)[: len(distorted)]

@@ -224,7 +224,9 @@ def write_tables(results):
         "score model, M",
         "GMAC a call",
     ]
-    cost_table = markdown_table([*cost_heads, "these, GMAC"], cost_rows)
+    cost_table = markdown_table(
+        [*cost_heads, "autoencoder and predictor, GMAC"], cost_rows
+    )
     heads = ["recipe", "stage", "batch x frames", "fixed, GB"]
     heads += [f"an item, {precision}, GB" for precision in PRECISIONS]
     heads += [f"step, {precision}, GB" for precision in PRECISIONS]

@@ -273,8 +273,9 @@ def count_cost(restorer):
     -------
     dict of str to int
         ``autoencoder_parameters``, ``score_parameters``, and for one window
-        ``encoder_macs`` (all of these with the predictor's), ``call_macs``, ``decoder_macs`` (of convolutions, matrix
-        products and attention, two FLOP each).
+        ``encoder_macs``, ``call_macs``, ``decoder_macs`` (of convolutions, matrix
+        products and attention, two FLOP each). A predictor counts with the
+        autoencoder and the encoder.
     """
     autoencoder, score_model = restorer.autoencoder, restorer.score_model
     front_end = restorer.spectrogram

@@ -28,9 +28,10 @@ TOLERANCE = 1e-3  # largest error of a graph, in parts of its network's peak
 def write_graphs(restorer, folder, quantize=None):
     """Export a restorer's networks.
 
-    ``predictor.onnx`` (where there is one), ``encoder.onnx``, ``score_model.onnx`` and ``decoder.onnx``, float32 in and out,
+    ``encoder.onnx``, ``score_model.onnx`` and ``decoder.onnx``, float32 in and out,
     for the restorer's window and any batch; with ``IdentityAutoencoder`` the score
-    model alone. ``onnx.json`` beside them says which weights and window they are of.
+    model alone. A predictor with weights has ``predictor.onnx``. ``onnx.json`` beside
+    them says which weights and window they are of.
 
     predictor
         distorted to predicted spectrogram, which then is what goes into the encoder.

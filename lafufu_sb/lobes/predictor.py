@@ -1,8 +1,8 @@
 """A first estimate before the encoder: gains from a recurrent network.
 
 A predictor takes distorted to cleaner spectrograms; encoder, score model and decoder
-then see those. As in stochastic regeneration (Lemercier et al., "StoRM", 2023), but what
-it takes away is bounded, so that they can still bring back what it took wrongly.
+then see those, as in stochastic regeneration (Lemercier et al., "StoRM", 2023). But
+what it takes away is bounded, so that they can bring back what it took wrongly.
 """
 
 import torch
