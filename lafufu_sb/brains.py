@@ -184,7 +184,9 @@ class ScoreBrain(RestorationBrain):
         autoencoder = self.restorer.autoencoder
         distorted, clean = self.spectrograms(*self.crops(batch, stage))
         with torch.no_grad():
-            predicted = self.restorer.predictor(distorted)
+            # As it restores; half precision only makes recurrent layers slower here.
+            with torch.autocast(distorted.device.type, enabled=False):
+                predicted = self.restorer.predictor(distorted)
             y, hiddens, size = autoencoder.encode(predicted)
             x = autoencoder.encode(clean).latent
         network, generator = self.modules.score_model, self.generator(stage)

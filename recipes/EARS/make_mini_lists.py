@@ -1,0 +1,97 @@
+"""Lists of the recordings that the shipped mini models were trained and measured on.
+
+    python recipes/EARS/make_mini_lists.py recordings -o lists
+
+``recordings`` has folders ``speech`` (RAVDESS and voice prompts of GCompris, a folder a
+speaker or language), ``noise`` (ESC-10, scenes of Moodist) and ``rir`` (OpenAIR).
+Writes ``speech_train.txt``, ``noise_test.txt``, ``rir_valid.txt`` and so on, a path a
+line: no speaker, noise or room is in two of them. README.md beside this file has the
+commands that make corpora of them.
+"""
+
+import argparse
+import zlib
+from pathlib import Path
+
+from lafufu_sb.audio import AUDIO_SUFFIXES
+
+SUBSETS = ("train", "valid", "test")
+SPEAKERS = {  # RAVDESS's last two men and women, two languages each
+    "valid": ("r017", "r018", "it", "ur"),
+    "test": ("r015", "r016", "eu", "lt"),
+}
+ROOMS = {
+    "valid": ("TyndallBruceMonument", "StairwayUniversityOfYork"),
+    "test": ("MaesHowe", "StAndrewsChurch", "ElvedenHallSmokingRoom"),
+}
+NOISES = {"test": 0, "valid": 1}  # remainders of a file name's CRC-32 by eight
+
+
+def subset_of(kind, path):
+    """Where a recording belongs.
+
+    Arguments
+    ---------
+    kind : str
+        "speech", "noise" or "rir".
+    path : Path
+        The recording.
+
+    Returns
+    -------
+    str
+        One of ``SUBSETS``.
+
+    Example
+    -------
+    >>> subset_of("speech", Path("ravdess/r015/03-01-01-01-01-01-15.flac"))
+    'test'
+    """
+    if kind == "speech":
+        belongs = {s: path.parent.name in names for s, names in SPEAKERS.items()}
+    elif kind == "rir":
+        belongs = {s: path.stem in names for s, names in ROOMS.items()}
+    else:
+        remainder = zlib.crc32(path.name.encode()) % 8
+        belongs = {s: remainder == number for s, number in NOISES.items()}
+    return next((subset for subset, yes in belongs.items() if yes), "train")
+
+
+def write_lists(recordings, output):
+    """Write all lists.
+
+    Arguments
+    ---------
+    recordings, output : Path
+        See the module.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a list would be empty.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    for kind in ("speech", "noise", "rir"):
+        files = sorted((recordings / kind).rglob("*"))
+        lists = {subset: [] for subset in SUBSETS}
+        for path in files:
+            if path.suffix.lower() in AUDIO_SUFFIXES:
+                lists[subset_of(kind, path)].append(path.absolute())
+        for subset, paths in lists.items():
+            if not paths:
+                raise FileNotFoundError(f"{recordings / kind} has nothing to {subset}")
+            lines = "".join(f"{path}\n" for path in paths)
+            (output / f"{kind}_{subset}.txt").write_text(lines)
+
+
+def main(arguments=None):
+    """Command line; see the module."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("recordings", type=Path)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    write_lists(options.recordings, options.output)
+
+
+if __name__ == "__main__":
+    main()
