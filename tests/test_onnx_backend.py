@@ -132,6 +132,16 @@ def test_full_band_model_has_the_score_graph_alone(full_band):
     assert_equal_restorations(both(full_band), noisy(30000))
 
 
+def test_predictor_is_a_graph_of_its_own(tmp_path):
+    folder = export(tmp_path, base="lafufu_mini_predictor_wham")
+    assert (folder / "predictor.onnx").is_file()
+    restorers, wavs = both(folder), noisy(30000)
+    assert_equal_restorations(restorers, wavs)
+    expected, predicted = (restorer.predict(wavs) for restorer in restorers)
+    assert (predicted - expected).abs().max() < 1e-3
+    assert (predicted - wavs).abs().max() > 0.1
+
+
 def test_ouve_model_without_hiddens_samples_like_pytorch(tmp_path):
     folder = export(tmp_path, base="lafufu_reverb", changes=WITHOUT_HIDDENS)
     restorers, wavs = both(folder), noisy(30000)

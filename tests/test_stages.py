@@ -86,6 +86,16 @@ def test_score_stage_of_another_autoencoder_is_refused(recipe, finished):
         begin_few_step(recipe(), finished)  # its autoencoder is untrained
 
 
+def test_autoencoder_stage_waits_for_its_predictor(recipe, tmp_path):
+    base = "lafufu_mini_predictor_wham"
+    hparams = recipe(base, stage="autoencoder", few_step_epochs=0)
+    with pytest.raises(FileNotFoundError, match="run --stage predictor first"):
+        check_settings(hparams, tmp_path / "run")
+    (tmp_path / "run").mkdir(exist_ok=True)
+    save_weights(hparams["predictor"], tmp_path / "run" / "predictor.ckpt")
+    check_settings(hparams, tmp_path / "run")
+
+
 def test_best_of_a_stage_without_checkpoint_is_none(recipe):
     assert load_best(recipe(), "few_step") is False
 
@@ -144,7 +154,7 @@ def test_run_with_another_autoencoder_is_not_overwritten(recipe, tiny_model, tmp
 )
 def test_contradictions_are_refused(recipe, tmp_path, overrides, message):
     with pytest.raises(ValueError, match=message):
-        check_settings(recipe(**overrides), tmp_path / "autoencoder.ckpt")
+        check_settings(recipe(**overrides), tmp_path)
 
 
 @pytest.mark.parametrize("stage", ["all", "few_step"])
@@ -153,11 +163,11 @@ def test_stages_that_begin_with_a_model_folder_need_no_autoencoder(
 ):
     hparams = recipe(stage=stage, few_step_init="model")
     assert starts_from_model(hparams)
-    check_settings(hparams, tmp_path / "autoencoder.ckpt")
+    check_settings(hparams, tmp_path)
 
 
 def test_test_stage_does_not_begin_anything(recipe, tmp_path):
     hparams = recipe(stage="test", few_step_init="model")
     assert not starts_from_model(hparams)
     with pytest.raises(FileNotFoundError, match="run --stage autoencoder first"):
-        check_settings(hparams, tmp_path / "autoencoder.ckpt")
+        check_settings(hparams, tmp_path)
