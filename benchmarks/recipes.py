@@ -218,15 +218,8 @@ def write_tables(results):
         cost_rows.append([f"`{row['recipe']}`", *cells])
         for stage, numbers in row["stages"].items():
             memory_rows.append(_memory_cells(row["recipe"], stage, numbers, measured))
-    cost_heads = [
-        "recipe",
-        "autoencoder and predictor, M",
-        "score model, M",
-        "GMAC a call",
-    ]
-    cost_table = markdown_table(
-        [*cost_heads, "autoencoder and predictor, GMAC"], cost_rows
-    )
+    cost_heads = ["recipe", "autoencoder, M", "score model, M", "GMAC a call"]
+    cost_table = markdown_table([*cost_heads, "autoencoder, GMAC"], cost_rows)
     heads = ["recipe", "stage", "batch x frames", "fixed, GB"]
     heads += [f"an item, {precision}, GB" for precision in PRECISIONS]
     heads += [f"step, {precision}, GB" for precision in PRECISIONS]

@@ -5,12 +5,14 @@ import torch
 
 import recipes
 
+BASE = "lafufu_mini_predictor_wham"  # something to train in each stage
+
 
 @pytest.fixture
 def tiny(tmp_path):
     from runs import write_tiny_recipe
 
-    path = write_tiny_recipe(tmp_path / "tiny.yaml", tmp_path / "run")
+    path = write_tiny_recipe(tmp_path / "tiny.yaml", tmp_path / "run", base=BASE)
     return recipes.load_recipe(path)[0]
 
 
