@@ -88,7 +88,7 @@ def graph_names(autoencoder):
     names = ["score_model"]
     if not isinstance(autoencoder, IdentityAutoencoder):
         names = ["encoder", *names, "decoder"]
-    if any(True for _ in autoencoder.predictor.parameters()):
+    if autoencoder.predicts:
         names = ["predictor", *names]
     return tuple(names)
 

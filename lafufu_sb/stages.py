@@ -32,11 +32,6 @@ def last_stage(hparams):
     return "few_step" if hparams.get("few_step_epochs", 0) else "score"
 
 
-def has_predictor(hparams):
-    """Whether the recipe's autoencoder has a predictor with weights to train."""
-    return any(True for _ in hparams["autoencoder"].predictor.parameters())
-
-
 def load_best(hparams, stage):
     """Fill the score model with the averaged weights of a stage's best epoch.
 
@@ -81,13 +76,13 @@ def check_settings(hparams, folder):
     _check_few_step(hparams)
     begun = (folder / AUTOENCODER).exists() or starts_from_model(hparams)
     needed = AUTOENCODER if not begun and stage in _LATER else None
-    if stage == "autoencoder" and not begun and has_predictor(hparams):
+    if stage == "autoencoder" and not begun and hparams["autoencoder"].predicts:
         needed = PREDICTOR
     if needed and not (folder / needed).exists():
         raise FileNotFoundError(
             f"{folder / needed} does not exist: run --stage {needed[:-5]} first"
         )
-    if not hparams["ae_epochs"] and hparams["ae_init"] is None:
+    if not begun and not hparams["ae_epochs"] and hparams["ae_init"] is None:
         raise ValueError("ae_epochs is 0: give the autoencoder to take as ae_init")
     for key in ("ae_init", "score_init"):
         if hparams[key] is not None and not Path(hparams[key]).is_file():

@@ -48,6 +48,11 @@ class _RescaledLatent(nn.Module):
         self.predictor = nn.Identity() if predictor is None else predictor
         self.register_buffer("latent_scale", torch.ones(()))
 
+    @property
+    def predicts(self):
+        """Whether there is a predictor with weights."""
+        return any(True for _ in self.predictor.parameters())
+
     def reset_latent_scale(self):
         """Go back to the scale of training, on which the regulariser works."""
         self.latent_scale.fill_(1.0)

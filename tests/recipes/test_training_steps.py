@@ -82,7 +82,7 @@ def assert_steps_at_the_second_batch(weights):
 @pytest.mark.parametrize("hparams", distinct_recipes(), indirect=True)
 def test_recipes_make_steps_in_bf16_over_accumulated_batches(hparams, train_script):
     autoencoder = hparams["autoencoder"]
-    if list(autoencoder.predictor.parameters()):
+    if autoencoder.predicts:
         brain, data = train_script.stage_brain(
             train_script.PredictorBrain,
             "predictor",

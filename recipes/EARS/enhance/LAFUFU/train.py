@@ -54,7 +54,6 @@ from lafufu_sb.stages import (
     adopt_model,
     begin_few_step,
     check_settings,
-    has_predictor,
     last_stage,
     starts_from_model,
 )
@@ -137,9 +136,9 @@ def train_autoencoder(hparams, run_opts, folder):
     SGMSE+ has nothing to train here; its spectrogram may still be rescaled.
     """
     if hparams["ae_init"] is not None:
-        own = "predictor." if has_predictor(hparams) else None
+        own = "predictor." if hparams["autoencoder"].predicts else None
         load_weights(hparams["autoencoder"], hparams["ae_init"], own)
-    if has_predictor(hparams):
+    if hparams["autoencoder"].predicts:
         load_weights(hparams["predictor"], folder / PREDICTOR)
     if not hparams["ae_epochs"]:  # that of ae_init as it is, latent scale and all
         run_on_main(save_weights, args=[hparams["autoencoder"], folder / AUTOENCODER])
@@ -291,7 +290,7 @@ def set_up(arguments):
 def run(hparams, run_opts, folder):
     """Run the stages that are asked for and not yet finished."""
     wanted = STAGES if hparams["stage"] == "all" else (hparams["stage"],)
-    if "predictor" in wanted and has_predictor(hparams):
+    if "predictor" in wanted and hparams["autoencoder"].predicts:
         if (folder / PREDICTOR).exists():
             logger.info("Stage predictor is finished: %s", folder / PREDICTOR)
         else:
