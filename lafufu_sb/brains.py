@@ -63,7 +63,7 @@ class AutoencoderBrain(RestorationBrain):
         super().__init__(**kwargs)
         self.loss = loss.to(self.device)
         self.swap = swap
-        self.restorer.predictor.requires_grad_(False)
+        self.restorer.autoencoder.predictor.requires_grad_(False)
         if self.restorer.autoencoder.filter is not None:
             self.restorer.autoencoder.filter.requires_grad_(False)  # see filter_taps
 
@@ -76,7 +76,7 @@ class AutoencoderBrain(RestorationBrain):
             if draw < self.swap:
                 distorted, clean = clean, distorted
         y, x = self.spectrograms(distorted, clean)
-        predicted = self.restorer.predictor(y)
+        predicted = self.predicted(y)
         if predicted is not y:
             y = predicted
             distorted = self.restorer.spectrogram.inverse(y, distorted.shape[-1])
@@ -133,7 +133,7 @@ class AutoencoderBrain(RestorationBrain):
         squares, count = 0.0, 0
         for _, batch in zip(range(batches), loader, strict=False):
             y, x = self.spectrograms(*self.crops(batch, sb.Stage.TRAIN))
-            for spectrogram in (self.restorer.predictor(y), x):
+            for spectrogram in (self.predicted(y), x):
                 latent = self.restorer.autoencoder.encode(spectrogram).latent
                 squares += float(latent.double().square().sum())
                 count += latent.numel()
@@ -184,10 +184,7 @@ class ScoreBrain(RestorationBrain):
         autoencoder = self.restorer.autoencoder
         distorted, clean = self.spectrograms(*self.crops(batch, stage))
         with torch.no_grad():
-            # As it restores; half precision only makes recurrent layers slower here.
-            with torch.autocast(distorted.device.type, enabled=False):
-                predicted = self.restorer.predictor(distorted)
-            y, hiddens, size = autoencoder.encode(predicted)
+            y, hiddens, size = autoencoder.encode(self.predicted(distorted))
             x = autoencoder.encode(clean).latent
         network, generator = self.modules.score_model, self.generator(stage)
         loss = self.objective(network, self.sde, x.float(), y.float(), generator)

@@ -130,6 +130,15 @@ class RestorationBrain(sb.Brain):
             for w in wavs
         ]
 
+    @torch.no_grad()
+    def predicted(self, distorted):
+        """What is encoded of distorted spectrograms, themselves without a predictor.
+
+        Computed as it restores: half precision only slows recurrent layers down here.
+        """
+        with torch.autocast(distorted.device.type, enabled=False):
+            return self.restorer.autoencoder.predictor(distorted)
+
     def generator(self, stage):
         """Source of this step's random draws."""
         training = stage == sb.Stage.TRAIN

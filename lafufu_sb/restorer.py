@@ -335,11 +335,6 @@ class Restorer(SamplerSettings, nn.Module):
 
         yield from self._stream(restore_windows, networks, signals, out, fill)
 
-    @property
-    def predictor(self):
-        """What distorted spectrograms go through before they are encoded."""
-        return self.autoencoder.predictor
-
     @torch.no_grad()
     def predict(self, wavs, lengths=None):
         """What the predictor alone makes of (batch, time), and hands on."""

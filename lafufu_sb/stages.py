@@ -80,7 +80,7 @@ def check_settings(hparams, folder):
         needed = PREDICTOR
     if needed and not (folder / needed).exists():
         raise FileNotFoundError(
-            f"{folder / needed} does not exist: run --stage {needed[:-5]} first"
+            f"{folder / needed} does not exist: run --stage {Path(needed).stem} first"
         )
     if not begun and not hparams["ae_epochs"] and hparams["ae_init"] is None:
         raise ValueError("ae_epochs is 0: give the autoencoder to take as ae_init")

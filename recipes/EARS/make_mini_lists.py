@@ -13,7 +13,7 @@ import argparse
 import zlib
 from pathlib import Path
 
-from lafufu_sb.audio import AUDIO_SUFFIXES
+from lafufu_sb.ears.simulate import gather
 
 SUBSETS = ("train", "valid", "test")
 SPEAKERS = {  # RAVDESS's last two men and women, two languages each
@@ -68,15 +68,13 @@ def write_lists(recordings, output):
     Raises
     ------
     FileNotFoundError
-        If a list would be empty.
+        If a folder is missing or a list would be empty.
     """
     output.mkdir(parents=True, exist_ok=True)
     for kind in ("speech", "noise", "rir"):
-        files = sorted((recordings / kind).rglob("*"))
         lists = {subset: [] for subset in SUBSETS}
-        for path in files:
-            if path.suffix.lower() in AUDIO_SUFFIXES:
-                lists[subset_of(kind, path)].append(path.absolute())
+        for path in sorted(gather([recordings / kind])):
+            lists[subset_of(kind, path)].append(path.absolute())
         for subset, paths in lists.items():
             if not paths:
                 raise FileNotFoundError(f"{recordings / kind} has nothing to {subset}")

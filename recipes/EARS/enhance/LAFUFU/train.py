@@ -114,7 +114,7 @@ def fit(brain, data, prefix, hparams):
     )
 
 
-def train_predictor(hparams, run_opts, finished):
+def train_predictor(hparams, run_opts, folder):
     """Before stage one. Leaves the averaged weights of the best epoch."""
     brain, data = stage_brain(
         PredictorBrain,
@@ -127,7 +127,7 @@ def train_predictor(hparams, run_opts, finished):
     fit(brain, data, "predictor", hparams)
     brain.on_evaluate_start(max_key=brain.best_key)
     brain.ema.copy_to_module()
-    run_on_main(save_weights, args=[hparams["predictor"], finished])
+    run_on_main(save_weights, args=[hparams["predictor"], folder / PREDICTOR])
 
 
 def train_autoencoder(hparams, run_opts, folder):
@@ -290,16 +290,14 @@ def set_up(arguments):
 def run(hparams, run_opts, folder):
     """Run the stages that are asked for and not yet finished."""
     wanted = STAGES if hparams["stage"] == "all" else (hparams["stage"],)
-    if "predictor" in wanted and hparams["autoencoder"].predicts:
-        if (folder / PREDICTOR).exists():
-            logger.info("Stage predictor is finished: %s", folder / PREDICTOR)
-        else:
-            train_predictor(hparams, run_opts, folder / PREDICTOR)
-    if "autoencoder" in wanted:
-        if (folder / AUTOENCODER).exists():
-            logger.info("Stage autoencoder is finished: %s", folder / AUTOENCODER)
-        else:
-            train_autoencoder(hparams, run_opts, folder)
+    first = {"autoencoder": (AUTOENCODER, train_autoencoder)}
+    if hparams["autoencoder"].predicts:
+        first = {"predictor": (PREDICTOR, train_predictor)} | first
+    for stage, (finished, train) in first.items():
+        if stage in wanted and (folder / finished).exists():
+            logger.info("Stage %s is finished: %s", stage, folder / finished)
+        elif stage in wanted:
+            train(hparams, run_opts, folder)
     if "score" in wanted and hparams["few_step_init"] is None:
         train_score(hparams, run_opts, folder)
     if "few_step" in wanted and last_stage(hparams) == "few_step":
