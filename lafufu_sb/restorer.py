@@ -13,10 +13,10 @@ from .devices import PRECISIONS, usable_dtype
 from .sampling import SamplerSettings
 from .streaming import batch_signals, gather, stream_windows
 from .twins import Twins
-from .windows import AnchoredNoise, WindowPlan, fit_overlap, fit_window
+from .windows import AnchoredNoise, WindowSettings
 
 
-class Restorer(SamplerSettings, nn.Module):
+class Restorer(SamplerSettings, WindowSettings, nn.Module):
     """Level, spectrogram, encode, sample, decode, inverse, overlap-add, level back.
 
     With ``IdentityAutoencoder`` it is SGMSE+, with ``LatentAutoencoder`` LAFUFU.
@@ -97,8 +97,7 @@ class Restorer(SamplerSettings, nn.Module):
             )
         self.windows_per_batch = windows_per_batch
         self.set_computation(precision, compile, fallback)
-        self._usual_overlap = overlap_frames
-        self._set_frames(window_frames, overlap_frames)
+        self._begin_windows(window_frames, overlap_frames)
         self._begin_sampling(presets or {}, sampler, sampler_options or {}, preset)
         # Trains faster so; the score model does not, on a CPU. Twins always are.
         self.autoencoder.to(memory_format=torch.channels_last)
@@ -145,70 +144,6 @@ class Restorer(SamplerSettings, nn.Module):
                 spectrograms = self.spectrogram(windows.to(device))
             self._twins.compile(networks, spectrograms, self.fallback)
         return networks
-
-    def set_windows(self, window=None, overlap=None):
-        """Choose windows by length, the nearest ones that the networks can use.
-
-        Arguments
-        ---------
-        window : float, optional
-            Seconds of a window; by default it stays.
-        overlap : float, optional
-            Seconds that neighbours share, at most half of the window; by default as
-            near to what it is as the window allows.
-
-        Raises
-        ------
-        ValueError
-            For what no window or overlap is near to; names those there are.
-        """
-        rate = self.sample_rate / self.spectrogram.hop_length  # frames a second
-        frames, shared = self.window_frames, self.overlap_frames
-        if window is not None:
-            if hasattr(self.score_model, "precision"):
-                raise ValueError("the window of ONNX graphs is fixed: leave window out")
-            frames = fit_window(window, rate, self._grid)
-        if window is not None or overlap is not None:
-            wanted = shared / rate if overlap is None else overlap
-            if overlap is None:
-                wanted = min(wanted, 0.5 * frames / rate)
-            shared = fit_overlap(wanted, rate, frames, self.autoencoder.reduction)
-        if overlap is not None:
-            self._usual_overlap = shared
-        self._set_frames(frames, shared)
-
-    def _share_frames(self, overlap):
-        window = self.window_frames
-        wanted = min(overlap or self._usual_overlap, window // 2)
-        self._set_frames(
-            window, fit_overlap(wanted, 1, window, self.autoencoder.reduction)
-        )
-
-    @property
-    def _grid(self):
-        return self.autoencoder.reduction * self.score_model.grid
-
-    def _set_frames(self, window_frames, overlap_frames):
-        reduction = self.autoencoder.reduction
-        if window_frames % self._grid:
-            raise ValueError(
-                f"window_frames must be a multiple of {self._grid}, which the "
-                f"autoencoder and the score model need, got {window_frames}"
-            )
-        fits = overlap_frames > 0 and window_frames % overlap_frames == 0
-        if not fits or overlap_frames % reduction:
-            raise ValueError(
-                f"overlap_frames must divide window_frames ({window_frames}) and be a "
-                f"multiple of {reduction}, got {overlap_frames}"
-            )
-        hop = self.spectrogram.hop_length
-        self.plan = WindowPlan(
-            window=self.spectrogram.samples(window_frames),
-            stride=(window_frames - overlap_frames) * hop,
-        )
-        self.window_frames, self.overlap_frames = window_frames, overlap_frames
-        self._samples_per_column = reduction * hop
-        self._chunk = overlap_frames // reduction
 
     def adjust(
         self, *, sampler=None, num_steps=None, precision=None, window=None, overlap=None

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
+
 from lafufu_sb.recipe import read_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -69,3 +71,9 @@ def train(*arguments):
         text=True,
         timeout=600,
     )
+
+
+def weights(run):
+    """State dicts of a run: the autoencoder's, then the exported model's two."""
+    files = ["autoencoder.ckpt", "model/autoencoder.ckpt", "model/score_model.ckpt"]
+    return [torch.load(run / name, weights_only=True) for name in files]
