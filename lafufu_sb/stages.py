@@ -74,9 +74,15 @@ def check_settings(hparams, folder):
     if stage not in ("all", *STAGES):
         raise ValueError(f"stage must be all, {', '.join(STAGES)}, got {stage!r}")
     _check_few_step(hparams)
+    predicts = hparams["autoencoder"].predicts
+    if stage == "predictor" and not predicts:
+        raise ValueError(
+            "the recipe has no predictor to train: set one, as "
+            "lafufu_mini_predictor_wham.yaml does, or choose another stage"
+        )
     begun = (folder / AUTOENCODER).exists() or starts_from_model(hparams)
     needed = AUTOENCODER if not begun and stage in _LATER else None
-    if stage == "autoencoder" and not begun and hparams["autoencoder"].predicts:
+    if stage == "autoencoder" and not begun and predicts:
         needed = PREDICTOR
     if needed and not (folder / needed).exists():
         raise FileNotFoundError(
@@ -101,7 +107,7 @@ def _check_few_step(hparams):
             "few_step_epochs is 0, so there is no few-step stage: set it, or use a "
             "recipe lafufu_*crp_*.yaml"
         )
-    if init is not None and stage in ("autoencoder", "score"):
+    if init is not None and stage in STAGES[:3]:
         raise ValueError(
             f"few_step_init {init} takes the place of stage {stage}: leave one out"
         )

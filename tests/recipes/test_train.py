@@ -148,6 +148,7 @@ WRONG_USE = [
         ["--stage", "both"],
         "stage must be all, predictor, autoencoder, score, few_step, test, got 'both'",
     ),
+    (["--stage", "predictor"], "has no predictor to train"),
     (["--stage", "score"], "run --stage autoencoder first"),
     (["--ae_epochs=0"], "give the autoencoder to take as ae_init"),
     (["--stage", "few_step"], "few_step_epochs is 0"),
