@@ -78,8 +78,8 @@ def test_joint_result_lies_between_the_windows():
 def test_trained_models_join_windows_more_closely_than_seeds_agree(task, calls):
     """The error of a seam is the difference to one window around it, on real speech.
 
-    With the windows that the models come with: the denoiser with the 50 calls of its one
-    preset that draws noise, for with fewer its seams are as large as what another seed
+    With the windows that the models come with, and in denoising the 50 calls of the one
+    preset that draws noise, for with fewer the seams are as large as what another seed
     changes; docs/performance.md has the numbers.
     """
     neighbours, around, another_seed, power = measure(task, calls, None, places=6)
