@@ -107,7 +107,7 @@ def _check_few_step(hparams):
             "few_step_epochs is 0, so there is no few-step stage: set it, or use a "
             "recipe lafufu_*crp_*.yaml"
         )
-    if init is not None and stage in STAGES[:3]:
+    if init is not None and stage in ("predictor", "autoencoder", "score"):
         raise ValueError(
             f"few_step_init {init} takes the place of stage {stage}: leave one out"
         )
