@@ -26,7 +26,13 @@ EARS = ["h5py>=3.8", "soxr>=0.3"]
 ONNX = ["onnx>=1.16", "onnxscript>=0.3", "onnxruntime>=1.20"]
 LHOTSE = ["lhotse>=1.24"]
 # Losses of the small recipes; of speechmos only the weights are read, with onnx
-TRAIN = ["torch-pesq>=0.1.2", "torch-stoi>=0.2.1", "speechmos>=0.0.1.1", "onnx>=1.16"]
+TRAIN = [
+    "torch-pesq>=0.1.2",
+    "torch-stoi>=0.2.1",
+    "speechmos>=0.0.1.1",
+    "onnx>=1.16",
+    "transformers>=4.46",
+]
 RAY = ["ray[data]>=2.30"]
 TESTS = [
     "pytest>=8",

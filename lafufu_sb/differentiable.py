@@ -13,9 +13,10 @@ from torchaudio.transforms import Resample
 
 from lafufu_sb.lobes import dnsmos
 
-# Root mean square of what is rated: -26 dBFS, usual in listening tests. DNSMOS depends
-# on level.
+# Root mean square of what is judged: -26 dBFS, usual in listening tests. Networks that
+# judge depend on level.
 RATED_LEVEL = 0.05
+WHISPER_RATE = 16000  # Hz
 
 
 class RatingShortfall(nn.Module):
@@ -50,12 +51,81 @@ class RatingShortfall(nn.Module):
         estimate, target : torch.Tensor
             (batch, time), the target not silent.
         """
-        # One gain for both: the estimate's level is part of what is rated.
-        gain = RATED_LEVEL / target.square().mean(dim=1, keepdim=True).sqrt()
+        estimate, target = _at_rated_level(estimate, target)
         with torch.no_grad():
-            reference = self.network(self.resample(gain * target))
-        rated = self.network(self.resample(gain * estimate))
+            reference = self.network(self.resample(target))
+        rated = self.network(self.resample(estimate))
         return relu(reference - rated).mean(dim=1)
+
+
+class RecognitionDistance(nn.Module):
+    """How differently a recogniser's encoder hears an estimate and its target.
+
+    The squared distance of the outputs of a Whisper encoder, relative to their variance
+    over the target's time: 0 for the target itself, about 1 for what has no likeness.
+    Enhancement can sound better and be recognised worse ("How bad are artifacts?",
+    Iwamoto et al. 2022); the encoder's output is all that the recogniser goes by.
+
+    Arguments
+    ---------
+    sample_rate : int
+        In Hz.
+    source : str
+        A Whisper of the transformers' Hub, or a folder of one.
+
+    Raises
+    ------
+    ImportError
+        If transformers is not installed.
+    """
+
+    def __init__(self, sample_rate, source):
+        super().__init__()
+        _training_package("transformers", "recognition_weight")
+        from huggingface_hub.constants import HF_HUB_CACHE
+        from speechbrain.integrations.huggingface.whisper import Whisper
+
+        self.resample = Resample(sample_rate, WHISPER_RATE)
+        # Its own way to freeze passes no gradient to the input either.
+        self.whisper = Whisper(source, HF_HUB_CACHE, encoder_only=True)
+        self.whisper.eval().requires_grad_(False)
+        encoder = self.whisper.model.encoder
+        self.register_buffer("positions", encoder.embed_positions.weight.detach())
+
+    def forward(self, estimate, target):
+        """Relative squared distance, (batch,).
+
+        Arguments
+        ---------
+        estimate, target : torch.Tensor
+            (batch, time), up to 30 s, the target not silent.
+        """
+        estimate, target = _at_rated_level(estimate, target)
+        with torch.no_grad():
+            reference = self.encoded(target)
+        distance = (self.encoded(estimate) - reference).square().sum(dim=(1, 2))
+        spread = reference - reference.mean(dim=1, keepdim=True)
+        return distance / spread.square().sum(dim=(1, 2)).clamp(min=1e-6)
+
+    def encoded(self, wavs):
+        """(batch, frames of 20 ms, channels) of (batch, time) waveforms."""
+        # One by one, as its dynamic range is that of all it is given.
+        mels = [self.whisper.log_mel_spectrogram(w[None]) for w in self.resample(wavs)]
+        count = mels[0].shape[-1] // 2
+        mels = torch.cat(mels)[..., : 2 * count]
+        # Whisper takes 30 s only, and with less sound in it spends its time on silence.
+        encoder = self.whisper.model.encoder
+        encoder.config.max_source_positions = count
+        encoder.embed_positions = nn.Embedding.from_pretrained(self.positions[:count])
+        with torch.autocast(mels.device.type, torch.bfloat16):
+            encoded = self.whisper.forward_encoder(mels)
+        return encoded.float()
+
+
+def _at_rated_level(estimate, target):
+    # One gain for both: the estimate's level is part of what is judged.
+    gain = RATED_LEVEL / target.square().mean(dim=1, keepdim=True).sqrt()
+    return gain * estimate, gain * target
 
 
 def si_sdr(estimate, target):

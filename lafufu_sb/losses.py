@@ -9,6 +9,7 @@ from torch.nn.functional import pad
 
 from lafufu_sb.differentiable import (
     RatingShortfall,
+    RecognitionDistance,
     si_sdr,
     torch_estoi,
     torch_pesq,
@@ -173,6 +174,10 @@ class PerceptualLoss(SpectrogramLoss):
     dnsmos_weight : float
         Of what each DNSMOS rating (signal, background, overall) falls short of the
         target's, their mean. There is nothing to gain from being rated above it.
+    recognition_weight : float
+        Of the ``RecognitionDistance``, about 0.5 for noisy speech.
+    recogniser : str
+        The Whisper whose encoder listens: an id of the Hub, or a folder.
     **weights
         Of ``SpectrogramLoss``.
 
@@ -180,7 +185,8 @@ class PerceptualLoss(SpectrogramLoss):
     ------
     ImportError
         If ``pesq_weight`` is set and torch_pesq is not installed, ``estoi_weight`` and
-        torch_stoi is not, or ``dnsmos_weight`` and speechmos or onnx is not.
+        torch_stoi is not, ``dnsmos_weight`` and speechmos or onnx is not, or
+        ``recognition_weight`` and transformers is not.
 
     Example
     -------
@@ -201,6 +207,8 @@ class PerceptualLoss(SpectrogramLoss):
         estoi_weight=0.0,
         si_sdr_weight=0.0,
         dnsmos_weight=0.0,
+        recognition_weight=0.0,
+        recogniser="openai/whisper-base",
         **weights,
     ):
         super().__init__(**weights)
@@ -213,6 +221,9 @@ class PerceptualLoss(SpectrogramLoss):
         self.estoi = torch_estoi(sample_rate) if estoi_weight else None
         self.dnsmos_weight = dnsmos_weight
         self.shortfall = RatingShortfall(sample_rate) if dnsmos_weight else None
+        self.recognition_weight = recognition_weight
+        if recognition_weight:
+            self.recognition = RecognitionDistance(sample_rate, recogniser)
 
     @fwd_default_precision(cast_inputs=torch.float32)
     def forward(self, estimate, target):
@@ -247,6 +258,9 @@ class PerceptualLoss(SpectrogramLoss):
         if self.dnsmos_weight:
             lost = self.shortfall(estimate.float(), target.float())
             extra = extra + self.dnsmos_weight * counts @ lost.double()
+        if self.recognition_weight:
+            lost = self.recognition(estimate.float(), target.float())
+            extra = extra + self.recognition_weight * counts @ lost.double()
         return loss + extra.to(loss) / len(audible)
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import torch
 from runs import train, write_tiny_recipe
 
 
@@ -45,3 +46,19 @@ def unchanging():
     from small import small_model
 
     return small_model(windows_per_batch=32)
+
+
+@pytest.fixture(scope="session")
+def tiny_whisper(tmp_path_factory):
+    """Folder of a Whisper that knows nothing and takes up to 4 s."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    layers = {f"{side}_layers": 2 for side in ("encoder", "decoder")}
+    heads = {f"{side}_attention_heads": 2 for side in ("encoder", "decoder")}
+    config = transformers.WhisperConfig(
+        d_model=16, vocab_size=60000, max_source_positions=200, **layers, **heads
+    )
+    folder = str(tmp_path_factory.mktemp("whisper"))
+    transformers.WhisperModel(config).save_pretrained(folder)
+    transformers.WhisperFeatureExtractor().save_pretrained(folder)
+    return folder

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from lafufu_sb.differentiable import RatingShortfall
+from lafufu_sb.differentiable import RatingShortfall, RecognitionDistance
 from lafufu_sb.lobes.autoencoder import Reconstructions
 from lafufu_sb.lobes.spectrogram import CompressedSpectrogram
 from lafufu_sb.losses import (
@@ -261,14 +261,14 @@ def test_pesq_term_orders_what_pesq_orders_and_ignores_level():
     assert of(0.3 * badly) == pytest.approx(of(badly), rel=1e-3)
 
 
-def test_silent_items_do_not_count_and_gradients_are_finite():
+def test_silent_items_do_not_count_and_gradients_are_finite(tiny_whisper):
     pytest.importorskip("torch_pesq")
     pytest.importorskip("torch_stoi")
     pytest.importorskip("onnx")
     pytest.importorskip("speechmos")
-    names = "pesq_weight", "estoi_weight", "dnsmos_weight"
+    names = "pesq_weight", "estoi_weight", "dnsmos_weight", "recognition_weight"
     measures = dict.fromkeys(names, 100.0) | {"si_sdr_weight": 10.0}
-    loss = perceptual(complex_weight=1.0, **measures)
+    loss = perceptual(complex_weight=1.0, recogniser=tiny_whisper, **measures)
     clean = torch.cat([speech(), speech(1)])
     clean[1] = 0
     clean[0, :9600] = 0  # digital silence within speech, as edited recordings have
@@ -322,6 +322,16 @@ def test_dnsmos_term_is_the_mean_of_what_the_ratings_lack():
     assert float(loss(*pair)) == pytest.approx(10 * float(lost), rel=1e-3) and lost > 0
 
 
+def test_recognition_term_is_the_distance_of_what_is_resynthesised(tiny_whisper):
+    loss = perceptual(recognition_weight=10.0, recogniser=tiny_whisper)
+    pair = [loss.spectrogram(w) for w in (speech() + 0.05 * noise(1, 48000), speech())]
+    samples = loss.spectrogram.samples(126)
+    wavs = [loss.spectrogram.inverse(s, samples) for s in pair]
+    distance = RecognitionDistance(48000, tiny_whisper)
+    lost = float(distance(*(torch.nn.functional.pad(w, (0, 1)) for w in wavs)))
+    assert float(loss(*pair)) == pytest.approx(10 * lost, rel=1e-3) and lost > 0
+
+
 @pytest.mark.parametrize(
     ("package", "option"),
     [
@@ -329,6 +339,7 @@ def test_dnsmos_term_is_the_mean_of_what_the_ratings_lack():
         ("torch_stoi", "estoi_weight"),
         ("speechmos", "dnsmos_weight"),
         ("onnx", "dnsmos_weight"),
+        ("transformers", "recognition_weight"),
     ],
 )
 def test_a_missing_package_is_named_with_the_remedy(monkeypatch, package, option):
