@@ -256,7 +256,7 @@ class Restorer(SamplerSettings, WindowSettings, nn.Module):
         >>> restorer = EnhanceLatent.from_hparams(source=shipped_model("wham")).restorer
         >>> signals = (TensorSignal(torch.zeros(n), key=n) for n in (480, 100_000))
         >>> [(signal.key, len(block)) for signal, block in restorer.stream(signals)]
-        [(480, 480), (100000, 73728), (100000, 26272)]
+        [(480, 480), (100000, 49152), (100000, 50848)]
         """
         check_dry(dry)
         networks = self.inference_networks()
