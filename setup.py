@@ -25,7 +25,8 @@ ROOMS = ["pyroomacoustics>=0.8"]
 EARS = ["h5py>=3.8", "soxr>=0.3"]
 ONNX = ["onnx>=1.16", "onnxscript>=0.3", "onnxruntime>=1.20"]
 LHOTSE = ["lhotse>=1.24"]
-# Losses of the small recipes; of speechmos only the weights are read, with onnx
+# Losses of the small recipes (of speechmos only the weights are read, with onnx) and,
+# with transformers, the one for recognisers
 TRAIN = [
     "torch-pesq>=0.1.2",
     "torch-stoi>=0.2.1",

@@ -16,7 +16,6 @@ from lafufu_sb.lobes import dnsmos
 # Root mean square of what is judged: -26 dBFS, usual in listening tests. Networks that
 # judge depend on level.
 RATED_LEVEL = 0.05
-WHISPER_RATE = 16000  # Hz
 
 
 class RatingShortfall(nn.Module):
@@ -83,9 +82,9 @@ class RecognitionDistance(nn.Module):
         super().__init__()
         _training_package("transformers", "recognition_weight")
         from huggingface_hub.constants import HF_HUB_CACHE
-        from speechbrain.integrations.huggingface.whisper import Whisper
+        from speechbrain.integrations.huggingface.whisper import SAMPLE_RATE, Whisper
 
-        self.resample = Resample(sample_rate, WHISPER_RATE)
+        self.resample = Resample(sample_rate, SAMPLE_RATE)
         # Its own way to freeze passes no gradient to the input either.
         self.whisper = Whisper(source, HF_HUB_CACHE, encoder_only=True)
         self.whisper.eval().requires_grad_(False)

@@ -222,8 +222,9 @@ class PerceptualLoss(SpectrogramLoss):
         self.dnsmos_weight = dnsmos_weight
         self.shortfall = RatingShortfall(sample_rate) if dnsmos_weight else None
         self.recognition_weight = recognition_weight
-        if recognition_weight:
-            self.recognition = RecognitionDistance(sample_rate, recogniser)
+        self.recognition = (
+            RecognitionDistance(sample_rate, recogniser) if recognition_weight else None
+        )
 
     @fwd_default_precision(cast_inputs=torch.float32)
     def forward(self, estimate, target):
@@ -255,12 +256,13 @@ class PerceptualLoss(SpectrogramLoss):
             extra = extra + self.pesq_weight * counts @ self.pesq(target, estimate)
         if self.estoi_weight:
             extra = extra + self.estoi_weight * counts @ self.estoi(estimate, target)
-        if self.dnsmos_weight:
-            lost = self.shortfall(estimate.float(), target.float())
-            extra = extra + self.dnsmos_weight * counts @ lost.double()
-        if self.recognition_weight:
-            lost = self.recognition(estimate.float(), target.float())
-            extra = extra + self.recognition_weight * counts @ lost.double()
+        for weight, network in (
+            (self.dnsmos_weight, self.shortfall),
+            (self.recognition_weight, self.recognition),
+        ):
+            if weight:
+                lost = network(estimate.float(), target.float())
+                extra = extra + weight * counts @ lost.double()
         return loss + extra.to(loss) / len(audible)
 
 

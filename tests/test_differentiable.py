@@ -53,7 +53,7 @@ def test_a_common_level_does_not_matter_and_a_difference_does(name, gain, reques
     clean, noise = clean_and_noise()
     expected = float(measure(clean + noise, clean))
     common = float(measure(gain * (clean + noise), gain * clean))
-    assert common == pytest.approx(expected, rel=1e-2)
+    assert common == pytest.approx(expected, rel=1e-3)
     assert float(measure(0.1 * (clean + noise), clean)) != pytest.approx(
         expected, rel=0.05
     )
