@@ -7,6 +7,7 @@ instead of a whole recording.
 """
 
 import functools
+import math
 
 import numpy as np
 import soundfile
@@ -16,12 +17,12 @@ from scipy.signal import fftconvolve
 from lafufu_sb.ears import mixing, pieces
 from lafufu_sb.ears.simulate import TRIES, gather
 
-SPEED_SHARE, SPEED_PERCENT = 0.3, 5
 MORE_NOISE = (0.7, 0.25, 0.05)  # chances of one, two and three noises at once
 MORE_NOISE_DB = (-10.0, 5.0)  # level of each further noise beside the first
 ROOM_LEAD_SECONDS = 1.0  # of speech before the crop, whose reverberation enters it
 BANDWIDTH_FLOOR_DB = -75.0  # below the loudest band: what lossy coding leaves is less
 BAND_HZ = 500.0
+OCTAVES_HZ = 62.5 * 2.0 ** np.arange(9)  # where a random colour has its corners
 
 
 def online_mixer(task, sources, **options):
@@ -110,6 +111,45 @@ def low_pass(signal, cutoff, sample_rate):
     return np.fft.irfft(spectrum * np.cos(0.5 * np.pi * edge) ** 2, signal.size)
 
 
+def random_speed(percent, rng):
+    """Draw a speed in whole per cent, up to ``percent`` of them away from 1."""
+    return 1.0 + rng.integers(-percent, percent + 1) / 100.0
+
+
+def recolour(signal, most_db, rng, sample_rate):
+    """Raise and lower a signal's octaves at random, gains going straight between them.
+
+    Arguments
+    ---------
+    signal : numpy.ndarray
+        (samples,)
+    most_db : float
+        Each octave's gain is drawn from -most_db to most_db; 0 leaves the signal alone.
+    rng : numpy.random.Generator
+        Of the gains.
+    sample_rate : int
+        Hz.
+
+    Returns
+    -------
+    numpy.ndarray
+        (samples,)
+
+    Example
+    -------
+    >>> recolour(np.ones(64), 6.0, np.random.default_rng(0), 48000).shape
+    (64,)
+    """
+    if not most_db:
+        return signal
+    gains_db = rng.uniform(-most_db, most_db, OCTAVES_HZ.size)
+    size = next_fast_len(signal.size, real=True)
+    hertz = np.maximum(np.fft.rfftfreq(size, 1 / sample_rate), OCTAVES_HZ[0])
+    gain_db = np.interp(np.log2(hertz), np.log2(OCTAVES_HZ), gains_db)
+    spectrum = np.fft.rfft(signal, size) * 10.0 ** (gain_db / 20.0)
+    return np.fft.irfft(spectrum, size)[: signal.size]
+
+
 class _Mixer:
     """What both share: the clean crop, the memory of decoded sources.
 
@@ -119,6 +159,9 @@ class _Mixer:
         Noise or room impulse responses.
     sample_rate : int
         Hz.
+    speed_share, speed_percent : float, int
+        Share of the crops whose speech is made faster or slower, by resampling, and
+        by how many per cent at most. Ten and more make other voices of few speakers.
     cached_minutes : float
         So much of the sources is kept decoded in memory (a gigabyte is 93 minutes at
         48 kHz), in every worker.
@@ -126,9 +169,18 @@ class _Mixer:
 
     lead_seconds = 0.0
 
-    def __init__(self, files, *, sample_rate=48000, cached_minutes=90.0):
+    def __init__(
+        self,
+        files,
+        *,
+        sample_rate=48000,
+        speed_share=0.3,
+        speed_percent=5,
+        cached_minutes=90.0,
+    ):
         self.sources = pieces.scan(files)
         self.sample_rate = sample_rate
+        self.speed_share, self.speed_percent = speed_share, speed_percent
         self._left = cached_minutes * 60.0
         self._cache = {}
         self._facts = functools.lru_cache(maxsize=None)(self._measure)
@@ -182,8 +234,8 @@ class _Mixer:
             (samples,) each, float32; a short recording is followed by silence.
         """
         speed = 1.0
-        if rng.random() < SPEED_SHARE:
-            speed += rng.integers(-SPEED_PERCENT, SPEED_PERCENT + 1) / 100.0
+        if rng.random() < self.speed_share:
+            speed = random_speed(self.speed_percent, rng)
         lead = round(self.lead_seconds * self.sample_rate)
         seconds = pieces.seconds_of(clean_path) / speed
         start = rng.uniform(0.0, max(0.0, seconds - samples / self.sample_rate))
@@ -197,7 +249,7 @@ class _Mixer:
             speed,
         )[: before + samples]
         clean = np.pad(clean, (0, before + samples - clean.size))
-        distorted = self.distort(clean, str(clean_path), rng)
+        distorted = self.distort(clean, str(clean_path), rng, speed)
         return (
             distorted[before:].astype(np.float32),
             clean[before:].astype(np.float32),
@@ -217,18 +269,33 @@ class NoiseMixer(_Mixer):
         Noise, drawn by its seconds.
     snr_range : tuple of float
         dB, uniform.
+    noise_speed_percent : int
+        Each excerpt of noise is made faster or slower by so many per cent at most.
+    noise_colour_db : float
+        Each excerpt's octaves are raised or lowered by so much at most: with the speed,
+        this makes many noises of few recordings.
     **options
         See ``_Mixer``.
     """
 
-    def __init__(self, files, *, snr_range=(-2.5, 17.5), **options):
+    def __init__(
+        self,
+        files,
+        *,
+        snr_range=(-2.5, 17.5),
+        noise_speed_percent=0,
+        noise_colour_db=0.0,
+        **options,
+    ):
         super().__init__(files, **options)
         self.snr_range = tuple(snr_range)
+        self.noise_speed_percent = noise_speed_percent
+        self.noise_colour_db = noise_colour_db
         seconds = np.array([source.seconds for source in self.sources])
         self._chances = seconds / seconds.sum()
 
-    def distort(self, clean, path, rng):
-        """Clean plus noise, (samples,)."""
+    def distort(self, clean, path, rng, speed=1.0):
+        """Clean plus noise, (samples,); the speech has ``speed`` times its own."""
         loudness, band = self._facts(path)
         noise = self._noise(clean.size, rng)
         for _ in range(rng.choice(len(MORE_NOISE), p=MORE_NOISE)):
@@ -236,7 +303,7 @@ class NoiseMixer(_Mixer):
             noise = noise + level * self._noise(clean.size, rng)
         gain_db = loudness - rng.uniform(*self.snr_range)
         return clean + 10.0 ** (gain_db / 20.0) * low_pass(
-            noise, band, self.sample_rate
+            noise, band * speed, self.sample_rate
         )
 
     def _noise(self, samples, rng):
@@ -245,11 +312,15 @@ class NoiseMixer(_Mixer):
             source = self.sources[rng.choice(len(self.sources), p=self._chances)]
             channels = self._source(source)
             noise = channels[rng.integers(len(channels))]
-            start = rng.integers(max(1, noise.size - samples + 1))
-            noise = noise[start : start + samples]
+            speed = random_speed(self.noise_speed_percent, rng)
+            cut = math.ceil(samples * speed)
+            start = rng.integers(max(1, noise.size - cut + 1))
+            noise = noise[start : start + cut]
             try:
-                if noise.size < samples:
-                    noise = pieces.tile(noise, samples, rng, self.sample_rate)
+                if noise.size < cut:
+                    noise = pieces.tile(noise, cut, rng, self.sample_rate)
+                noise = pieces.change_speed(noise, speed)[:samples]
+                noise = recolour(noise, self.noise_colour_db, rng, self.sample_rate)
                 loudness = mixing.loudness(noise, self.sample_rate)
             except mixing.SilentExcerptError:
                 continue
@@ -289,7 +360,7 @@ class RoomMixer(_Mixer):
     def _reverberation(self, source):
         return mixing.rt60(self._source(source)[0], self.sample_rate)
 
-    def distort(self, clean, path, rng):
+    def distort(self, clean, path, rng, speed=1.0):
         """Reverberant speech, (samples,)."""
         if not np.abs(clean).max() > 0.0:
             return clean

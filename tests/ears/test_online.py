@@ -8,7 +8,13 @@ import pytest
 import soundfile
 
 from lafufu_sb.ears import mixing
-from lafufu_sb.ears.online import NoiseMixer, RoomMixer, bandwidth, online_mixer
+from lafufu_sb.ears.online import (
+    NoiseMixer,
+    RoomMixer,
+    bandwidth,
+    online_mixer,
+    recolour,
+)
 
 RATE = 48000
 
@@ -54,8 +60,9 @@ def test_a_seed_gives_a_pair_again_also_in_another_process(folder, task, sources
 @pytest.mark.parametrize("snr_db", [-5.0, 10.0])
 def test_one_noise_has_the_loudness_that_the_snr_says(folder, snr_db, monkeypatch):
     monkeypatch.setattr("lafufu_sb.ears.online.MORE_NOISE", (1.0, 0.0, 0.0))
-    monkeypatch.setattr("lafufu_sb.ears.online.SPEED_SHARE", 0.0)
-    mixer = NoiseMixer([folder / "noise" / "hiss.wav"], snr_range=(snr_db, snr_db))
+    mixer = NoiseMixer(
+        [folder / "noise" / "hiss.wav"], snr_range=(snr_db, snr_db), speed_share=0.0
+    )
     mixer._facts = lambda path: (mixing.loudness(clean, RATE), RATE / 2)
     clean, _ = soundfile.read(folder / "speech" / "a.wav")
     noisy, crop = draw(mixer, folder)
@@ -68,6 +75,43 @@ def test_noise_ends_where_the_speech_does(folder):
     noisy, clean = draw(mixer, folder)
     assert bandwidth(clean, RATE) == pytest.approx(7500, abs=600)
     assert bandwidth(noisy - clean, RATE) <= bandwidth(clean, RATE) + 1000
+
+
+def test_a_fast_voice_reaches_higher_and_its_noise_with_it(folder):
+    rng = SimpleNamespace(
+        random=lambda: 0.0,
+        integers=lambda low, high=None: 0 if high is None else high - 1,
+        uniform=lambda low, high: low,
+        choice=lambda count, p: 0,
+    )
+    mixer = NoiseMixer([folder / "noise" / "hiss.wav"], speed_percent=20)
+    noisy, clean = mixer(folder / "speech" / "a.wav", RATE, rng)
+    assert bandwidth(clean, RATE) == pytest.approx(1.2 * 7500, abs=600)
+    assert bandwidth(noisy - clean, RATE) == pytest.approx(1.2 * 7500, abs=1000)
+
+
+def test_the_speed_of_noise_moves_its_pitch(folder, tmp_path):
+    path = write(
+        tmp_path / "hum.wav", np.sin(2 * np.pi * 1000 / RATE * np.arange(RATE))
+    )
+    mixer = NoiseMixer([path], noise_speed_percent=25)
+    peaks = [
+        np.abs(np.fft.rfft(mixer._noise(RATE, np.random.default_rng(seed)))).argmax()
+        for seed in range(20)
+    ]
+    assert 750 <= min(peaks) < 850
+    assert 1150 < max(peaks) <= 1250
+    assert len(set(peaks)) > 10
+
+
+def test_a_new_colour_stays_within_its_decibels(folder):
+    noise = np.random.default_rng(0).standard_normal(RATE)
+    coloured = recolour(noise, 6.0, np.random.default_rng(1), RATE)
+    gains = np.abs(np.fft.rfft(coloured)) / np.abs(np.fft.rfft(noise))
+    gains_db = 20 * np.log10(gains)
+    assert np.abs(gains_db).max() <= 6.0 + 1e-6
+    assert np.ptp(gains_db) > 3.0
+    assert recolour(noise, 0.0, None, RATE) is noise
 
 
 def test_rooms_above_the_limit_are_left_out(folder):
