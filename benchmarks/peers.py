@@ -121,7 +121,7 @@ class Whisper:
                     if ".part" not in other.name:
                         shutil.copy(other, folder)
         self.recogniser = FasterWhisper(
-            folder, language="en", temperature=WHISPER_TEMPERATURES
+            folder, language="en", temperature=WHISPER_TEMPERATURES, seed=0
         )
 
     def __call__(self, wav):

@@ -141,6 +141,9 @@ class FasterWhisper:
     no_repeat_ngram_size : int
         So many tokens in a row are never said again in a window of 30 s: a guard
         against endless repetition that draws nothing. 0: no guard.
+    seed : int, optional
+        Of what temperatures draw. CTranslate2 seeds a recogniser once, when it first
+        draws: the same recordings in the same order have the same texts.
 
     Raises
     ------
@@ -158,13 +161,17 @@ class FasterWhisper:
         beam_size=5,
         temperature=0.0,
         no_repeat_ngram_size=0,
+        seed=None,
     ):
         try:
+            import ctranslate2
             from faster_whisper import WhisperModel
         except ImportError as error:
             raise ImportError(
                 f'{source} needs faster-whisper: pip install "lafufu_sb[asr]"'
             ) from error
+        if seed is not None:
+            ctranslate2.set_random_seed(seed)
         kind, _, index = str((run_opts or {}).get("device") or "cpu").partition(":")
         self.model = WhisperModel(
             str(source),

@@ -185,9 +185,16 @@ def test_whisper_hears_each_recording_alone_without_its_padding(monkeypatch, tmp
             return (SimpleNamespace(text=t, tokens=[len(t)]) for t in texts), None
 
     package = SimpleNamespace(WhisperModel=WhisperModel)
+    seeds = []
     monkeypatch.setitem(sys.modules, "faster_whisper", package)
+    monkeypatch.setitem(
+        sys.modules, "ctranslate2", SimpleNamespace(set_random_seed=seeds.append)
+    )
     run_opts = {"device": "cuda:1"}
-    whisper = FasterWhisper(tmp_path, "en", run_opts, no_repeat_ngram_size=5)
+    FasterWhisper(tmp_path, "en", run_opts)
+    assert seeds == []
+    whisper = FasterWhisper(tmp_path, "en", run_opts, no_repeat_ngram_size=5, seed=3)
+    assert seeds == [3]
     result = whisper.transcribe_batch(torch.zeros(2, 100), torch.tensor([1.0, 0.7]))
     assert result == (["One two", "One two"], [[4, 4], [4, 4]])
     assert [length for length, _ in heard] == [100, 70]
