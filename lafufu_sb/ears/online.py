@@ -111,11 +111,6 @@ def low_pass(signal, cutoff, sample_rate):
     return np.fft.irfft(spectrum * np.cos(0.5 * np.pi * edge) ** 2, signal.size)
 
 
-def random_speed(percent, rng):
-    """Draw a speed in whole per cent, up to ``percent`` of them away from 1."""
-    return 1.0 + rng.integers(-percent, percent + 1) / 100.0
-
-
 def recolour(signal, most_db, rng, sample_rate):
     """Raise and lower a signal's octaves at random, gains going straight between them.
 
@@ -235,7 +230,7 @@ class _Mixer:
         """
         speed = 1.0
         if rng.random() < self.speed_share:
-            speed = random_speed(self.speed_percent, rng)
+            speed = pieces.random_speed(self.speed_percent, rng)
         lead = round(self.lead_seconds * self.sample_rate)
         seconds = pieces.seconds_of(clean_path) / speed
         start = rng.uniform(0.0, max(0.0, seconds - samples / self.sample_rate))
@@ -312,7 +307,7 @@ class NoiseMixer(_Mixer):
             source = self.sources[rng.choice(len(self.sources), p=self._chances)]
             channels = self._source(source)
             noise = channels[rng.integers(len(channels))]
-            speed = random_speed(self.noise_speed_percent, rng)
+            speed = pieces.random_speed(self.noise_speed_percent, rng)
             cut = math.ceil(samples * speed)
             start = rng.integers(max(1, noise.size - cut + 1))
             noise = noise[start : start + cut]

@@ -160,7 +160,7 @@ def _plan_piece(rng, number, speaker, sentences, bag, piece_seconds):
     shortest, longest = piece_seconds
     target, speed = rng.uniform(shortest, longest), 1.0
     if rng.random() < SPEED_PROBABILITY:
-        speed += rng.integers(-SPEED_PERCENT, SPEED_PERCENT + 1) / 100.0
+        speed = random_speed(SPEED_PERCENT, rng)
     cuts, pauses, total = [], [], 0.0
     while total < target:
         if not bag:
@@ -228,6 +228,11 @@ def read_channel(path, sample_rate, channel, start=0.0, seconds=None, speed=1.0)
     signal = torch.from_numpy(np.ascontiguousarray(signal[:, channel]))
     # two steps: one filter for both ratios at once would take a gigabyte
     return change_speed(_resample(signal, rate, sample_rate).numpy(), speed)
+
+
+def random_speed(percent, rng):
+    """Draw a speed in whole per cent, up to ``percent`` of them away from 1."""
+    return 1.0 + rng.integers(-percent, percent + 1) / 100.0
 
 
 def change_speed(signal, speed):
