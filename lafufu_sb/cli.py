@@ -114,6 +114,12 @@ def add_model_options(parser):
     )
     parser.add_argument("--sampler", help="another sampler that fits the model")
     parser.add_argument("--num-steps", type=int, help="steps of the sampler")
+    parser.add_argument(
+        "--rotations",
+        type=int,
+        help="1 to 4: average over rotations of the phase, which errs less and takes "
+        "as many times as long",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the sampler's noise")
     parser.add_argument(
         "--dry",
@@ -272,6 +278,7 @@ def load_model(options):
         preset=options.preset,
         sampler=options.sampler,
         num_steps=options.num_steps,
+        rotations=options.rotations,
         window=options.window,
         overlap=options.overlap,
         seed=options.seed,

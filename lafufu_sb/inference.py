@@ -60,6 +60,7 @@ class EnhanceLatent(Pretrained):
         preset=None,
         sampler=None,
         num_steps=None,
+        rotations=None,
         window=None,
         overlap=None,
         seed=0,
@@ -89,6 +90,9 @@ class EnhanceLatent(Pretrained):
             Another sampler than that of the settings, with its own defaults.
         num_steps : int, optional
             Another number of steps.
+        rotations : int, optional
+            1 to 4: over how many rotations of its phase the result is averaged, which
+            errs less, for as many times the work; by default as the preset says.
         window, overlap : float, optional
             Seconds of the windows that a recording is cut into, and of what neighbours
             share: the nearest ones that the networks can use.
@@ -156,7 +160,11 @@ class EnhanceLatent(Pretrained):
         if backend == "onnx":
             model._use_onnx(source, fetched_with, backend_options or {})
         model.restorer.adjust(
-            sampler=sampler, num_steps=num_steps, window=window, overlap=overlap
+            sampler=sampler,
+            num_steps=num_steps,
+            rotations=rotations,
+            window=window,
+            overlap=overlap,
         )
         model.restorer.set_computation(precision, compile, fallback)
         model.seed, model.dry, model.progress = seed, dry, progress
@@ -239,8 +247,8 @@ class EnhanceLatent(Pretrained):
         progress : bool, optional
             Whether to show a bar on the standard error stream.
         **settings
-            ``sampler``, ``num_steps``, ``precision``, ``window``, ``overlap``, for this
-            call alone: see ``Restorer.adjust``.
+            ``sampler``, ``num_steps``, ``rotations``, ``precision``, ``window``,
+            ``overlap``, for this call alone: see ``Restorer.adjust``.
 
         Returns
         -------

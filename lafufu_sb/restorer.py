@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from .devices import PRECISIONS, usable_dtype
-from .sampling import SamplerSettings
+from .sampling import SamplerSettings, rotate
 from .streaming import batch_signals, gather, stream_windows
 from .twins import Twins
 from .windows import AnchoredNoise, WindowSettings
@@ -41,7 +41,7 @@ class Restorer(SamplerSettings, WindowSettings, nn.Module):
     presets : dict of str to dict, optional
         Settings to choose from by name, each with the name of its ``sampler`` and the
         options that differ from the sampler's defaults; with ``overlap_frames`` if
-        they are not those below.
+        they are not those below, with ``rotations`` if they are not 1.
     preset : str, optional
         The one to begin with.
     sample_rate : int
@@ -146,7 +146,14 @@ class Restorer(SamplerSettings, WindowSettings, nn.Module):
         return networks
 
     def adjust(
-        self, *, sampler=None, num_steps=None, precision=None, window=None, overlap=None
+        self,
+        *,
+        sampler=None,
+        num_steps=None,
+        rotations=None,
+        precision=None,
+        window=None,
+        overlap=None,
     ):
         """Change any of these settings; None leaves one as it is.
 
@@ -154,6 +161,8 @@ class Restorer(SamplerSettings, WindowSettings, nn.Module):
         ---------
         sampler, num_steps : str, int
             See ``change_sampler``.
+        rotations : int
+            See ``set_rotations``.
         precision : str
             See ``set_precision``.
         window, overlap : float
@@ -167,6 +176,8 @@ class Restorer(SamplerSettings, WindowSettings, nn.Module):
         if sampler is not None or num_steps is not None:
             steps = {} if num_steps is None else {"num_steps": num_steps}
             self.change_sampler(sampler, **steps)
+        if rotations is not None:
+            self.set_rotations(rotations)
         if precision is not None:
             self.set_precision(precision)
         if window is not None or overlap is not None:
@@ -305,31 +316,43 @@ class Restorer(SamplerSettings, WindowSettings, nn.Module):
         """
         networks = self.inference_networks()
 
-        @torch.inference_mode()
-        def reconstruct(windows, _):
-            windows, clean_windows = windows.unbind(1)
-            y = networks.encode(networks.predict(self.spectrogram(windows)))
-            x = networks.encode(self.spectrogram(clean_windows))
-            decoded = networks.decode(x.latent, y.hiddens, y.size)
-            return self.spectrogram.inverse(decoded, windows.shape[-1])
+        def reconstruct(distorted, clean):
+            y = networks.encode(networks.predict(distorted))
+            return networks.decode(networks.encode(clean).latent, y.hiddens, y.size)
+
+        def reconstruct_windows(windows, _):
+            return self._average(reconstruct, *windows.unbind(1))
 
         signals = batch_signals(distorted, lengths, [clean])
-        stream = self._stream(reconstruct, networks, signals, distorted.device)
+        stream = self._stream(reconstruct_windows, networks, signals, distorted.device)
         return gather(stream, distorted)
 
-    @torch.inference_mode()
     def _restore_windows(self, networks, windows, noise):
         """(windows, window samples) to the same, restored."""
-        predicted = networks.predict(self.spectrogram(windows))
-        y, hiddens, size = networks.encode(predicted)
-        network = networks.bind(y)
 
-        def estimate(x, t):
-            return self.objective.estimate(network, x, y, t)
+        def restore(distorted):
+            y, hiddens, size = networks.encode(networks.predict(distorted))
+            network = networks.bind(y)
 
-        latent = self.sampler(estimate, y, generator=noise)
-        decoded = networks.decode(latent, hiddens, size)
-        return self.spectrogram.inverse(decoded, windows.shape[-1])
+            def estimate(x, t):
+                return self.objective.estimate(network, x, y, t)
+
+            latent = self.sampler(estimate, y, generator=noise)
+            return networks.decode(latent, hiddens, size)
+
+        return self._average(restore, windows)
+
+    @torch.inference_mode()
+    def _average(self, function, *windows):
+        """Map spectrograms of windows, at each rotation, and average the waveforms."""
+        samples = windows[0].shape[-1]
+        spectrograms = [self.spectrogram(wavs) for wavs in windows]
+        total = 0.0
+        for quarters in range(self.rotations):
+            result = function(*(rotate(s, quarters) for s in spectrograms))
+            result = rotate(result, -quarters)
+            total = total + self.spectrogram.inverse(result, samples)
+        return total / self.rotations
 
     def _stream(self, function, networks, signals, out, fill=False):
         return stream_windows(

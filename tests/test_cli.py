@@ -29,18 +29,22 @@ def test_enhance_one_file(recording, tiny_model, tmp_path, capsys):
     assert run("enhance", recording, "-o", out, "-m", tiny_model) == 0
     assert soundfile.info(out).frames == 20000
     line = capsys.readouterr().out
-    measured = r"0\.42 s in [\d.]+ s, RTF [\d.]+, preset fast, 1 call"
+    measured = r"0\.42 s in [\d.]+ s, RTF [\d.]+, preset balanced, 1 call, 2 rotations"
     assert re.fullmatch(rf".*a\.wav -> .*out\.wav  {measured}\n", line)
 
 
 @pytest.mark.parametrize(
     "arguments, sampling",
     [
-        (["--preset", "balanced"], "preset balanced, 4 calls"),
-        (["--preset", "balanced", "--num-steps", "2"], "bridge_ode, 2 calls"),
+        (["--preset", "fast"], "preset fast, 1 call"),
+        (
+            ["--preset", "balanced", "--num-steps", "2"],
+            "bridge_ode, 2 calls, 2 rotations",
+        ),
+        (["--preset", "fast", "--rotations", "3"], "bridge_ode, 1 call, 3 rotations"),
         (["--preset", "paper", "--sampler", "bridge_ode"], "bridge_ode, 1 call"),
         (["--preset", "paper", "--num-steps", "2"], "bridge_sde, 2 calls"),
-        (["--num-steps", "3"], "bridge_ode, 3 calls"),
+        (["--num-steps", "3"], "bridge_ode, 3 calls, 2 rotations"),
     ],
 )
 def test_explicit_options_override_the_preset(

@@ -37,7 +37,7 @@ def test_yaml_keeps_the_numbers_of_the_run_and_runs_no_code(tiny_run, tiny_model
 def test_presets_travel_into_the_model(tiny_model):
     restorer = EnhanceLatent.from_hparams(source=tiny_model).restorer
     assert list(restorer.presets) == ["fast", "balanced", "paper"]
-    assert restorer.preset == "fast" and restorer.sampler.calls == 1
+    assert restorer.describe_sampling() == "preset balanced, 1 call, 2 rotations"
 
 
 def test_half_precision_halves_the_files_and_changes_little(tiny_run, tmp_path):

@@ -49,7 +49,8 @@ def test_seed_changes_a_stochastic_sampler_only(model, noisy):
 def test_preset_is_chosen_by_name_and_switched(tiny_model, noisy):
     batch = noisy[0][None, :30000]
     model = EnhanceLatent.from_hparams(source=tiny_model, preset="balanced")
-    assert model.restorer.describe_sampling() == "preset balanced, 4 calls"
+    settings = "preset balanced, 1 call, 2 rotations"
+    assert model.restorer.describe_sampling() == settings
     balanced = model.enhance_batch(batch)
     model.set_preset("fast")
     assert not torch.equal(model.enhance_batch(batch), balanced)
@@ -60,9 +61,11 @@ def test_preset_is_chosen_by_name_and_switched(tiny_model, noisy):
 @pytest.mark.parametrize(
     ("asked", "sampling"),
     [
-        ({"preset": "balanced", "num_steps": 3}, "bridge_ode, 3 calls"),
+        ({"preset": "fast", "num_steps": 3}, "bridge_ode, 3 calls"),
         ({"preset": "balanced", "sampler": "bridge_sde"}, "bridge_sde, 8 calls"),
-        ({"num_steps": 2}, "bridge_ode, 2 calls"),
+        ({"num_steps": 2}, "bridge_ode, 2 calls, 2 rotations"),
+        ({"rotations": 3}, "bridge_ode, 1 call, 3 rotations"),
+        ({"preset": "paper", "rotations": 1}, "preset paper, 50 calls"),
     ],
 )
 def test_sampler_and_steps_override_the_preset(tiny_model, asked, sampling):
@@ -71,10 +74,10 @@ def test_sampler_and_steps_override_the_preset(tiny_model, asked, sampling):
 
 
 @pytest.mark.parametrize("task", TASK_MODELS)
-def test_shipped_models_have_presets_and_begin_with_the_fast_one(task):
+def test_shipped_models_have_presets_and_begin_with_the_balanced_one(task):
     restorer = EnhanceLatent.from_hparams(source=shipped_model(task)).restorer
     assert set(restorer.presets) == {"fast", "balanced", "paper"}
-    assert restorer.preset == "fast" and restorer.sampler.calls == 1
+    assert restorer.describe_sampling() == "preset balanced, 1 call, 2 rotations"
 
 
 def test_unknown_preset_is_refused(tiny_model):
@@ -167,18 +170,22 @@ def test_fast_networks_restore_what_the_plain_ones_do(
     assert (restored - plain).norm() < tolerance * plain.norm()
 
 
-@pytest.mark.parametrize("num_steps", [1, 3])
-def test_network_is_called_as_often_as_the_sampler_says(model, noisy, num_steps):
+@pytest.mark.parametrize(("num_steps", "rotations"), [(1, 1), (3, 1), (1, 3)])
+def test_network_is_called_as_often_as_the_sampler_says(
+    model, noisy, num_steps, rotations
+):
     restorer = copy.deepcopy(model.restorer)
     restorer.change_sampler("bridge_sde", num_steps=num_steps)
+    restorer.set_rotations(rotations)
     restorer.windows_per_batch = 1
     network, calls = restorer.inference_networks().score_model, []
     network.step = counted(network.step, calls)
     network.condition = counted(network.condition, conditions := [])
     restorer.restore(noisy[0][None, : 2 * restorer.plan.window])
     windows = len(restorer.plan.starts(2 * restorer.plan.window))
-    assert len(calls) == windows * restorer.sampler.calls == windows * num_steps
-    assert len(conditions) == windows
+    assert restorer.sampler.calls == num_steps
+    assert len(calls) == windows * rotations * num_steps
+    assert len(conditions) == windows * rotations
 
 
 def counted(function, calls):
@@ -263,6 +270,7 @@ def test_options_of_a_call_are_its_own(stochastic, noisy, tmp_path):
         {"sampler": "bridge_ode"},
         {"num_steps": 3},
         {"precision": "fp32"},
+        {"rotations": 4},
         {"window": 0.3},
     ):
         changed = model.enhance_batch(wav, **options)
@@ -295,6 +303,7 @@ def test_all_dry_is_the_input(model, noisy):
     [
         ({"dry": 1.5}, "dry must lie between"),
         ({"num_steps": 0}, "at least 1, got 0"),
+        ({"rotations": 5}, "whole number from 1 to 4, got 5"),
         ({"sampler": "magic"}, "'magic' is unknown"),
         ({"precision": "fp8"}, "precision must be one of"),
         ({"window": 0.01}, "window must be some seconds, at least"),

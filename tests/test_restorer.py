@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small import STRIDE, WINDOW, NoChange, entangled, restorer, speech
+from small import STRIDE, WINDOW, Half, NoChange, entangled, restorer, speech
 from torch import nn
 
 from lafufu_sb.diffusion.objectives import ScoreMatching
@@ -300,6 +300,70 @@ def test_dry_is_the_share_of_the_input(dry):
 def test_dry_that_is_no_share_is_refused(dry):
     with pytest.raises(ValueError, match="dry must lie between 0 .* and 1"):
         restorer().restore(speech(1, 100), dry=dry)
+
+
+class Lopsided(nn.Module):
+    """Estimates what depends on where the phase is zero."""
+
+    grid = 1
+
+    def forward(self, x_t, y, t):
+        return torch.relu(y) - 0.3 * y
+
+
+def lopsided(rotations):
+    model = restorer(score_model=Lopsided())
+    model.set_rotations(rotations)
+    return model
+
+
+def test_rotations_average_what_becomes_of_each():
+    wavs = speech(1, WINDOW)
+    wavs = wavs / wavs.abs().max()
+    model = lopsided(2)
+    s = model.spectrogram(wavs)
+    real, imaginary = s.unbind(1)
+    turned = torch.stack([-imaginary, real], dim=1)
+
+    def once(spectrogram):
+        return model.spectrogram.inverse(
+            spectrogram + Lopsided()(None, spectrogram, None), WINDOW
+        )
+
+    real, imaginary = (turned + Lopsided()(None, turned, None)).unbind(1)
+    back = model.spectrogram.inverse(torch.stack([imaginary, -real], dim=1), WINDOW)
+    torch.testing.assert_close(
+        model.restore(wavs), (once(s) + back) / 2, atol=1e-5, rtol=0
+    )
+    torch.testing.assert_close(lopsided(1).restore(wavs), once(s), atol=1e-5, rtol=0)
+
+
+def test_with_all_rotations_the_sign_of_the_input_is_that_of_the_output():
+    wavs = speech(2, 500)
+    one, all_of_them = lopsided(1), lopsided(4)
+    assert (one.restore(-wavs) + one.restore(wavs)).abs().max() > 0.01
+    turned = -all_of_them.restore(-wavs)
+    torch.testing.assert_close(turned, all_of_them.restore(wavs), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("rotations", [2, 3, 4])
+def test_rotations_change_nothing_for_a_network_that_follows_them(rotations):
+    wavs, model = speech(1, 500), restorer(score_model=Half())
+    once = model.restore(wavs)
+    model.set_rotations(rotations)
+    torch.testing.assert_close(model.restore(wavs), once, atol=1e-5, rtol=0)
+
+
+def test_rotations_draw_noise_of_their_own():
+    """Or the mean over them would keep all of its variance."""
+    wavs, model = speech(1, 500), entangled()
+
+    def change():
+        return (model.restore(wavs, seed=1) - model.restore(wavs, seed=2)).norm()
+
+    once = change()
+    model.set_rotations(4)
+    assert 0 < change() < 0.7 * once
 
 
 def test_windows_are_chosen_by_seconds():

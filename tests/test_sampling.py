@@ -112,6 +112,38 @@ def test_a_preset_may_have_an_overlap_of_its_own():
     assert model.preset is None and model.overlap_frames == 4
 
 
+def test_a_preset_may_have_rotations_which_end_with_its_sampler():
+    turned = {"turned": {"sampler": "bridge_sde", "num_steps": 5, "rotations": 2}}
+    model = entangled(presets=PRESETS | turned)
+    assert model.rotations == 1
+    model.set_preset("turned")
+    assert model.describe_sampling() == "preset turned, 5 calls, 2 rotations"
+    model.adjust(num_steps=3)
+    assert model.describe_sampling() == "bridge_sde, 3 calls, 2 rotations"
+    model.adjust(sampler="bridge_ode", num_steps=1)
+    assert model.describe_sampling() == "bridge_ode, 1 call"
+    model.set_preset("turned")
+    model.set_preset("fast")
+    assert model.describe_sampling() == "preset fast, 1 call"
+    model.adjust(rotations=4)
+    assert model.describe_sampling() == "bridge_ode, 1 call, 4 rotations"
+    model.set_preset("slow")
+    assert model.rotations == 4  # what was asked for stays
+    model.adjust(sampler="bridge_ode", num_steps=1, rotations=3)
+    assert model.describe_sampling() == "bridge_ode, 1 call, 3 rotations"
+
+
+@pytest.mark.parametrize("rotations", [0, 5, 1.5, "2"])
+def test_rotations_that_there_are_not_are_refused(rotations):
+    model = entangled(presets=PRESETS)
+    with pytest.raises(ValueError, match="rotations must be a whole number from 1 to"):
+        model.set_rotations(rotations)
+    assert model.rotations == 1
+    broken = PRESETS["fast"] | {"rotations": rotations}
+    with pytest.raises(ValueError, match="rotations must be a whole number from 1 to"):
+        entangled(presets={"x": broken})
+
+
 def test_unknown_preset_is_refused_with_those_there_are():
     model = entangled(presets=PRESETS)
     before = sampling(model)

@@ -2,20 +2,10 @@
 
 import pytest
 import torch
-from small import WINDOW, entangled, restorer, speech
-from torch import nn
+from small import WINDOW, Half, entangled, restorer, speech
 
 from lafufu_sb.windows import AnchoredNoise
 from seams import measure
-
-
-class Half(nn.Module):
-    """Estimates a fixed share of what it is given: the same in every window."""
-
-    grid = 1
-
-    def forward(self, x_t, y, t):
-        return -0.5 * y
 
 
 @pytest.mark.parametrize("samples", [WINDOW + 1, 777, 5000])

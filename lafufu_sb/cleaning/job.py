@@ -119,6 +119,7 @@ def settings_of(options, model):
         "input": str(Path(options["input"]).resolve()),
         "model": [fingerprint(restorer.autoencoder), fingerprint(restorer.score_model)],
         "sampler": [restorer.sampler_name, restorer.sampler_options],
+        "rotations": restorer.rotations,
         "seed": model.seed,
         "dry": model.dry,
         "precision": str(dtype),

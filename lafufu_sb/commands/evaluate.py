@@ -63,6 +63,9 @@ def _add_evaluate(commands):
     parser.add_argument("--preset", help="sampler settings of the model")
     parser.add_argument("--sampler", help="another sampler that fits the model")
     parser.add_argument("--num-steps", type=int, help="steps of the sampler")
+    parser.add_argument(
+        "--rotations", type=int, help="1 to 4: of the phase, to average over"
+    )
     parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"])
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...")
     parser.add_argument("--threads", type=int, help="CPU threads, by default all")
@@ -121,6 +124,7 @@ def _load(options, model):
         preset=options.preset,
         sampler=options.sampler,
         num_steps=options.num_steps,
+        rotations=options.rotations,
         precision=options.precision,
     )
 

@@ -297,6 +297,7 @@ def describe_model(model):
     return {
         "sampling": restorer.describe_sampling(),
         "calls": restorer.sampler.calls,
+        "rotations": restorer.rotations,
         "precision": restorer.precision,
         "parameters": parameters,
         "device": device_name(torch.device(model.device)),

@@ -99,7 +99,9 @@ def cost_table(results):
         factors = ["rtf", *(f"rtf_{part}" for part in PARTS)]
         known = [numbers[f].mean if f in numbers else math.nan for f in factors]
         size = facts["parameters"] / 1e6 if "parameters" in facts else math.nan
-        row = [result.title, f"{size:.2f}", str(facts.get("calls", ""))]
+        calls, rotations = facts.get("calls", ""), facts.get("rotations", 1)
+        calls = f"{calls} × {rotations}" if rotations > 1 else str(calls)
+        row = [result.title, f"{size:.2f}", calls]
         row += [f"{value:.3f}" for value in known]
         row += [facts.get(name, "") for name in ("sampling", "precision")]
         row += [f"{facts.get('device', '')}, threads: {facts.get('threads', '')}"]

@@ -307,7 +307,7 @@ def test_a_loss_on_decoded_scores_is_refused(tmp_path):
 
 def few_step_recipe(tmp_path, **options):
     """A recipe that fits a bridge's score model to two steps."""
-    more = "few_step_epochs: 1\nbridge_presets: {fast: {num_steps: 2}}"
+    more = "few_step_epochs: 1\nbridge_presets: {balanced: {num_steps: 2}}"
     return write_tiny_recipe(
         tmp_path / "tiny.yaml", tmp_path / "run", more=more, **options
     )
