@@ -153,12 +153,13 @@ def test_recipe_measures_each_share(sentences, tiny_model, recogniser_folder, tm
         f"--output_folder={tmp_path / 'out'}",
         f"--restorer={tiny_model}",
         "--dry_values=[1.0, 0.0]",
+        "--repeats=2",
     )
     assert process.returncode == 0, process.stderr
     with open(tmp_path / "out" / "summary.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["dry"]) for row in rows] == [1.0, 0.0]
-    assert float(rows[0]["WER"]) == 0.0 and int(rows[0]["words"]) == 8
+    assert float(rows[0]["WER"]) == 0.0 and int(rows[0]["words"]) == 16
     assert "WER" in (tmp_path / "out" / "wer_dry0.txt").read_text()
 
 

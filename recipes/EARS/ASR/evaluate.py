@@ -56,7 +56,7 @@ def read_sentences(path):
     return rows
 
 
-def transcribe(chain, rows, dry_values, seed):
+def transcribe(chain, rows, dry_values, seed, repeats=1):
     """Word error statistics for each share of the unprocessed input.
 
     Arguments
@@ -69,6 +69,8 @@ def transcribe(chain, rows, dry_values, seed):
         Shares.
     seed : int
         Of the restoration.
+    repeats : int
+        How often each signal is recognised; all of them count.
 
     Returns
     -------
@@ -81,9 +83,11 @@ def transcribe(chain, rows, dry_values, seed):
         restored = chain.enhancer.enhance_batch(noisy, whole, seed=seed).cpu()
         target = normalise_text(row["wrd"])
         for dry in dry_values:
-            words, _ = chain.recognise_batch(torch.lerp(restored, noisy, dry), whole)
-            heard = normalise_text(as_text(words[0]))
-            stats[dry].append([row["ID"]], [heard], [target])
+            signal = torch.lerp(restored, noisy, dry)
+            for _ in range(repeats):
+                words, _ = chain.recognise_batch(signal, whole)
+                heard = normalise_text(as_text(words[0]))
+                stats[dry].append([row["ID"]], [heard], [target])
     return stats
 
 
@@ -123,7 +127,9 @@ def main(arguments):
         )
     except (OSError, KeyError, ValueError, ImportError, YAMLError) as error:
         sys.exit(f"evaluate.py: error: {error}")
-    stats = transcribe(chain, rows, hparams["dry_values"], hparams["seed"])
+    stats = transcribe(
+        chain, rows, hparams["dry_values"], hparams["seed"], hparams["repeats"]
+    )
     print(write(stats, Path(hparams["output_folder"])))
 
 
