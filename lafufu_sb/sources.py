@@ -1,11 +1,14 @@
 """Where a model comes from: a folder, an id of the Hub, and what is refused of them."""
 
+import logging
 import os
 from pathlib import Path
 
 from speechbrain.utils.fetching import FetchFrom, FetchSource, fetch
 
 from .trust import refuse_untrusted
+
+logger = logging.getLogger(__name__)
 
 
 def check_source(source, hparams_file, trust, **fetch_options):
@@ -41,11 +44,29 @@ def check_source(source, hparams_file, trust, **fetch_options):
         source = str(source)
     elif source.FetchFrom == FetchFrom.LOCAL:
         _refuse_missing_folder(Path(source.path), hparams_file)
+    _warn_of_another_model(source, hparams_file, fetch_options.get("savedir"))
     if not trust:
         # The file that will be loaded: an older one in `savedir` comes first.
         path = fetch(hparams_file, source, **fetch_options)
         refuse_untrusted(Path(path).read_text(encoding="utf-8"), str(path))
     return source
+
+
+def _warn_of_another_model(source, hparams_file, savedir):
+    """SpeechBrain fetches nothing that ``savedir`` has, of whatever model it is."""
+    if savedir is None:
+        return
+    held = Path(savedir) / hparams_file
+    folder = Path(source.path if isinstance(source, FetchSource) else source)
+    if held.is_symlink() and folder.is_dir():
+        if held.resolve() != (folder / hparams_file).resolve():
+            logger.warning(
+                "%s holds the model of %s, which is loaded in place of %s: "
+                "give each model its own savedir",
+                savedir,
+                held.resolve().parent,
+                folder,
+            )
 
 
 def _refuse_missing_folder(source, hparams_file):

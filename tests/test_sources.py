@@ -167,6 +167,16 @@ def test_older_yaml_in_savedir_is_the_one_that_is_checked(tiny_model, tmp_path):
         EnhanceLatent.from_hparams(source=tiny_model, savedir=folder)
 
 
+def test_savedir_of_another_model_is_warned_of(tiny_model, tmp_path, caplog):
+    other = broken(tiny_model, tmp_path, lambda folder: None)
+    savedir = tmp_path / "saved"
+    for source in (tiny_model, tiny_model):
+        EnhanceLatent.from_hparams(source=source, savedir=savedir)
+    assert "its own savedir" not in caplog.text
+    EnhanceLatent.from_hparams(source=other, savedir=savedir)
+    assert f"holds the model of {tiny_model.resolve()}" in caplog.text
+
+
 def test_weights_that_would_run_code_are_refused(tiny_model, tmp_path):
     mark = tmp_path / "mark"
 
