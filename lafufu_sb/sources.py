@@ -39,12 +39,16 @@ def check_source(source, hparams_file, trust, **fetch_options):
     ValueError
         For a YAML that may do more than build a model, see ``refuse_untrusted``.
     """
+    path = source
     if not isinstance(source, FetchSource):
-        _refuse_missing_folder(source, hparams_file)
         source = str(source)
     elif source.FetchFrom == FetchFrom.LOCAL:
-        _refuse_missing_folder(Path(source.path), hparams_file)
-    _warn_of_another_model(source, hparams_file, fetch_options.get("savedir"))
+        path = Path(source.path)
+    else:
+        path = None
+    if path is not None:
+        _refuse_missing_folder(path, hparams_file)
+        _warn_of_another_model(path, hparams_file, fetch_options.get("savedir"))
     if not trust:
         # The file that will be loaded: an older one in `savedir` comes first.
         path = fetch(hparams_file, source, **fetch_options)
@@ -52,21 +56,19 @@ def check_source(source, hparams_file, trust, **fetch_options):
     return source
 
 
-def _warn_of_another_model(source, hparams_file, savedir):
+def _warn_of_another_model(folder, hparams_file, savedir):
     """SpeechBrain fetches nothing that ``savedir`` has, of whatever model it is."""
-    if savedir is None:
+    if savedir is None or not Path(folder).is_dir():
         return
-    held = Path(savedir) / hparams_file
-    folder = Path(source.path if isinstance(source, FetchSource) else source)
-    if held.is_symlink() and folder.is_dir():
-        if held.resolve() != (folder / hparams_file).resolve():
-            logger.warning(
-                "%s holds the model of %s, which is loaded in place of %s: "
-                "give each model its own savedir",
-                savedir,
-                held.resolve().parent,
-                folder,
-            )
+    held, asked = (Path(place) / hparams_file for place in (savedir, folder))
+    if held.is_symlink() and held.resolve() != asked.resolve():
+        logger.warning(
+            "%s holds the model of %s, which is loaded in place of %s: "
+            "give each model its own savedir",
+            savedir,
+            held.resolve().parent,
+            folder,
+        )
 
 
 def _refuse_missing_folder(source, hparams_file):
