@@ -145,6 +145,34 @@ def recolour(signal, most_db, rng, sample_rate):
     return np.fft.irfft(spectrum, size)[: signal.size]
 
 
+def turn_phase(signal, angle):
+    """Turn the phase of all frequencies by the same angle.
+
+    The ear hears no difference, a network that sees real and imaginary parts does.
+
+    Arguments
+    ---------
+    signal : numpy.ndarray
+        (samples,)
+    angle : float
+        Radians; pi inverts the polarity, half of it is the Hilbert transform.
+
+    Returns
+    -------
+    numpy.ndarray
+        (samples,)
+
+    Example
+    -------
+    >>> turn_phase(np.ones(64), 0.5).shape
+    (64,)
+    """
+    # The zeros keep the end of the signal from coming round to its beginning.
+    size = next_fast_len(2 * signal.size, real=True)
+    spectrum = np.fft.rfft(signal, size) * np.exp(1j * angle)
+    return np.fft.irfft(spectrum, size)[: signal.size]
+
+
 class _Mixer:
     """What both share: the clean crop, the memory of decoded sources.
 
@@ -157,6 +185,8 @@ class _Mixer:
     speed_share, speed_percent : float, int
         Share of the crops whose speech is made faster or slower, by resampling, and
         by how many per cent at most. Ten and more make other voices of few speakers.
+    turn_share : float
+        Share of the crops whose speech has its phase turned by a random angle.
     cached_minutes : float
         So much of the sources is kept decoded in memory (a gigabyte is 93 minutes at
         48 kHz), in every worker.
@@ -171,11 +201,13 @@ class _Mixer:
         sample_rate=48000,
         speed_share=0.3,
         speed_percent=5,
+        turn_share=0.0,
         cached_minutes=90.0,
     ):
         self.sources = pieces.scan(files)
         self.sample_rate = sample_rate
         self.speed_share, self.speed_percent = speed_share, speed_percent
+        self.turn_share = turn_share
         self._left = cached_minutes * 60.0
         self._cache = {}
         self._facts = functools.lru_cache(maxsize=None)(self._measure)
@@ -244,6 +276,8 @@ class _Mixer:
             speed,
         )[: before + samples]
         clean = np.pad(clean, (0, before + samples - clean.size))
+        if self.turn_share and rng.random() < self.turn_share:
+            clean = turn_phase(clean, rng.uniform(0.0, 2.0 * math.pi))
         distorted = self.distort(clean, str(clean_path), rng, speed)
         return (
             distorted[before:].astype(np.float32),

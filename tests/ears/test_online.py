@@ -14,6 +14,7 @@ from lafufu_sb.ears.online import (
     bandwidth,
     online_mixer,
     recolour,
+    turn_phase,
 )
 
 RATE = 48000
@@ -112,6 +113,29 @@ def test_a_new_colour_stays_within_its_decibels(folder):
     assert np.abs(gains_db).max() <= 6.0 + 1e-6
     assert np.ptp(gains_db) > 3.0
     assert recolour(noise, 0.0, None, RATE) is noise
+
+
+def test_a_turned_phase_is_a_delay_of_each_tone_by_its_own_period():
+    time = np.arange(RATE) / RATE
+    tones = [np.cos(2 * np.pi * 300 * time), np.cos(2 * np.pi * 7300 * time)]
+    turned = turn_phase(sum(tones), np.pi / 3)
+    expected = sum(np.cos(2 * np.pi * f * time + np.pi / 3) for f in (300, 7300))
+    inner = slice(RATE // 4, -RATE // 4)  # the ends are steps, which the turn smears
+    assert turned[inner] == pytest.approx(expected[inner], abs=0.02)
+    assert turn_phase(tones[0], np.pi) == pytest.approx(-tones[0])
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_the_share_of_turned_speech_is_the_one_asked_for(folder, share):
+    options = {"snr_range": (200.0, 200.0), "speed_share": 0.0, "turn_share": share}
+    mixer = NoiseMixer([folder / "noise" / "hiss.wav"], **options)
+    original, _ = soundfile.read(folder / "speech" / "a.wav")
+    noisy, clean = draw(mixer, folder, samples=3 * RATE)
+    middle = slice(RATE, 2 * RATE)
+    assert noisy == pytest.approx(clean, abs=1e-6)  # the input is turned as the target
+    same = np.allclose(clean[middle], original[middle], atol=1e-3)
+    assert same == (share == 0.0)
+    assert clean[middle].std() == pytest.approx(original[middle].std(), rel=1e-3)
 
 
 def test_rooms_above_the_limit_are_left_out(folder):
