@@ -39,16 +39,14 @@ def check_source(source, hparams_file, trust, **fetch_options):
     ValueError
         For a YAML that may do more than build a model, see ``refuse_untrusted``.
     """
-    path = source
+    folder = None  # or an id of the Hub, which may look like one
     if not isinstance(source, FetchSource):
-        source = str(source)
+        folder, source = source, str(source)
     elif source.FetchFrom == FetchFrom.LOCAL:
-        path = Path(source.path)
-    else:
-        path = None
-    if path is not None:
-        _refuse_missing_folder(path, hparams_file)
-        _warn_of_another_model(path, hparams_file, fetch_options.get("savedir"))
+        folder = Path(source.path)
+    if folder is not None:
+        _refuse_missing_folder(folder, hparams_file)
+        _warn_of_another_model(folder, hparams_file, fetch_options.get("savedir"))
     if not trust:
         # The file that will be loaded: an older one in `savedir` comes first.
         path = fetch(hparams_file, source, **fetch_options)

@@ -8,14 +8,8 @@ import pytest
 import soundfile
 
 from lafufu_sb.ears import mixing
-from lafufu_sb.ears.online import (
-    NoiseMixer,
-    RoomMixer,
-    bandwidth,
-    online_mixer,
-    recolour,
-    turn_phase,
-)
+from lafufu_sb.ears.online import NoiseMixer, RoomMixer, online_mixer
+from lafufu_sb.ears.spectra import bandwidth
 
 RATE = 48000
 
@@ -103,26 +97,6 @@ def test_the_speed_of_noise_moves_its_pitch(folder, tmp_path):
     assert 750 <= min(peaks) < 850
     assert 1150 < max(peaks) <= 1250
     assert len(set(peaks)) > 10
-
-
-def test_a_new_colour_stays_within_its_decibels(folder):
-    noise = np.random.default_rng(0).standard_normal(RATE)
-    coloured = recolour(noise, 6.0, np.random.default_rng(1), RATE)
-    gains = np.abs(np.fft.rfft(coloured)) / np.abs(np.fft.rfft(noise))
-    gains_db = 20 * np.log10(gains)
-    assert np.abs(gains_db).max() <= 6.0 + 1e-6
-    assert np.ptp(gains_db) > 3.0
-    assert recolour(noise, 0.0, None, RATE) is noise
-
-
-def test_a_turned_phase_is_a_delay_of_each_tone_by_its_own_period():
-    time = np.arange(RATE) / RATE
-    tones = [np.cos(2 * np.pi * 300 * time), np.cos(2 * np.pi * 7300 * time)]
-    turned = turn_phase(sum(tones), np.pi / 3)
-    expected = sum(np.cos(2 * np.pi * f * time + np.pi / 3) for f in (300, 7300))
-    inner = slice(RATE // 4, -RATE // 4)  # the ends are steps, which the turn smears
-    assert turned[inner] == pytest.approx(expected[inner], abs=0.02)
-    assert turn_phase(tones[0], np.pi) == pytest.approx(-tones[0])
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
