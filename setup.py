@@ -58,7 +58,7 @@ setup(
     ],
     package_dir={"lafufu_sb.pretrained_interfaces": "pretrained_interfaces"},
     package_data={
-        "lafufu_sb.mini_corpus": ["README.md", "EARS-*/*/*/*/*.wav"],
+        "lafufu_sb.corpora.mini_corpus": ["README.md", "EARS-*/*/*/*/*.wav"],
         "lafufu_sb.pretrained_interfaces": ["*/*.yaml", "*/*.ckpt", "*/README.md"],
     },
     install_requires=[
@@ -89,5 +89,5 @@ setup(
         "train": TRAIN,
         "tests": METRICS + TRAIN + ROOMS + EARS + ONNX + LHOTSE + TESTS,
     },
-    entry_points={"console_scripts": ["lafufu = lafufu_sb.cli:main"]},
+    entry_points={"console_scripts": ["lafufu = lafufu_sb.cli.main:main"]},
 )

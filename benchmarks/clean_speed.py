@@ -31,9 +31,9 @@ from common import (
 )
 from lafufu_sb.cleaning.manifests import open_manifest
 from lafufu_sb.cleaning.plan import make_plan
+from lafufu_sb.corpora.mini_corpus import __path__ as mini_corpus
 from lafufu_sb.evaluation.tables import markdown_table
 from lafufu_sb.files import written_whole
-from lafufu_sb.mini_corpus import __path__ as mini_corpus
 
 WAYS = {
     "one process": [],
@@ -83,7 +83,7 @@ def make_corpus(folder, minutes, seed=0):
 def measure(corpus, output, options):
     """Clean a corpus; seconds in all, steady speed, and what was waited for."""
     start = time.perf_counter()
-    command = ["-m", "lafufu_sb.cli", "clean", corpus, "-o", output, *options]
+    command = ["-m", "lafufu_sb.cli.main", "clean", corpus, "-o", output, *options]
     process = subprocess.run(
         [sys.executable, *map(str, command)], capture_output=True, text=True
     )

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from lafufu_sb import __version__
-from lafufu_sb.devices import device_name
 from lafufu_sb.files import written_whole
+from lafufu_sb.restoration.devices import device_name
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -27,7 +27,7 @@ from common import (
 )
 from lafufu_sb import EnhanceLatent
 from lafufu_sb.evaluation.tables import markdown_table
-from lafufu_sb.models import model_folder
+from lafufu_sb.inference.shipped import model_folder
 
 BLOCK = 48000 * 10  # samples written at once, so that 60 minutes need no memory here
 

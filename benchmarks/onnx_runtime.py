@@ -24,13 +24,13 @@ from pathlib import Path
 import torch
 
 from lafufu_sb import EnhanceLatent
-from lafufu_sb.dataio import read_wav
-from lafufu_sb.ears.manifests import pair_recordings
+from lafufu_sb.corpora.manifests import pair_recordings
+from lafufu_sb.corpora.mini_corpus import mini_corpus_folder
+from lafufu_sb.corpora.pairs import read_wav
+from lafufu_sb.evaluation.metrics import si_sdr
 from lafufu_sb.evaluation.tables import markdown_table
-from lafufu_sb.export import export_onnx
-from lafufu_sb.metrics import si_sdr
-from lafufu_sb.mini_corpus import mini_corpus_folder
-from lafufu_sb.models import model_folder
+from lafufu_sb.inference.shipped import model_folder
+from lafufu_sb.training.export import export_onnx
 
 CPU = {"device": "cpu"}
 REFERENCE = "PyTorch fp32"
@@ -112,10 +112,10 @@ def time_once(model, clip):
     networks = restorer.inference_networks()
     row = {}
     encode = partial(networks.encode, spectrogram)
-    row["encoder"], (latent, hiddens, size) = timed(encode)
+    row["encoder"], (latent, skips, size) = timed(encode)
     network = networks.bind(latent)
     row["call"], _ = timed(partial(network, latent, latent, torch.ones(1)))
-    decode = partial(networks.decode, latent, hiddens, size)
+    decode = partial(networks.decode, latent, skips, size)
     row["decoder"], _ = timed(decode)
     milliseconds, _ = timed(partial(restorer.restore, clip[None]))
     row["restore"] = milliseconds * 1e-3 * model.sample_rate / len(clip)

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lafufu_sb.asr import FasterWhisper, normalise_text
-from lafufu_sb.resampling import resample
+from lafufu_sb.audio.resampling import resample
+from lafufu_sb.inference.asr import FasterWhisper, normalise_text
 
 RATE = 48000
 # Samples by which the output lags: STFT overlap and look-ahead, found by correlation.

@@ -7,8 +7,8 @@ Example::
 
 Each system gets a result folder, which is kept: a second run measures what is missing,
 and ``lafufu report quality/wham/*`` makes more of them. A model may carry options,
-``folder?num_steps=4``; with ``?dry=1`` it is the unprocessed input, with ``?oracle``
-the autoencoder's bound, decode(clean latent, distorted hiddens), with ``?predictor``
+``folder?num_steps=4``; with ``?dry=1`` it is the unprocessed input, with ``?autoencoder_bound``
+the autoencoder's bound, decode(clean latent, distorted skips), with ``?predictor``
 what its predictor hands to the encoder.
 """
 
@@ -23,7 +23,8 @@ import torch
 import yaml
 from speechbrain.utils.edit_distance import count_ops, op_table
 
-from lafufu_sb.dataio import read_wav
+from lafufu_sb.corpora.pairs import read_wav
+from lafufu_sb.evaluation.metrics import METRICS
 from lafufu_sb.evaluation.report import REPORT, write_report
 from lafufu_sb.evaluation.runs import (
     RESTORED,
@@ -36,21 +37,20 @@ from lafufu_sb.evaluation.runs import (
     write_result,
 )
 from lafufu_sb.files import written_whole
-from lafufu_sb.inference import EnhanceLatent
-from lafufu_sb.metrics import METRICS
+from lafufu_sb.inference.interface import EnhanceLatent
 from peers import PEERS, RATE, Whisper
 
 WORDS = "words.json"
 
 
 class ModelByText:
-    """``folder?num_steps=4&sampler=bridge_ode`` as a system; ``?oracle`` its bound,
+    """``folder?num_steps=4&sampler=bridge_ode`` as a system; ``?autoencoder_bound`` its bound,
     ``?predictor`` what goes into its encoder."""
 
     def __init__(self, text):
         folder, _, options = text.partition("?")
         options = dict(part.partition("=")[::2] for part in options.split("&") if part)
-        self.oracle = options.pop("oracle", None) is not None
+        self.autoencoder_bound = options.pop("autoencoder_bound", None) is not None
         self.predictor = options.pop("predictor", None) is not None
         options = {name: yaml.safe_load(value) for name, value in options.items()}
         self.model = EnhanceLatent.from_hparams(source=folder, **options)
@@ -61,11 +61,11 @@ class ModelByText:
         """(time,) to the restored (time,) and its times."""
         if self.predictor:
             return self.model.restorer.predict(distorted[None])[0], {}
-        if not self.oracle:
+        if not self.autoencoder_bound:
             return self.system(distorted)
         clean = read_wav(clean_path, RATE)[: len(distorted)]
         pair = (signal[None, : len(clean)] for signal in (distorted, clean))
-        return self.model.restorer.oracle(*pair)[0], {}
+        return self.model.restorer.autoencoder_bound(*pair)[0], {}
 
 
 class Peer:

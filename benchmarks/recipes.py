@@ -29,7 +29,7 @@ from common import (
     significant,
 )
 from lafufu_sb.evaluation.tables import markdown_table
-from lafufu_sb.recipe import load_recipe
+from lafufu_sb.training.recipe import load_recipe
 from systems import RECIPES
 from timing import count_cost
 
@@ -37,12 +37,12 @@ NAMES = (
     "lafufu_wham",
     "lafufu_192_wham",
     "lafufu_256_wham",
-    "lafufu_nohidden_reverb",
+    "lafufu_noskip_reverb",
     "sgmse_wham",
     "sgmse_96_wham",
     "sgmse_64_wham",
     "lafufu_mini_wham",
-    "lafufu_mini_nohidden_wham",
+    "lafufu_mini_noskip_wham",
     "sgmse_mini_wham",
 )
 PREFIX = {"predictor": "predictor", "autoencoder": "ae", "score": "score"}
@@ -92,7 +92,7 @@ def step_loss(hparams, stage, batch):
     )
     if hparams["score_decoded_loss"] is None:
         return loss.per_item.mean()
-    decoded = autoencoder.decode(loss.estimate, encoded.hiddens, encoded.size)
+    decoded = autoencoder.decode(loss.estimate, encoded.skips, encoded.size)
     # ESTOI leaves silent frames out: how many, no shape can tell. It keeps little.
     with patch.object(hparams["score_decoded_loss"], "estoi_weight", 0.0, create=True):
         decoded_loss = hparams["score_decoded_loss"](decoded.float(), x)

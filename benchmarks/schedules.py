@@ -26,17 +26,17 @@ import torch
 from ruamel.yaml import YAML
 
 from lafufu_sb import EnhanceLatent
-from lafufu_sb.checkpoints import fingerprint
-from lafufu_sb.dataio import read_wav
-from lafufu_sb.demo import warm_up
-from lafufu_sb.devices import device_name
+from lafufu_sb.cli.demo import warm_up
+from lafufu_sb.corpora.manifests import pair_recordings
+from lafufu_sb.corpora.mini_corpus import mini_corpus_folder
+from lafufu_sb.corpora.pairs import read_wav
 from lafufu_sb.diffusion.samplers import SAMPLERS, get_sampler
 from lafufu_sb.diffusion.steps import SPACINGS
-from lafufu_sb.ears.manifests import pair_recordings
+from lafufu_sb.evaluation.metrics import available, check_metrics, evaluate, summarise
 from lafufu_sb.files import written_whole
-from lafufu_sb.metrics import available, check_metrics, evaluate, summarise
-from lafufu_sb.mini_corpus import mini_corpus_folder
-from lafufu_sb.models import model_folder
+from lafufu_sb.inference.shipped import model_folder
+from lafufu_sb.inference.weights import fingerprint
+from lafufu_sb.restoration.devices import device_name
 from schedule_report import write_report
 
 # Each entry is crossed; entries for the process of another model are passed over.
@@ -190,7 +190,7 @@ class Study:
     clips : list of Clip
         What is restored.
     metrics : list of str
-        Names for ``lafufu_sb.metrics.evaluate``.
+        Names for ``lafufu_sb.evaluation.metrics.evaluate``.
     sample_rate : int
         Hz.
     seed : int

@@ -14,12 +14,12 @@ import argparse
 import torch
 
 from lafufu_sb import EnhanceLatent, shipped_model
-from lafufu_sb.dataio import read_wav
+from lafufu_sb.corpora.mini_corpus import mini_corpus_folder
+from lafufu_sb.corpora.pairs import read_wav
 from lafufu_sb.evaluation.tables import markdown_table
-from lafufu_sb.mini_corpus import mini_corpus_folder
-from lafufu_sb.models import TASK_MODELS
-from lafufu_sb.streaming import TensorSignal
-from lafufu_sb.windows import AnchoredNoise
+from lafufu_sb.inference.shipped import TASKS
+from lafufu_sb.restoration.streaming import TensorSignal
+from lafufu_sb.restoration.windows import AnchoredNoise
 
 CORPORA = {"wham": ("EARS-WHAM", "noisy"), "reverb": ("EARS-Reverb", "reverberant")}
 
@@ -85,7 +85,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--tasks", nargs="+", choices=CORPORA, default=[*TASK_MODELS])
+    parser.add_argument("--tasks", nargs="+", choices=CORPORA, default=[*TASKS])
     parser.add_argument("--calls", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--overlap", type=float, nargs="+", default=[0.25, 0.5, 1])
     parser.add_argument("--places", type=int, default=12)

@@ -14,10 +14,10 @@ from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 
 from common import ROOT
-from lafufu_sb.export import HYPERPARAMS, inference_recipe
-from lafufu_sb.models import models_folder, shipped_model
-from lafufu_sb.recipe import read_recipe
-from lafufu_sb.restorer import Restorer
+from lafufu_sb.inference.folder import HYPERPARAMS, inference_recipe
+from lafufu_sb.inference.shipped import models_folder, shipped_model
+from lafufu_sb.restoration.restorer import Restorer
+from lafufu_sb.training.recipe import read_recipe
 from published import PublishedNCSNpp
 
 RECIPES = ROOT / "recipes" / "EARS" / "enhance" / "LAFUFU" / "hparams"

@@ -18,8 +18,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from common import peak_rss
-from lafufu_sb.devices import synchronize
 from lafufu_sb.lobes.autoencoder import Encoded
+from lafufu_sb.restoration.devices import synchronize
 from systems import set_calls
 
 # Of the loop that shows what a sampler takes beside the network, the network idle.
@@ -117,10 +117,10 @@ class IdleAutoencoder(nn.Module):
         self.predictor = nn.Identity()
 
     def encode(self, spectrograms):
-        """The remembered latent, without hiddens."""
+        """The remembered latent, without skips."""
         return self.encoded
 
-    def decode(self, latent, hiddens, size):
+    def decode(self, latent, skips, size):
         """The remembered spectrogram."""
         return self.decoded
 

@@ -1,9 +1,13 @@
-"""Errors that tell a user what to do."""
+"""Errors whose messages tell the user what to do."""
 
 
-class WrongUse(ValueError):
-    """Something that was asked for cannot be done; the message says what can."""
+class UsageError(ValueError):
+    """A request that cannot be met. The message says what can be done instead."""
 
 
-class NotFinite(RuntimeError):
-    """Networks gave values that are not finite; the message says what may help."""
+class MissingPackageError(UsageError, ImportError):
+    """An optional package is needed and not installed. The message names the extra."""
+
+
+class NotFiniteError(UsageError):
+    """The networks produced NaN or infinity. The message says what may help."""

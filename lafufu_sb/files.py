@@ -5,7 +5,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from .errors import WrongUse
+from lafufu_sb.errors import UsageError
 
 _LONGEST_NAME = 255  # bytes, of most file systems
 
@@ -41,7 +41,7 @@ def _temporary_name(name):
 
 
 def refuse_same_file(source, target):
-    """WrongUse if writing ``target`` would overwrite ``source``, links included."""
+    """UsageError if writing ``target`` would overwrite ``source``, links included."""
     source, target = Path(source), Path(target)
     if source.exists() and target.exists() and source.samefile(target):
-        raise WrongUse(f"{target} would overwrite its input: choose another output")
+        raise UsageError(f"{target} would overwrite its input: choose another output")

@@ -8,8 +8,8 @@ from hyperpyyaml import load_hyperpyyaml
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.nnet.losses import ctc_loss
 
-from lafufu_sb.asr import read_speech
-from lafufu_sb.mini_corpus import mini_corpus_folder
+from lafufu_sb.corpora.mini_corpus import mini_corpus_folder
+from lafufu_sb.inference.asr import read_speech
 
 # Clean clips of the mini corpus, and what is said in them.
 SENTENCES = {

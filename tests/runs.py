@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from lafufu_sb.recipe import read_recipe
+from lafufu_sb.training.recipe import read_recipe
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "recipes" / "EARS" / "enhance" / "LAFUFU"

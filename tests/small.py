@@ -7,7 +7,7 @@ from lafufu_sb.diffusion.objectives import DataPrediction
 from lafufu_sb.diffusion.sde import SchroedingerBridge
 from lafufu_sb.lobes.autoencoder import IdentityAutoencoder
 from lafufu_sb.lobes.spectrogram import CompressedSpectrogram
-from lafufu_sb.restorer import Restorer
+from lafufu_sb.restoration.restorer import Restorer
 
 WINDOW = 7 * 16  # samples of the small windows below
 STRIDE = 6 * 16

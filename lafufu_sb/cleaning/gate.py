@@ -12,10 +12,10 @@ from typing import NamedTuple
 import torch
 from speechbrain.utils.edit_distance import count_ops, op_table
 
-from ..asr import normalise_text
-from ..metrics import check_metrics, dnsmos
-from ..resampling import resample
-from .sound import spread
+from lafufu_sb.audio.resampling import resample
+from lafufu_sb.cleaning.sound import spread
+from lafufu_sb.evaluation.metrics import check_metrics, dnsmos
+from lafufu_sb.inference.asr import normalise_text
 
 # The model hears 9.01 s and longer pieces would cost a run per further second.
 _DNSMOS_SECONDS = 9.02

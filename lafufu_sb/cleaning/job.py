@@ -7,18 +7,24 @@ from pathlib import Path
 
 import torch
 
-from .. import __version__
-from ..checkpoints import fingerprint
-from ..devices import usable_dtype
-from ..errors import WrongUse
-from ..files import written_whole
-from .judges import folder_hash, load_gate
-from .manifests import Cleaned, open_manifest
-from .plan import make_plan, split
-from .progress import Progress
-from .report import CSV_NAME, PAGE_NAME, count, write_csv, write_page
-from .state import State
-from .work import Cleaner
+from lafufu_sb import __version__
+from lafufu_sb.cleaning.judges import folder_hash, load_gate
+from lafufu_sb.cleaning.manifests import Cleaned, open_manifest
+from lafufu_sb.cleaning.plan import make_plan, split
+from lafufu_sb.cleaning.progress import Progress
+from lafufu_sb.cleaning.report import (
+    CSV_NAME,
+    PAGE_NAME,
+    count,
+    write_csv,
+    write_page,
+)
+from lafufu_sb.cleaning.state import State
+from lafufu_sb.cleaning.work import Cleaner
+from lafufu_sb.errors import UsageError
+from lafufu_sb.files import written_whole
+from lafufu_sb.inference.weights import fingerprint
+from lafufu_sb.restoration.devices import usable_dtype
 
 _GATE = ("gate", "max_dnsmos_drop", "max_cer", "min_cosine", "judge_pieces")
 
@@ -39,7 +45,7 @@ def clean(options):
 
     Raises
     ------
-    WrongUse, FileNotFoundError, ImportError
+    UsageError, FileNotFoundError, ImportError
         Before anything is done, for what cannot be.
     OSError
         If results cannot be written.
@@ -48,7 +54,7 @@ def clean(options):
     state = State(options["output"])
     state.open(options["restart"])
     if options["engine"] == "ray":
-        from .ray_engine import run
+        from lafufu_sb.cleaning.ray_engine import run
 
         rows = run(options, files, state)
     else:
@@ -65,7 +71,7 @@ def plan_of(options):
     if options["sample_rate"] == "model":
         manifest.check_rate_change()
     if manifest.name in (CSV_NAME, PAGE_NAME):
-        raise WrongUse(f"{manifest.path} has the name of the report: rename it")
+        raise UsageError(f"{manifest.path} has the name of the report: rename it")
     return manifest, make_plan(manifest, options["output"], options["format"])
 
 
@@ -94,7 +100,7 @@ def pending(state, files, name="*"):
 
 def load_cleaner(options, state):
     """Model and gate, once the output folder agrees to their settings."""
-    from ..cli import load_model
+    from lafufu_sb.cli.main import load_model
 
     model = load_model(argparse.Namespace(**options))
     if options["windows_per_batch"] is not None:
@@ -119,7 +125,7 @@ def settings_of(options, model):
         "input": str(Path(options["input"]).resolve()),
         "model": [fingerprint(restorer.autoencoder), fingerprint(restorer.score_model)],
         "sampler": [restorer.sampler_name, restorer.sampler_options],
-        "rotations": restorer.rotations,
+        "phase_averages": restorer.phase_averages,
         "seed": model.seed,
         "dry": model.dry,
         "precision": str(dtype),

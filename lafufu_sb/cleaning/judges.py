@@ -6,16 +6,16 @@ import json
 
 import torch
 
-from ..asr import (
+from lafufu_sb.audio.resampling import resample
+from lafufu_sb.cleaning.gate import DNSMOSJudge, Gate, RecogniserJudge, SpeakerJudge
+from lafufu_sb.errors import UsageError
+from lafufu_sb.inference.asr import (
     RECOGNISER_RATE,
     as_text,
     existing_folder,
     load_recogniser,
     rate_of,
 )
-from ..errors import WrongUse
-from ..resampling import resample
-from .gate import DNSMOSJudge, Gate, RecogniserJudge, SpeakerJudge
 
 
 def load_gate(options):
@@ -36,7 +36,7 @@ def load_gate(options):
     ------
     ImportError
         If a judge lacks its package.
-    FileNotFoundError, WrongUse
+    FileNotFoundError, UsageError
         If a folder is none of a model.
     """
     pieces, device = options["judge_pieces"], options["device"]
@@ -58,7 +58,7 @@ def load_transcriber(folder, device="cpu"):
     Arguments
     ---------
     folder : str or Path
-        See ``lafufu_sb.asr.load_recogniser``.
+        See ``lafufu_sb.inference.asr.load_recogniser``.
     device : str
         That computes.
 
@@ -97,7 +97,7 @@ def load_speaker_model(folder, device="cpu"):
 
     folder = existing_folder(folder)
     if not (folder / "hyperparams.yaml").is_file():
-        raise WrongUse(f"{folder} is no speaker model: it has no hyperparams.yaml")
+        raise UsageError(f"{folder} is no speaker model: it has no hyperparams.yaml")
     model = EncoderClassifier.from_hparams(
         source=str(folder), run_opts={"device": device}
     )

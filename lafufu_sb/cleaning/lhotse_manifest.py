@@ -3,8 +3,8 @@
 import gzip
 import json
 
-from ..errors import WrongUse
-from .manifests import resolve
+from lafufu_sb.cleaning.manifests import resolve
+from lafufu_sb.errors import UsageError
 
 
 class LhotseManifest:
@@ -19,7 +19,7 @@ class LhotseManifest:
     ------
     ImportError
         If lhotse is missing.
-    WrongUse
+    UsageError
         For what is no audio file, or was computed from the audio as it was.
     """
 
@@ -34,7 +34,7 @@ class LhotseManifest:
             for recording in self._recordings(item):
                 for source in recording.sources:
                     if source.type != "file":
-                        raise WrongUse(
+                        raise UsageError(
                             f"{path}: recording {recording.id!r} is of type "
                             f"{source.type!r}: only files can be cleaned, write it to "
                             "one first (such as with lhotse's save_audios)"
@@ -42,7 +42,7 @@ class LhotseManifest:
                     text = str(source.source)
                     self.sources.setdefault(text, resolve(text, path))
         if not self.sources:
-            raise WrongUse(f"{path} names no recordings")
+            raise UsageError(f"{path} names no recordings")
 
     def _items(self):
         try:
@@ -54,9 +54,11 @@ class LhotseManifest:
         try:
             items = load_manifest_lazy(self.path)
         except (ValueError, KeyError, OSError, AssertionError) as error:
-            raise WrongUse(f"{self.path} is no manifest of lhotse: {error}") from error
+            raise UsageError(
+                f"{self.path} is no manifest of lhotse: {error}"
+            ) from error
         if not isinstance(items, CutSet | RecordingSet):
-            raise WrongUse(
+            raise UsageError(
                 f"{self.path} holds neither cuts nor recordings, but a "
                 f"{type(items).__name__}"
             )
@@ -68,7 +70,7 @@ class LhotseManifest:
         cuts = [track.cut for track in item.tracks] if _mixed(item) else [item]
         for cut in cuts:
             if getattr(cut, "features", None) is not None:
-                raise WrongUse(
+                raise UsageError(
                     f"{self.path}: cut {cut.id!r} has features of the audio as it was: "
                     "leave them out first (lhotse's drop_features)"
                 )
@@ -80,7 +82,7 @@ class LhotseManifest:
         for item in self._items():
             for recording in self._recordings(item):
                 if recording.transforms:
-                    raise WrongUse(
+                    raise UsageError(
                         f"{self.path}: recording {recording.id!r} is transformed while "
                         "it is read, which counts on its sample rate: keep the rate"
                     )

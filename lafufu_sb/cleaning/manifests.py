@@ -13,9 +13,9 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from ..audio import AUDIO_SUFFIXES, find_recordings
-from ..errors import WrongUse
-from . import KINDS
+from lafufu_sb.audio.files import AUDIO_SUFFIXES, find_recordings
+from lafufu_sb.cleaning import KINDS
+from lafufu_sb.errors import UsageError
 
 # Fields that recipes give these names count samples, at the rate of the recording.
 SAMPLE_COUNTS = frozenset(
@@ -60,12 +60,12 @@ def open_manifest(path, kind=None, columns=(), replacements=None):
     ------
     FileNotFoundError
         If there is no such file or folder.
-    WrongUse
+    UsageError
         If it cannot be read as what it is; names the line or the entry.
 
     Example
     -------
-    >>> from lafufu_sb.mini_corpus import __path__ as folder
+    >>> from lafufu_sb.corpora.mini_corpus import __path__ as folder
     >>> list(open_manifest(f"{folder[0]}/EARS-WHAM/test/noisy").sources)[0]
     'S06001/00000_...dB.wav'
     """
@@ -74,16 +74,16 @@ def open_manifest(path, kind=None, columns=(), replacements=None):
         raise FileNotFoundError(f"{path} does not exist")
     kind = kind or _kind(path)
     if (kind == "folder") != path.is_dir():
-        raise WrongUse(f"{path} is {'a' if path.is_dir() else 'no'} folder")
+        raise UsageError(f"{path} is {'a' if path.is_dir() else 'no'} folder")
     if kind == "lhotse":
-        from .lhotse_manifest import LhotseManifest
+        from lafufu_sb.cleaning.lhotse_manifest import LhotseManifest
 
         return LhotseManifest(path)
     if kind in ("csv", "json"):
         openers = {"csv": CsvManifest, "json": JsonManifest}
         return openers[kind](path, columns, replacements or {})
     if columns or replacements:
-        raise WrongUse("columns and replacements are for SpeechBrain's CSV and JSON")
+        raise UsageError("columns and replacements are for SpeechBrain's CSV and JSON")
     return FolderManifest(path) if kind == "folder" else KaldiManifest(path)
 
 
@@ -101,8 +101,8 @@ def _kind(path):
         if path.name.lower().endswith(ending):
             return kind
     if path.suffix.lower() in AUDIO_SUFFIXES:
-        raise WrongUse(f"{path} is a recording: use `lafufu enhance` for single ones")
-    raise WrongUse(
+        raise UsageError(f"{path} is a recording: use `lafufu enhance` for single ones")
+    raise UsageError(
         f"{path} is no manifest by its name: say which with kind ({', '.join(KINDS)})"
     )
 
@@ -148,7 +148,7 @@ class _TextManifest:
         def value(match):
             name = match[1]
             if name not in self._replacements:
-                raise WrongUse(
+                raise UsageError(
                     f"{self.path}, {place}: {match[0]} stands for a folder: say which "
                     f"with --replacement {name}=FOLDER"
                 )
@@ -157,15 +157,15 @@ class _TextManifest:
         return self.placeholder.sub(value, text)
 
     def check_rate_change(self):
-        """Refuse another sample rate where fields may count samples; WrongUse."""
+        """Refuse another sample rate where fields may count samples; UsageError."""
         if counts := sorted(SAMPLE_COUNTS & {f.lower() for f in self.fields}):
-            raise WrongUse(
+            raise UsageError(
                 f"{self.path}: {counts[0]!r} may count samples, which another sample "
                 "rate would make wrong: keep the rate, or leave that field out"
             )
 
     def _empty(self):
-        return WrongUse(f"{self.path} names no recordings")
+        return UsageError(f"{self.path} names no recordings")
 
 
 class CsvManifest(_TextManifest):
@@ -183,7 +183,7 @@ class CsvManifest(_TextManifest):
             if not row:
                 continue
             if self._rows and len(row) != len(self._rows[0]):
-                raise WrongUse(
+                raise UsageError(
                     f"{path}, line {reader.line_num}: {len(row)} fields instead of "
                     f"{len(self._rows[0])}"
                 )
@@ -227,12 +227,12 @@ class JsonManifest(_TextManifest):
         try:
             self._items = json.loads(_read_text(path))
         except json.JSONDecodeError as error:
-            raise WrongUse(f"{path} is not JSON: {error}") from error
+            raise UsageError(f"{path} is not JSON: {error}") from error
         items = self._items
         if not isinstance(items, dict) or not all(
             isinstance(item, dict) for item in items.values()
         ):
-            raise WrongUse(f"{path} is no object of objects, as SpeechBrain reads it")
+            raise UsageError(f"{path} is no object of objects, as SpeechBrain reads it")
         if not items:
             raise self._empty()
         self.fields = set.union(*map(set, items.values()))
@@ -247,7 +247,7 @@ class JsonManifest(_TextManifest):
                     continue
                 text = _path_of(item[name])
                 if text is None:
-                    raise WrongUse(
+                    raise UsageError(
                         f"{path}, item {key!r}: {name!r} is no path, nor an object "
                         'with one as "file"'
                     )
@@ -291,13 +291,13 @@ class KaldiManifest(_TextManifest):
             utterance, text = (line.split(None, 1) + [""])[:2]
             text = text.strip()
             if text.endswith("|"):
-                raise WrongUse(
+                raise UsageError(
                     f"{path}, line {number}: {utterance!r} is a command (ends in |): "
                     "these are not run. Write their output to files first, such as "
                     "with Kaldi's wav-copy, and list these"
                 )
             if not text or text.startswith("|") or re.search(r"\.ark:\d+$", text):
-                raise WrongUse(
+                raise UsageError(
                     f"{path}, line {number}: {utterance!r} must have the path of a "
                     f"recording, has {text!r}"
                 )
@@ -336,7 +336,7 @@ def choose_columns(values, given, path):
 
     Raises
     ------
-    WrongUse
+    UsageError
         If there is no such column, or it is not clear which one.
 
     Example
@@ -348,7 +348,7 @@ def choose_columns(values, given, path):
     if given:
         missing = [name for name in given if name not in values]
         if missing:
-            raise WrongUse(f"{path} has no column {missing[0]!r}, but {there}")
+            raise UsageError(f"{path} has no column {missing[0]!r}, but {there}")
         return list(given)
     if "wav" in values:
         return ["wav"]
@@ -359,7 +359,7 @@ def choose_columns(values, given, path):
     ]
     if len(found) != 1:
         names = "several columns" if found else "no column"
-        raise WrongUse(
+        raise UsageError(
             f"{path} has {names} of audio files ({', '.join(found) or there}): say "
             "which to clean with --column"
         )
@@ -392,4 +392,4 @@ def _read_text(path):
     try:
         return path.read_bytes().decode("utf-8-sig", **_ODD_NAMES)
     except ValueError as error:
-        raise WrongUse(f"{path} is not text") from error
+        raise UsageError(f"{path} is not text") from error

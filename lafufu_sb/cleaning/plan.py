@@ -9,8 +9,8 @@ from pathlib import Path
 
 import soundfile
 
-from ..errors import WrongUse
-from ..recordings import sndfile_name
+from lafufu_sb.audio.recordings import sndfile_name
+from lafufu_sb.errors import UsageError
 
 LOSSLESS = (".wav", ".flac")  # what is written; other formats become the first
 _SCANNERS = 16  # threads: opening files waits for the disk or the network
@@ -54,7 +54,7 @@ def make_plan(manifest, output, audio_format="same"):
 
     Raises
     ------
-    WrongUse
+    UsageError
         If results would overwrite recordings, each other, or the manifest, or would
         become part of the folder that is cleaned.
     """
@@ -80,7 +80,7 @@ def _refuse_nesting(manifest, output):
     if manifest.name is None:
         root, out = os.path.realpath(manifest.root), os.path.realpath(output)
         if os.path.commonpath([root, out]) == root:
-            raise WrongUse(
+            raise UsageError(
                 f"output {output} lies in {manifest.path}, which is to be cleaned: the "
                 "next run would clean the results, so choose a folder elsewhere"
             )
@@ -108,19 +108,19 @@ def _refuse_collisions(sources, targets, manifest, output):
     originals = {os.path.realpath(source) for source in sources}
     for source, target in zip(sources, targets, strict=True):
         if target in first:
-            raise WrongUse(
+            raise UsageError(
                 f"{first[target]} and {source} would both become {target}: rename one"
             )
         first[target] = source
         if os.path.realpath(target) in originals:
-            raise WrongUse(
+            raise UsageError(
                 f"{target} would overwrite a recording of the corpus: choose another "
                 "output folder"
             )
     if manifest.name is not None:
         same = os.path.realpath(output / manifest.name)
         if same == os.path.realpath(manifest.path):
-            raise WrongUse(
+            raise UsageError(
                 f"{same} would be overwritten by the new manifest: choose another "
                 "output folder"
             )

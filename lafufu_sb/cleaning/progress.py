@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 
-from .report import count
+from lafufu_sb.cleaning.report import count
 
 
 class Progress:

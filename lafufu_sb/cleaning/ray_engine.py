@@ -12,10 +12,10 @@ import os
 
 import numpy
 
-from ..errors import WrongUse
-from .plan import PlannedFile, split
-from .progress import Progress
-from .state import State
+from lafufu_sb.cleaning.plan import PlannedFile, split
+from lafufu_sb.cleaning.progress import Progress
+from lafufu_sb.cleaning.state import State
+from lafufu_sb.errors import UsageError
 
 _SHARDS = 8  # per worker at least: the last ones to end wait for an eighth at most
 _LARGEST = 3600.0  # seconds of audio in a shard: what is seen of progress
@@ -42,15 +42,15 @@ def run(options, files, state):
     ------
     ImportError
         If Ray Data is missing.
-    WrongUse
+    UsageError
         If a single shard is asked for: Ray deals out all.
     RuntimeError
         If a worker met an error that ends the run; the message is the worker's.
     """
-    from .job import pending
+    from lafufu_sb.cleaning.job import pending
 
     if options["shard"] != (1, 1):
-        raise WrongUse(
+        raise UsageError(
             "--shard is not for --engine ray, which deals out all shards itself"
         )
     ray = _ray()
@@ -128,7 +128,7 @@ class Worker:
     """
 
     def __init__(self, options):
-        from .job import load_cleaner
+        from lafufu_sb.cleaning.job import load_cleaner
 
         self.state, self.cleaner, self.problem = State(options["output"]), None, ""
         try:
@@ -149,7 +149,7 @@ class Worker:
         dict of str to array
             ``rows`` (JSON) and ``error``, empty if there was none.
         """
-        from .job import pending
+        from lafufu_sb.cleaning.job import pending
 
         rows, name = [], f"ray-{batch['number'][0]}"
         if not self.problem:

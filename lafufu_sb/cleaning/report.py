@@ -5,7 +5,7 @@ import csv
 import html
 import io
 
-from ..metrics import summarise
+from lafufu_sb.evaluation.metrics import summarise
 
 CSV_NAME = "cleaning_report.csv"
 PAGE_NAME = "cleaning_report.html"

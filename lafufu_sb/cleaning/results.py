@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
-from ..audio import recording_writer
-from ..recordings import Recording
+from lafufu_sb.audio.files import recording_writer
+from lafufu_sb.audio.recordings import Recording
 
 
 def save(path, wavs, rate):

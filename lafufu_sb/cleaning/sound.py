@@ -5,8 +5,8 @@ import math
 import soundfile
 import torch
 
-from ..recordings import sndfile_name
-from ..resampling import resample
+from lafufu_sb.audio.recordings import sndfile_name
+from lafufu_sb.audio.resampling import resample
 
 _SNR_SECONDS = 30.0
 

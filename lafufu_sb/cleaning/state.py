@@ -16,8 +16,8 @@ import shutil
 import threading
 from pathlib import Path
 
-from ..errors import WrongUse
-from ..files import written_whole
+from lafufu_sb.errors import UsageError
+from lafufu_sb.files import written_whole
 
 FOLDER = ".lafufu-clean"
 PARTIAL = "partial"  # its sub-folder for long files that are begun
@@ -47,13 +47,13 @@ class State:
 
         Raises
         ------
-        WrongUse
+        UsageError
             If the folder holds what was not made here, or a restart finds another
             process at work.
         """
         if not self.folder.is_dir():
             if self.output.exists() and any(self.output.iterdir()):
-                raise WrongUse(
+                raise UsageError(
                     f"{self.output} is not empty and not of an earlier `lafufu clean`: "
                     "choose another output folder"
                 )
@@ -73,7 +73,7 @@ class State:
 
         Raises
         ------
-        WrongUse
+        UsageError
             If settings differ.
         """
         settings = json.loads(json.dumps(settings))  # as it will be read
@@ -87,7 +87,7 @@ class State:
     def _compare(self, then, now):
         for name in sorted(then | now):
             if then.get(name) != now.get(name):
-                raise WrongUse(
+                raise UsageError(
                     f"{self.output} was begun with {name} {then.get(name)!r}, now it "
                     f"is {now.get(name)!r}: results would be mixed. Go on as begun, "
                     "choose another output folder, or --restart to do all anew"
@@ -103,7 +103,7 @@ class State:
     def _sweep(self):
         """Remove temporary files of runs that were killed."""
         for shard in self._shards():
-            with contextlib.suppress(WrongUse), locked(shard / "lock", ""):
+            with contextlib.suppress(UsageError), locked(shard / "lock", ""):
                 shutil.rmtree(shard / "tmp", ignore_errors=True)
 
     def _shards(self, name="*"):
@@ -142,7 +142,7 @@ class State:
 
         Raises
         ------
-        WrongUse
+        UsageError
             If another process is at work on it.
         """
         folder = self.folder / f"shard-{name}"
@@ -252,7 +252,7 @@ def locked(path, what, wait=False):
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
-            raise WrongUse(
+            raise UsageError(
                 f"another `lafufu clean` is at work ({what}): wait until it has ended"
             ) from error
         yield

@@ -15,16 +15,16 @@ from functools import partial
 
 import torch
 
-from ..audio import read_recording, write_blocks
-from ..errors import NotFinite
-from ..recordings import Recording
-from ..resampling import resample
-from ..streaming import TensorSignal
-from .gate import Verdict
-from .partial import PartialResult
-from .pipeline import Meter, WriteBehind, read_ahead
-from .results import save, transfer
-from .sound import FileSound, MemorySound, estimate_snr
+from lafufu_sb.audio.files import read_recording, write_blocks
+from lafufu_sb.audio.recordings import Recording
+from lafufu_sb.audio.resampling import resample
+from lafufu_sb.cleaning.gate import Verdict
+from lafufu_sb.cleaning.partial import PartialResult
+from lafufu_sb.cleaning.pipeline import Meter, WriteBehind, read_ahead
+from lafufu_sb.cleaning.results import save, transfer
+from lafufu_sb.cleaning.sound import FileSound, MemorySound, estimate_snr
+from lafufu_sb.errors import NotFiniteError
+from lafufu_sb.restoration.streaming import TensorSignal
 
 IN_MEMORY = 600.0  # seconds x channels; longer files go from disk to disk by themselves
 # Files that are read ahead, or wait for a finisher; in either place as many seconds
@@ -200,7 +200,7 @@ class Cleaner:
                 verdict = self.gate(job.before, after)
                 put = partial(transfer, source=restored, own_rate=after.rate)
                 row = self._place(job, after, verdict, put, shard)
-        except NotFinite as error:
+        except NotFiniteError as error:
             verdict = Verdict({}, _one_line(error))
             row = self._place(job, None, verdict, None, shard)
         except ValueError as error:  # damaged somewhere in its middle

@@ -1,6 +1,6 @@
 """Samplers of the Schroedinger bridge; see ``samplers`` for what they share."""
 
-from .steps import check_choice, extrapolate, time_grid
+from lafufu_sb.diffusion.steps import check_choice, extrapolate, time_grid
 
 
 def _bridge_times(sde, y, num_steps, spacing, network_time):

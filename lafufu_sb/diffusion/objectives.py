@@ -11,7 +11,7 @@ from collections import namedtuple
 
 import torch
 
-from .sde import along_batch
+from lafufu_sb.diffusion.sde import along_batch
 
 Loss = namedtuple("Loss", ["per_item", "t", "estimate"])
 Loss.__doc__ = """A loss per item of the batch, and what it was taken of.

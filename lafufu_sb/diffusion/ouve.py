@@ -2,8 +2,8 @@
 
 import torch
 
-from .sde import along_batch
-from .steps import check_choice, extrapolate, time_grid
+from lafufu_sb.diffusion.sde import along_batch
+from lafufu_sb.diffusion.steps import check_choice, extrapolate, time_grid
 
 
 def predictor_corrector(

@@ -34,9 +34,9 @@ import inspect
 
 import torch
 
-from .bridge import bridge_ode, bridge_sde
-from .ouve import predictor_corrector, probability_flow
-from .sde import OUVESDE, SchroedingerBridge
+from lafufu_sb.diffusion.bridge import bridge_ode, bridge_sde
+from lafufu_sb.diffusion.ouve import predictor_corrector, probability_flow
+from lafufu_sb.diffusion.sde import OUVESDE, SchroedingerBridge
 
 # What a sampler's ``estimate`` must be, as objectives name it.
 ESTIMATES = {OUVESDE: "score", SchroedingerBridge: "data"}

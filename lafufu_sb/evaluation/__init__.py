@@ -1,5 +1,5 @@
 """Measured restorations: clips, runs over a test set, tables and plots of several."""
 
-from .clips import SIDES, ClipReport
+from lafufu_sb.evaluation.clips import SIDES, ClipReport
 
 __all__ = ["SIDES", "ClipReport"]

@@ -16,11 +16,11 @@ import numpy
 import torch
 from tqdm import tqdm
 
-from ..dataio import read_wav
-from ..ears.manifests import HOP_SECONDS
-from ..figures import save_spectrogram_png, spectrogram_figure
-from ..files import written_whole
-from ..metrics import evaluate, summarise
+from lafufu_sb.corpora.manifests import HOP_SECONDS
+from lafufu_sb.corpora.pairs import read_wav
+from lafufu_sb.evaluation.figures import save_spectrogram_png, spectrogram_figure
+from lafufu_sb.evaluation.metrics import evaluate, summarise
+from lafufu_sb.files import written_whole
 
 SIDES = ("distorted", "restored", "clean")
 CLIPS, SUMMARY = "clips.csv", "summary.json"
@@ -53,7 +53,7 @@ def measure_clip(name, signals, sample_rate, metrics, **more):
     sample_rate : int
         Hz.
     metrics : sequence of str
-        Names for ``lafufu_sb.metrics.evaluate``.
+        Names for ``lafufu_sb.evaluation.metrics.evaluate``.
     **more
         Further columns, such as the real-time factor. Metrics of the distorted side
         that are among them are not measured again.
@@ -85,7 +85,7 @@ def _warnings_of_metrics():
     heard = []
     handler = logging.Handler()
     handler.emit = lambda record: heard.append(record.getMessage())
-    logger = logging.getLogger("lafufu_sb.metrics")
+    logger = logging.getLogger("lafufu_sb.evaluation.metrics")
     logger.addHandler(handler)
     try:
         yield heard
@@ -175,7 +175,7 @@ def summarise_rows(rows):
     Returns
     -------
     dict
-        As ``lafufu_sb.metrics.summarise``, and ``notes``, {name: note} of the clips
+        As ``lafufu_sb.evaluation.metrics.summarise``, and ``notes``, {name: note} of the clips
         that have one.
     """
     notes = {row["name"]: row["note"] for row in rows if row.get("note")}
@@ -230,7 +230,7 @@ class ClipReport:
     Arguments
     ---------
     metrics : sequence of str
-        Names for ``lafufu_sb.metrics.evaluate``.
+        Names for ``lafufu_sb.evaluation.metrics.evaluate``.
     sample_rate : int
         Hz.
 

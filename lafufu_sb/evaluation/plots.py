@@ -1,6 +1,6 @@
 """Quality against real-time factor, one panel a metric."""
 
-from .tables import COLUMNS, UNPROCESSED
+from lafufu_sb.evaluation.tables import COLUMNS, UNPROCESSED
 
 PANELS = ("si_sdr", "pesq", "estoi", "dnsmos")
 FAMILIES = {"LAFUFU": ("#c1440e", "o"), "SGMSE+": ("#1f5fa8", "s")}

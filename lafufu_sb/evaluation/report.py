@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from ..files import written_whole
-from .plots import draw_quality_over_rtf
-from .results import read_results
-from .tables import (
+from lafufu_sb.evaluation.plots import draw_quality_over_rtf
+from lafufu_sb.evaluation.results import read_results
+from lafufu_sb.evaluation.tables import (
     COLUMNS,
     ablation_table,
     cost_table,
@@ -14,6 +13,7 @@ from .tables import (
     to_latex,
     to_markdown,
 )
+from lafufu_sb.files import written_whole
 
 REPORT = "report.md"
 

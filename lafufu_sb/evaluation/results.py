@@ -7,12 +7,12 @@ from collections import namedtuple
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .clips import BEFORE, read_rows, summarise_rows
-from .runs import RESULT
+from lafufu_sb.evaluation.clips import BEFORE, read_rows, summarise_rows
+from lafufu_sb.evaluation.runs import RESULT
 
 # Where trainings leave their results, the later stage first.
 IN_TRAINING = ("few_step_report", "report")
-ABLATIONS = {"nohidden": "without hidden connections", "noreg": "without Reg-Loss"}
+ABLATIONS = {"noskip": "without skip connections", "noreg": "without Reg-Loss"}
 _WORDS = {"lafufu": "LAFUFU", "sgmse": "SGMSE+", "crp": "CRP", "ouve": "OUVE"}
 _WORDS |= {"wham": "", "reverb": ""} | ABLATIONS
 

@@ -13,19 +13,19 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from .. import __version__
-from ..audio import write_recording
-from ..dataio import read_wav
-from ..devices import device_name
-from ..ears.manifests import (
+from lafufu_sb import __version__
+from lafufu_sb.audio.files import write_recording
+from lafufu_sb.corpora.manifests import (
     CLEAN_FOLDERS,
     DISTORTED_FOLDERS,
     pair_recordings,
     recordings_by_id,
 )
-from ..files import written_whole
-from .clips import BEFORE, ClipFiles, measure_all, write_rows
-from .timing import PartTimes
+from lafufu_sb.corpora.pairs import read_wav
+from lafufu_sb.evaluation.clips import BEFORE, ClipFiles, measure_all, write_rows
+from lafufu_sb.evaluation.timing import PartTimes
+from lafufu_sb.files import written_whole
+from lafufu_sb.restoration.devices import device_name
 
 RESULT = "evaluation.json"
 RESTORED = "restored"  # sub-folder of the restored recordings
@@ -163,7 +163,7 @@ def run_system(
     folder : str or Path
         Gets ``clips.csv`` and ``summary.json``.
     metrics : sequence of str
-        Names for ``lafufu_sb.metrics.evaluate``.
+        Names for ``lafufu_sb.evaluation.metrics.evaluate``.
     workers : int, optional
         Processes that measure, by default one a CPU.
     keep_audio : bool
@@ -297,7 +297,7 @@ def describe_model(model):
     return {
         "sampling": restorer.describe_sampling(),
         "calls": restorer.sampler.calls,
-        "rotations": restorer.rotations,
+        "phase_averages": restorer.phase_averages,
         "precision": restorer.precision,
         "parameters": parameters,
         "device": device_name(torch.device(model.device)),

@@ -3,7 +3,7 @@
 import math
 from collections import namedtuple
 
-from .timing import PARTS
+from lafufu_sb.evaluation.timing import PARTS
 
 # Column -> head, digits, and whether more is better.
 Column = namedtuple("Column", ["head", "digits", "better"])
@@ -99,8 +99,8 @@ def cost_table(results):
         factors = ["rtf", *(f"rtf_{part}" for part in PARTS)]
         known = [numbers[f].mean if f in numbers else math.nan for f in factors]
         size = facts["parameters"] / 1e6 if "parameters" in facts else math.nan
-        calls, rotations = facts.get("calls", ""), facts.get("rotations", 1)
-        calls = f"{calls} × {rotations}" if rotations > 1 else str(calls)
+        calls, phase_averages = facts.get("calls", ""), facts.get("phase_averages", 1)
+        calls = f"{calls} × {phase_averages}" if phase_averages > 1 else str(calls)
         row = [result.title, f"{size:.2f}", calls]
         row += [f"{value:.3f}" for value in known]
         row += [facts.get(name, "") for name in ("sampling", "precision")]

@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections import Counter
 
-from ..devices import synchronize
+from lafufu_sb.restoration.devices import synchronize
 
 PARTS = ("encoder", "sampler", "decoder")
 

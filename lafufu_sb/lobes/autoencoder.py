@@ -1,8 +1,8 @@
 """The autoencoder whose latent the diffusion runs in.
 
 ``LatentAutoencoder`` is the U-Net of Refusion (Luo et al. 2023) with two halvings,
-as LAFUFU uses it: the decoder receives, beside the latent, the hidden tensors of
-the encoder ("hidden connections"). At restoration these always come from the
+as LAFUFU uses it: the decoder receives, beside the latent, the skip tensors of
+the encoder ("skip connections"). At restoration these always come from the
 DISTORTED input, while the latent has been replaced by the restored one.
 """
 
@@ -12,16 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .autoencoder_layers import DecoderLevel, DeepFilter, EncoderLevel
+from lafufu_sb.lobes.autoencoder_layers import DecoderLevel, DeepFilter, EncoderLevel
 
-Encoded = namedtuple("Encoded", ["latent", "hiddens", "size"])
+Encoded = namedtuple("Encoded", ["latent", "skips", "size"])
 Encoded.__doc__ = """What an encoder gives.
 
 latent : torch.Tensor
     (batch, latent_channels, height, width), scaled by ``latent_scale``.
-hiddens : tuple of torch.Tensor
+skips : tuple of torch.Tensor
     Encoder activations for the decoder, and the padded spectrogram if it filters
-    that; empty without hidden connections.
+    that; empty without skip connections.
 size : tuple of int
     (bins, frames) of the input, so that ``decode`` can cut its padding off.
 """
@@ -32,9 +32,9 @@ Reconstructions = namedtuple(
 Reconstructions.__doc__ = """What a training step of the autoencoder needs.
 
 distorted : torch.Tensor
-    decode(distorted latent, distorted hiddens).
+    decode(distorted latent, distorted skips).
 clean : torch.Tensor
-    decode(CLEAN latent, DISTORTED hiddens): with this decoder the best there can be.
+    decode(CLEAN latent, DISTORTED skips): with this decoder the best there can be.
 distorted_latent, clean_latent : torch.Tensor
     The latents, on the scale that the regulariser of the paper sees.
 """
@@ -64,7 +64,7 @@ class _RescaledLatent(nn.Module):
 
 
 class LatentAutoencoder(_RescaledLatent):
-    """U-Net autoencoder with hidden connections (Refusion, two halvings).
+    """U-Net autoencoder with skip connections (Refusion, two halvings).
 
     The latent has ``patch * 2**halvings`` times fewer rows and columns than the
     spectrogram: 16 times fewer positions with three levels, or with two and
@@ -81,8 +81,8 @@ class LatentAutoencoder(_RescaledLatent):
         ``len(multipliers) - 1`` halvings.
     latent_channels : int
         Channels of the latent.
-    hidden_connections : bool
-        Whether the decoder sees the encoder's hidden tensors (the ablation of the
+    skip_connections : bool
+        Whether the decoder sees the encoder's skip tensors (the ablation of the
         paper trains without).
     gain : float
         Fixed factor on the way in, divided out again on the latent and on the
@@ -100,15 +100,15 @@ class LatentAutoencoder(_RescaledLatent):
         is added to what the decoder gives (deep filtering: Mack and Habets 2019). It
         need not rebuild so what it can let through. It begins at nothing; stage one
         leaves it there, for the distorted spectrogram could be let through without a
-        latent. 0: no filter. Needs hidden connections.
+        latent. 0: no filter. Needs skip connections.
     predictor : torch.nn.Module, optional
         What distorted spectrograms go through before ``encode`` (``GainPredictor``). It
-        is kept here because latent and hiddens are of what it gives.
+        is kept here because latent and skips are of what it gives.
 
     Raises
     ------
     ValueError
-        For an even number of taps, or taps without hidden connections or with other
+        For an even number of taps, or taps without skip connections or with other
         than two data channels.
 
     Attributes
@@ -121,10 +121,10 @@ class LatentAutoencoder(_RescaledLatent):
     -------
     >>> autoencoder = LatentAutoencoder(channels=8, latent_channels=4)
     >>> spec = torch.randn(1, 2, 768, 64)
-    >>> latent, hiddens, size = autoencoder.encode(spec)
+    >>> latent, skips, size = autoencoder.encode(spec)
     >>> latent.shape
     torch.Size([1, 4, 192, 16])
-    >>> autoencoder.decode(latent, hiddens, size).shape
+    >>> autoencoder.decode(latent, skips, size).shape
     torch.Size([1, 2, 768, 64])
     """
 
@@ -138,22 +138,22 @@ class LatentAutoencoder(_RescaledLatent):
         channels=64,
         multipliers=(1, 2, 4),
         latent_channels=4,
-        hidden_connections=True,
+        skip_connections=True,
         gain=12.0,
         patch=1,
         filter_taps=0,
         predictor=None,
     ):
         super().__init__(predictor)
-        filters = data_channels == 2 and hidden_connections and filter_taps % 2
+        filters = data_channels == 2 and skip_connections and filter_taps % 2
         if filter_taps and not filters:
             raise ValueError(
-                f"filter_taps must be odd, got {filter_taps}, with hidden connections "
+                f"filter_taps must be odd, got {filter_taps}, with skip connections "
                 "and two data channels"
             )
         self.data_channels = data_channels
         self.latent_channels = latent_channels
-        self.hidden_connections = hidden_connections
+        self.skip_connections = skip_connections
         self.gain = gain
         self.patch = patch
         self.reduction = patch * 2 ** (len(multipliers) - 1)
@@ -173,7 +173,7 @@ class LatentAutoencoder(_RescaledLatent):
                 widths[i],
                 deepest=i == last,
                 top=i == 0,
-                hidden=hidden_connections,
+                skips=skip_connections,
             )
             for i in range(last + 1)
         )
@@ -196,7 +196,7 @@ class LatentAutoencoder(_RescaledLatent):
         -------
         Encoded
             latent (batch, latent_channels, ceil(bins/reduction),
-            ceil(frames/reduction)), hiddens, size.
+            ceil(frames/reduction)), skips, size.
         """
         size = tuple(spectrograms.shape[-2:])
         below, right = (-s % self.reduction for s in size)
@@ -204,23 +204,23 @@ class LatentAutoencoder(_RescaledLatent):
         x = self.gain * padded
         x = F.pixel_unshuffle(x.to(self.stem.weight.dtype), self.patch)
         x = self.stem(x)  # (batch, channels, h, w)
-        hiddens = [x]
+        skips = [x]
         for level in self.encoder:
             x, pair = level(x)
-            hiddens.extend(pair)
+            skips.extend(pair)
         if self.filter is not None:
-            hiddens.append(padded)
+            skips.append(padded)
         latent = self.to_latent(x) * (self.latent_scale / self.gain)
-        return Encoded(latent, tuple(hiddens) if self.hidden_connections else (), size)
+        return Encoded(latent, tuple(skips) if self.skip_connections else (), size)
 
-    def decode(self, latent, hiddens=(), size=None):
+    def decode(self, latent, skips=(), size=None):
         """Latent to spectrogram.
 
         Arguments
         ---------
         latent : torch.Tensor
             (batch, latent_channels, height, width), as ``encode`` scales it.
-        hiddens : tuple of torch.Tensor
+        skips : tuple of torch.Tensor
             Those of the distorted input's ``encode``.
         size : tuple of int, optional
             (bins, frames) of the output; by default all of it.
@@ -233,24 +233,24 @@ class LatentAutoencoder(_RescaledLatent):
         Raises
         ------
         ValueError
-            If the hiddens are missing, or given to a decoder that has none.
+            If the skips are missing, or given to a decoder that has none.
         """
-        expected = 1 + 2 * len(self.decoder) if self.hidden_connections else 0
+        expected = 1 + 2 * len(self.decoder) if self.skip_connections else 0
         expected += self.filter is not None
-        if len(hiddens) != expected:
+        if len(skips) != expected:
             raise ValueError(
-                f"decode needs {expected} hidden tensors, got {len(hiddens)}: pass the "
-                "hiddens that encode returned for the distorted input"
+                f"decode needs {expected} skip tensors, got {len(skips)}: pass the "
+                "skips that encode returned for the distorted input"
             )
         x = latent * (self.gain / self.latent_scale)
         x = self.from_latent(x.to(self.from_latent.weight.dtype))
         for i in reversed(range(len(self.decoder))):
-            x = self.decoder[i](x, hiddens[1 + 2 * i : 3 + 2 * i])
-        if self.hidden_connections:
-            x = x + hiddens[0]
+            x = self.decoder[i](x, skips[1 + 2 * i : 3 + 2 * i])
+        if self.skip_connections:
+            x = x + skips[0]
         decoded = F.pixel_shuffle(self.head(x), self.patch)
         if self.filter is not None:
-            decoded = decoded + self.filter(x, hiddens[-1])
+            decoded = decoded + self.filter(x, skips[-1])
         decoded = decoded / self.gain
         return decoded if size is None else decoded[..., : size[0], : size[1]]
 
@@ -268,8 +268,8 @@ class LatentAutoencoder(_RescaledLatent):
         """
         y, x = self.encode(distorted), self.encode(clean)
         return Reconstructions(
-            self.decode(y.latent, y.hiddens, y.size),
-            self.decode(x.latent, y.hiddens, y.size),
+            self.decode(y.latent, y.skips, y.size),
+            self.decode(x.latent, y.skips, y.size),
             y.latent,
             x.latent,
         )
@@ -313,9 +313,9 @@ class LatentDecoder(nn.Module):
             self.add_module(name, getattr(autoencoder, name))
         self._autoencoder = [autoencoder]  # a list hides the encoder from nn.Module
 
-    def forward(self, latent, hiddens=(), size=None):
+    def forward(self, latent, skips=(), size=None):
         """See ``LatentAutoencoder.decode``."""
-        return self._autoencoder[0].decode(latent, hiddens, size)
+        return self._autoencoder[0].decode(latent, skips, size)
 
 
 class IdentityAutoencoder(_RescaledLatent):
@@ -327,8 +327,8 @@ class IdentityAutoencoder(_RescaledLatent):
     Example
     -------
     >>> identity = IdentityAutoencoder()
-    >>> latent, hiddens, size = identity.encode(torch.randn(1, 2, 768, 64))
-    >>> identity.decode(latent, hiddens, size).shape
+    >>> latent, skips, size = identity.encode(torch.randn(1, 2, 768, 64))
+    >>> identity.decode(latent, skips, size).shape
     torch.Size([1, 2, 768, 64])
     """
 
@@ -341,10 +341,10 @@ class IdentityAutoencoder(_RescaledLatent):
         self.latent_channels = data_channels
 
     def encode(self, spectrograms):
-        """Give the spectrogram as its own latent, without hiddens."""
+        """Give the spectrogram as its own latent, without skips."""
         latent = spectrograms * self.latent_scale
         return Encoded(latent, (), tuple(spectrograms.shape[-2:]))
 
-    def decode(self, latent, hiddens=(), size=None):
+    def decode(self, latent, skips=(), size=None):
         """Give the latent as the spectrogram."""
         return latent / self.latent_scale

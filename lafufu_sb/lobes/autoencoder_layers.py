@@ -94,27 +94,27 @@ class EncoderLevel(nn.Module):
         )
 
     def forward(self, x):
-        """Give the level's output and its two hidden tensors."""
+        """Give the level's output and its two skip tensors."""
         first = self.block1(x)
         second = self.attention(self.block2(first))
         return self.down(second), (first, second)
 
 
 class DecoderLevel(nn.Module):
-    """Two residual blocks, each fed one hidden tensor, then the way up."""
+    """Two residual blocks, each fed one skip tensor, then the way up."""
 
-    def __init__(self, in_channels, out_channels, deepest, top, hidden):
+    def __init__(self, in_channels, out_channels, deepest, top, skips):
         super().__init__()
-        extra = out_channels if hidden else 0
+        extra = out_channels if skips else 0
         self.block1 = ResBlock(in_channels + extra, in_channels)
         self.block2 = ResBlock(in_channels + extra, in_channels)
         self.attention = LinearAttention(in_channels) if deepest else nn.Identity()
         conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
         self.up = conv if top else nn.Sequential(nn.Upsample(scale_factor=2), conv)
 
-    def forward(self, x, hiddens=()):
-        """Undo the encoder level; ``hiddens`` is its pair, or empty."""
-        first, second = hiddens or (None, None)
+    def forward(self, x, skips=()):
+        """Undo the encoder level; ``skips`` is its pair, or empty."""
+        first, second = skips or (None, None)
         x = self.block1(x if second is None else torch.cat([x, second], dim=1))
         x = self.block2(x if first is None else torch.cat([x, first], dim=1))
         return self.up(self.attention(x))

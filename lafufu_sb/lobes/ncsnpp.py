@@ -14,7 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .ncsnpp_layers import Attention, ResidualBlock, Tail, TimeEmbedding, conv
+from lafufu_sb.lobes.ncsnpp_layers import (
+    Attention,
+    ResidualBlock,
+    Tail,
+    TimeEmbedding,
+    conv,
+)
 
 
 class Level(nn.Module):

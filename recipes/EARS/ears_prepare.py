@@ -15,9 +15,9 @@ from pathlib import Path
 
 from speechbrain.utils.logger import get_logger
 
-from lafufu_sb.ears.generate import main
-from lafufu_sb.ears.manifests import SUBSETS, write_manifest
-from lafufu_sb.mini_corpus import mini_corpus_folder
+from lafufu_sb.corpora.ears.generate import main
+from lafufu_sb.corpora.manifests import SUBSETS, write_manifest
+from lafufu_sb.corpora.mini_corpus import mini_corpus_folder
 
 logger = get_logger(__name__)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lafufu_sb.ears import mixing, pieces, rooms
+from lafufu_sb.corpora import mixing, pieces, rooms
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ NOISES = {
     "fan3": (FAN, 0, 5.15, 3.45),
 }
 BABBLE = ("som1", "som2", "som3")  # reversed and overlaid; "babble" below
-# Room: file and channel, or the seed of a room by lafufu_sb.ears.rooms.
+# Room: file and channel, or the seed of a room by lafufu_sb.corpora.rooms.
 ROOMS = {
     "brir": ("rooms/brir/brir_R00001_i1_CH0.wav", 0),
     "hoa": ("rooms/HOA_IRs/HOA_R06001_i3.wav", 1),

@@ -13,7 +13,7 @@ import argparse
 import zlib
 from pathlib import Path
 
-from lafufu_sb.ears.simulate import gather
+from lafufu_sb.corpora.simulate import gather
 
 SUBSETS = ("train", "valid", "test")
 SPEAKERS = {  # RAVDESS's last two men and women, two languages each

@@ -8,9 +8,9 @@ import pytest
 import soundfile
 
 import schedules as study
+from lafufu_sb.corpora.manifests import write_manifest
+from lafufu_sb.corpora.mini_corpus import mini_corpus_folder
 from lafufu_sb.diffusion.sde import OUVESDE, SchroedingerBridge
-from lafufu_sb.ears.manifests import write_manifest
-from lafufu_sb.mini_corpus import mini_corpus_folder
 
 GRID = "[{sampler: bridge_ode, spacing: [uniform, quadratic], num_steps: [2, 1]}]"
 

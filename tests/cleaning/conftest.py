@@ -4,7 +4,7 @@ import pytest
 from corpora import small_model, write_noise
 
 from lafufu_sb.cleaning.job import clean
-from lafufu_sb.cli import build_parser
+from lafufu_sb.cli.main import build_parser
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def cleaning(monkeypatch):
 
     def run(*arguments, model=None):
         model = model or small_model()
-        monkeypatch.setattr("lafufu_sb.cli.load_model", lambda options: model)
+        monkeypatch.setattr("lafufu_sb.cli.main.load_model", lambda options: model)
         arguments = [str(argument) for argument in arguments]
         if "--gate" not in arguments:
             arguments += ["--gate", "none"]

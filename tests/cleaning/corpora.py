@@ -4,8 +4,8 @@ import numpy as np
 import soundfile
 from small import entangled
 
-from lafufu_sb.checkpoints import fingerprint
-from lafufu_sb.inference import EnhanceLatent
+from lafufu_sb.inference.interface import EnhanceLatent
+from lafufu_sb.inference.weights import fingerprint
 
 
 def write_noise(path, seconds=0.2, rate=16000, channels=1, seed=0, level=0.1):

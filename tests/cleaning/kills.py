@@ -24,7 +24,15 @@ _WAITS = 120.0  # seconds for a run to get anywhere, before something must be wr
 
 def start(source, output, options):
     """A ``lafufu clean`` in a process of its own."""
-    command = [sys.executable, "-m", "lafufu_sb.cli", "clean", source, "-o", output]
+    command = [
+        sys.executable,
+        "-m",
+        "lafufu_sb.cli.main",
+        "clean",
+        source,
+        "-o",
+        output,
+    ]
     return subprocess.Popen(
         [*map(str, command), *options],
         stdout=subprocess.PIPE,

@@ -98,7 +98,9 @@ def test_dnsmos_of_speech_is_that_of_one_window():
 
 def test_without_speechmos_the_gate_has_no_judge(monkeypatch):
     monkeypatch.setitem(
-        __import__("lafufu_sb.metrics").metrics._PACKAGES, "dnsmos", ("not_there",)
+        __import__("lafufu_sb.evaluation.metrics").metrics._PACKAGES,
+        "dnsmos",
+        ("not_there",),
     )
     with pytest.raises(
         ImportError, match="the do-no-harm gate has no judge.*--gate none"

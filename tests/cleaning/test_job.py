@@ -8,8 +8,8 @@ import soundfile
 from corpora import contents, small_model, write_noise
 
 from lafufu_sb.cleaning import gate
-from lafufu_sb.cli import main
-from lafufu_sb.errors import WrongUse
+from lafufu_sb.cli.main import main
+from lafufu_sb.errors import UsageError
 
 
 @pytest.fixture
@@ -132,11 +132,11 @@ def test_another_model_or_setting_is_refused_unless_restarted(
         (["--max-cer", "0.5"], "max_cer 0.1"),
         (["--windows-per-batch", "3"], "windows_per_batch 16"),
     ):
-        with pytest.raises(WrongUse, match=f"was begun with {name}"):
+        with pytest.raises(UsageError, match=f"was begun with {name}"):
             cleaning(corpus, "-o", out, *arguments)
     other = small_model()
     other.seed = 5
-    with pytest.raises(WrongUse, match="was begun with seed 0, now it is 5"):
+    with pytest.raises(UsageError, match="was begun with seed 0, now it is 5"):
         cleaning(corpus, "-o", out, model=other)
     before = contents(out)
     cleaning(corpus, "-o", out, "--restart", model=other)

@@ -12,7 +12,7 @@ from lafufu_sb.cleaning.judges import (
     load_speaker_model,
     load_transcriber,
 )
-from lafufu_sb.errors import WrongUse
+from lafufu_sb.errors import UsageError
 
 SPEAKER = """
 sample_rate: 16000
@@ -111,7 +111,7 @@ def test_folders_of_no_model_are_refused(tmp_path):
     for load in (load_transcriber, load_speaker_model):
         with pytest.raises(FileNotFoundError, match="model folder .* does not exist"):
             load(tmp_path / "missing")
-        with pytest.raises(WrongUse, match="is no (recogniser|speaker model)"):
+        with pytest.raises(UsageError, match="is no (recogniser|speaker model)"):
             load(tmp_path)
 
 

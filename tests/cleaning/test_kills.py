@@ -5,7 +5,7 @@ import random
 from corpora import contents, write_noise
 from kills import finish, kill, whole
 
-from lafufu_sb.cli import main
+from lafufu_sb.cli.main import main
 
 
 def test_a_killed_run_goes_on_to_the_same_bytes(tiny_model, tmp_path):

@@ -4,7 +4,7 @@ import pytest
 from corpora import write_noise
 
 from lafufu_sb.cleaning.manifests import Cleaned, open_manifest
-from lafufu_sb.errors import WrongUse
+from lafufu_sb.errors import UsageError
 
 lhotse = pytest.importorskip("lhotse")
 
@@ -97,13 +97,13 @@ def test_what_cannot_be_cleaned_is_refused(tmp_path, cut, recording):
     source = lhotse.audio.AudioSource("command", [0], "cat a.wav")
     piped = lhotse.Recording("piped", [source], 16000, 16000, 1.0)
     lhotse.RecordingSet.from_recordings([piped]).to_file(path)
-    with pytest.raises(WrongUse, match="'piped' is of type 'command'"):
+    with pytest.raises(UsageError, match="'piped' is of type 'command'"):
         open_manifest(path)
     lhotse.SupervisionSet.from_segments(cut.supervisions).to_file(path)
-    with pytest.raises(WrongUse, match="neither cuts nor recordings"):
+    with pytest.raises(UsageError, match="neither cuts nor recordings"):
         open_manifest(path)
     lhotse.RecordingSet.from_recordings([recording.perturb_speed(1.1)]).to_file(path)
-    with pytest.raises(WrongUse, match="is transformed while it is read"):
+    with pytest.raises(UsageError, match="is transformed while it is read"):
         open_manifest(path).check_rate_change()
 
 

@@ -8,7 +8,7 @@ import pytest
 from speechbrain.dataio.dataio import load_data_csv, load_data_json
 
 from lafufu_sb.cleaning.manifests import Cleaned, open_manifest, resolve
-from lafufu_sb.errors import WrongUse
+from lafufu_sb.errors import UsageError
 
 
 def renamed(manifest, drop=()):
@@ -172,12 +172,12 @@ def test_relative_paths_are_sought_here_then_beside_the_manifest(tmp_path, monke
 def test_what_cannot_be_read_is_refused_by_name(tmp_path, name, text, message):
     path = tmp_path / name
     path.write_text(text)
-    with pytest.raises(WrongUse, match=message):
+    with pytest.raises(UsageError, match=message):
         open_manifest(path)
 
 
 def test_unknown_column_and_missing_file_are_refused(table):
-    with pytest.raises(WrongUse, match="no column 'x', but ID, duration, wav"):
+    with pytest.raises(UsageError, match="no column 'x', but ID, duration, wav"):
         open_manifest(table, columns=["x"])
     with pytest.raises(FileNotFoundError, match="does not exist"):
         open_manifest("missing.csv")
@@ -186,5 +186,5 @@ def test_unknown_column_and_missing_file_are_refused(table):
 def test_another_rate_is_refused_where_fields_may_count_samples(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("ID,wav,start\nu,/a.wav,16000\n")
-    with pytest.raises(WrongUse, match="'start' may count samples"):
+    with pytest.raises(UsageError, match="'start' may count samples"):
         open_manifest(path).check_rate_change()

@@ -7,7 +7,7 @@ from corpora import write_noise
 
 from lafufu_sb.cleaning.manifests import open_manifest
 from lafufu_sb.cleaning.plan import PlannedFile, make_plan, split
-from lafufu_sb.errors import WrongUse
+from lafufu_sb.errors import UsageError
 
 
 def targets(files, output):
@@ -60,16 +60,16 @@ def test_names_that_would_clash_keep_both_suffixes(tmp_path, audio_format, expec
 
 def test_clashes_that_remain_are_refused(tmp_path):
     paths = [tmp_path / name for name in ("a.mp3", "a.wav", "a.mp3.wav")]
-    with pytest.raises(WrongUse, match="would both become"):
+    with pytest.raises(UsageError, match="would both become"):
         make_plan(scp(tmp_path, *paths), tmp_path / "out")
 
 
 def test_originals_are_never_overwritten(corpus, tmp_path):
-    with pytest.raises(WrongUse, match="would overwrite a recording"):
+    with pytest.raises(UsageError, match="would overwrite a recording"):
         make_plan(scp(tmp_path, corpus / "a.wav"), corpus)
-    with pytest.raises(WrongUse, match="overwritten by the new manifest"):
+    with pytest.raises(UsageError, match="overwritten by the new manifest"):
         make_plan(scp(tmp_path, corpus / "a.wav"), tmp_path)
-    with pytest.raises(WrongUse, match="lies in"):
+    with pytest.raises(UsageError, match="lies in"):
         make_plan(open_manifest(corpus), corpus / "out")
 
 

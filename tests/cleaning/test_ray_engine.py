@@ -11,7 +11,7 @@ from lafufu_sb.cleaning.manifests import open_manifest
 from lafufu_sb.cleaning.plan import make_plan
 from lafufu_sb.cleaning.ray_engine import Worker
 from lafufu_sb.cleaning.state import State
-from lafufu_sb.cli import build_parser, main
+from lafufu_sb.cli.main import build_parser, main
 
 COMMAND = ["--gate", "none", "--threads", "1"]
 
@@ -30,7 +30,7 @@ def test_a_single_shard_is_refused(cleaning, corpus, tmp_path):
 @pytest.fixture
 def worker(corpus, tmp_path, monkeypatch):
     """``worker()``: an actor as Ray makes one, and a batch for it."""
-    monkeypatch.setattr("lafufu_sb.cli.load_model", lambda options: small_model())
+    monkeypatch.setattr("lafufu_sb.cli.main.load_model", lambda options: small_model())
     command = ["clean", str(corpus), "-o", str(tmp_path / "out"), "--gate", "none"]
     State(tmp_path / "out").open()
     files = make_plan(open_manifest(corpus), tmp_path / "out")

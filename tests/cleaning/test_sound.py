@@ -6,7 +6,7 @@ import pytest
 import torch
 from corpora import write_noise
 
-from lafufu_sb.audio import read_recording
+from lafufu_sb.audio.files import read_recording
 from lafufu_sb.cleaning.sound import FileSound, MemorySound, estimate_snr, spread
 
 

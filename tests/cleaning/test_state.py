@@ -6,7 +6,7 @@ import pytest
 
 from lafufu_sb.cleaning.plan import PlannedFile
 from lafufu_sb.cleaning.state import State, read_journal
-from lafufu_sb.errors import WrongUse
+from lafufu_sb.errors import UsageError
 
 
 @pytest.fixture
@@ -93,10 +93,10 @@ def test_a_process_at_work_is_left_alone(state):
         with shard.whole(state.output / "a.wav", 0) as temporary:
             temporary.write_bytes(b"abc")
             other.open()
-        with pytest.raises(WrongUse, match="another `lafufu clean` is at work"):
+        with pytest.raises(UsageError, match="another `lafufu clean` is at work"):
             with other.shard("1-of-1"):
                 pass
-        with pytest.raises(WrongUse, match="another `lafufu clean` is at work"):
+        with pytest.raises(UsageError, match="another `lafufu clean` is at work"):
             other.open(restart=True)
     assert (state.output / "a.wav").read_bytes() == b"abc"
 
@@ -104,7 +104,7 @@ def test_a_process_at_work_is_left_alone(state):
 def test_changed_settings_are_refused_by_name_until_restarted(state):
     state.agree({"seed": 0, "sampler": ("ode", {"num_steps": 1})})
     state.agree({"seed": 0, "sampler": ["ode", {"num_steps": 1}]})
-    with pytest.raises(WrongUse, match="begun with seed 0, now it is 1.*--restart"):
+    with pytest.raises(UsageError, match="begun with seed 0, now it is 1.*--restart"):
         state.agree({"seed": 1, "sampler": ["ode", {"num_steps": 1}]})
     state.open(restart=True)
     state.agree({"seed": 1})
@@ -121,7 +121,7 @@ def test_restart_forgets_what_was_done(state):
 
 def test_a_folder_with_other_things_is_refused(tmp_path):
     (tmp_path / "mine.txt").touch()
-    with pytest.raises(WrongUse, match="is not empty and not of an earlier"):
+    with pytest.raises(UsageError, match="is not empty and not of an earlier"):
         State(tmp_path).open()
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from lafufu_sb.cli import main
+from lafufu_sb.cli.main import main
 from lafufu_sb.evaluation.clips import write_rows
 from lafufu_sb.evaluation.plots import draw_quality_over_rtf
 from lafufu_sb.evaluation.report import tables_of, whole_systems, write_report

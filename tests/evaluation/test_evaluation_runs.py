@@ -9,8 +9,8 @@ import soundfile
 import torch
 
 from lafufu_sb import EnhanceLatent
-from lafufu_sb.cli import main
-from lafufu_sb.ears.manifests import write_manifest
+from lafufu_sb.cli.main import main
+from lafufu_sb.corpora.manifests import write_manifest
 from lafufu_sb.evaluation.clips import read_rows
 from lafufu_sb.evaluation.runs import (
     describe_pairs,

@@ -1,4 +1,4 @@
-"""The autoencoder of the latent: shapes, hidden connections, latent scale."""
+"""The autoencoder of the latent: shapes, skip connections, latent scale."""
 
 import pytest
 import torch
@@ -8,11 +8,7 @@ from lafufu_sb.lobes.autoencoder import (
     LatentAutoencoder,
     LatentDecoder,
 )
-from lafufu_sb.lobes.autoencoder_layers import (
-    ChannelNorm,
-    DeepFilter,
-    LinearAttention,
-)
+from lafufu_sb.lobes.autoencoder_layers import ChannelNorm, DeepFilter, LinearAttention
 
 
 def autoencoder(seed=0, **options):
@@ -34,12 +30,12 @@ def small():
 
 
 @pytest.mark.parametrize("multipliers", [(2,), (1, 2), (1, 2, 4), (4, 8, 8, 16)])
-def test_every_level_gives_two_hiddens_and_the_stem_one(multipliers):
+def test_every_level_gives_two_skips_and_the_stem_one(multipliers):
     encoded = autoencoder(multipliers=multipliers).encode(noise(1, 2, 16, 8))
     halvings = len(multipliers) - 1
-    assert len(encoded.hiddens) == 1 + 2 * len(multipliers)
+    assert len(encoded.skips) == 1 + 2 * len(multipliers)
     assert encoded.latent.shape == (1, 4, 16 >> halvings, 8 >> halvings)
-    assert encoded.hiddens[0].shape == (1, 4, 16, 8)
+    assert encoded.skips[0].shape == (1, 4, 16, 8)
 
 
 @pytest.mark.parametrize("latent_channels", [2, 4, 8])
@@ -54,9 +50,9 @@ def test_latent_of_a_training_crop(latent_channels):
 
 @pytest.mark.parametrize("size", [(32, 16), (33, 16), (30, 21), (7, 5), (1, 1)])
 def test_any_size_keeps_its_shape(small, size):
-    latent, hiddens, encoded_size = small.encode(noise(2, 2, *size))
+    latent, skips, encoded_size = small.encode(noise(2, 2, *size))
     assert latent.shape == (2, 4, -(-size[0] // 4), -(-size[1] // 4))
-    assert small.decode(latent, hiddens, encoded_size).shape == (2, 2, *size)
+    assert small.decode(latent, skips, encoded_size).shape == (2, 2, *size)
 
 
 def test_edges_are_repeated_on_the_right_and_below(small):
@@ -66,10 +62,10 @@ def test_edges_are_repeated_on_the_right_and_below(small):
 
 
 def test_without_size_the_padding_stays(small):
-    latent, hiddens, size = small.encode(noise(1, 2, 30, 21))
-    whole = small.decode(latent, hiddens)
+    latent, skips, size = small.encode(noise(1, 2, 30, 21))
+    whole = small.decode(latent, skips)
     assert whole.shape == (1, 2, 32, 24)
-    assert torch.equal(small.decode(latent, hiddens, size), whole[..., :30, :21])
+    assert torch.equal(small.decode(latent, skips, size), whole[..., :30, :21])
 
 
 def test_two_sizes_can_be_interleaved(small):
@@ -88,43 +84,43 @@ def test_items_do_not_see_each_other(small):
     torch.testing.assert_close(together, alone, atol=1e-6, rtol=1e-5)
 
 
-def test_hidden_connections_can_be_left_out(small):
-    bare = autoencoder(hidden_connections=False)
+def test_skip_connections_can_be_left_out(small):
+    bare = autoencoder(skip_connections=False)
     assert parameters(bare) < parameters(small)
-    latent, hiddens, size = bare.encode(noise(1, 2, 30, 21))
-    assert hiddens == ()
-    assert bare.decode(latent, hiddens, size).shape == (1, 2, 30, 21)
+    latent, skips, size = bare.encode(noise(1, 2, 30, 21))
+    assert skips == ()
+    assert bare.decode(latent, skips, size).shape == (1, 2, 30, 21)
     assert torch.equal(bare.decode(latent), bare.decode(latent, ()))
 
 
-def test_decode_refuses_hiddens_that_do_not_belong():
-    small, bare = autoencoder(), autoencoder(hidden_connections=False)
-    latent, hiddens, size = small.encode(noise(1, 2, 16, 8))
-    with pytest.raises(ValueError, match="needs 7 hidden tensors, got 0"):
+def test_decode_refuses_skips_that_do_not_belong():
+    small, bare = autoencoder(), autoencoder(skip_connections=False)
+    latent, skips, size = small.encode(noise(1, 2, 16, 8))
+    with pytest.raises(ValueError, match="needs 7 skip tensors, got 0"):
         small.decode(latent)
-    with pytest.raises(ValueError, match="needs 7 hidden tensors, got 6"):
-        small.decode(latent, hiddens[:-1], size)
-    with pytest.raises(ValueError, match="needs 0 hidden tensors, got 7"):
-        bare.decode(latent, hiddens, size)
+    with pytest.raises(ValueError, match="needs 7 skip tensors, got 6"):
+        small.decode(latent, skips[:-1], size)
+    with pytest.raises(ValueError, match="needs 0 skip tensors, got 7"):
+        bare.decode(latent, skips, size)
 
 
-def test_decoder_uses_every_hidden_and_the_latent(small):
-    latent, hiddens, size = small.encode(noise(1, 2, 16, 8))
-    reference = small.decode(latent, hiddens, size)
-    assert not torch.equal(small.decode(latent + 1, hiddens, size), reference)
-    for i in range(len(hiddens)):
-        changed = [h + 1 if i == j else h for j, h in enumerate(hiddens)]
+def test_decoder_uses_every_skip_and_the_latent(small):
+    latent, skips, size = small.encode(noise(1, 2, 16, 8))
+    reference = small.decode(latent, skips, size)
+    assert not torch.equal(small.decode(latent + 1, skips, size), reference)
+    for i in range(len(skips)):
+        changed = [h + 1 if i == j else h for j, h in enumerate(skips)]
         assert not torch.equal(small.decode(latent, changed, size), reference)
 
 
-def test_forward_decodes_both_latents_with_the_distorted_hiddens(small):
+def test_forward_decodes_both_latents_with_the_distorted_skips(small):
     distorted, clean = noise(2, 2, 16, 8), noise(2, 2, 16, 8, seed=2)
     result = small(distorted, clean)
     y, x = small.encode(distorted), small.encode(clean)
     assert torch.equal(result.distorted_latent, y.latent)
     assert torch.equal(result.clean_latent, x.latent)
     assert torch.equal(result.distorted, small.decode(*y))
-    assert torch.equal(result.clean, small.decode(x.latent, y.hiddens, y.size))
+    assert torch.equal(result.clean, small.decode(x.latent, y.skips, y.size))
 
 
 def test_latent_scale_cancels_between_encode_and_decode():
@@ -170,9 +166,9 @@ def test_decoder_alone_is_the_decoder_of_the_autoencoder():
     expected.square().mean().backward()
     used = {name for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
-    latent, hiddens, size = (x.detach() if torch.is_tensor(x) else x for x in encoded)
-    hiddens = [h.detach() for h in hiddens]
-    decoder(latent, hiddens, size).square().mean().backward()
+    latent, skips, size = (x.detach() if torch.is_tensor(x) else x for x in encoded)
+    skips = [h.detach() for h in skips]
+    decoder(latent, skips, size).square().mean().backward()
     own = {name for name, p in model.named_parameters() if p.grad is not None}
     assert own == {name for name, _ in decoder.named_parameters()}
     assert own < used
@@ -184,10 +180,10 @@ def test_filter_begins_at_nothing_and_belongs_to_the_decoder(small):
     torch.nn.init.ones_(model.filter.weights.weight)
     model.load_state_dict(small.state_dict())
     spectrogram = noise(2, 2, 30, 21)
-    latent, hiddens, size = model.encode(spectrogram)
-    assert torch.equal(hiddens[-1][..., :30, :21], spectrogram)
-    expected = small.decode(latent, hiddens[:-1], size)
-    assert torch.equal(model.decode(latent, hiddens, size), expected)
+    latent, skips, size = model.encode(spectrogram)
+    assert torch.equal(skips[-1][..., :30, :21], spectrogram)
+    expected = small.decode(latent, skips[:-1], size)
+    assert torch.equal(model.decode(latent, skips, size), expected)
     *_, weight, bias = (name for name, _ in LatentDecoder(model).named_parameters())
     assert [weight, bias] == ["filter.weights.weight", "filter.weights.bias"]
 
@@ -196,8 +192,8 @@ def test_weights_with_a_filter_at_nothing_are_those_of_a_decoder_without():
     model, bare = autoencoder(filter_taps=3), autoencoder(seed=1)
     bare.load_state_dict(model.state_dict())
     encoded = model.encode(noise(1, 2, 30, 21))
-    hiddens = encoded.hiddens[:-1]
-    assert torch.equal(bare.decode(encoded.latent, hiddens), model.decode(*encoded[:2]))
+    skips = encoded.skips[:-1]
+    assert torch.equal(bare.decode(encoded.latent, skips), model.decode(*encoded[:2]))
     torch.nn.init.ones_(model.filter.weights.bias)
     with pytest.raises(RuntimeError, match=r"Unexpected key.*filter\.weights"):
         bare.load_state_dict(model.state_dict())
@@ -220,7 +216,7 @@ def test_filter_lets_the_distorted_spectrogram_through(patch, multipliers):
     "options",
     [
         {"filter_taps": 4},
-        {"filter_taps": 3, "hidden_connections": False},
+        {"filter_taps": 3, "skip_connections": False},
         {"filter_taps": 3, "data_channels": 4},
     ],
 )
@@ -248,10 +244,10 @@ def test_filter_is_a_sum_over_frames_of_complex_products():
 
 def test_identity_is_its_own_latent():
     identity, spec = IdentityAutoencoder(), noise(1, 2, 30, 21)
-    latent, hiddens, size = identity.encode(spec)
+    latent, skips, size = identity.encode(spec)
     assert torch.equal(latent, spec)
-    assert (hiddens, size) == ((), (30, 21))
-    assert torch.equal(identity.decode(latent, hiddens, size), spec)
+    assert (skips, size) == ((), (30, 21))
+    assert torch.equal(identity.decode(latent, skips, size), spec)
     assert (identity.reduction, identity.latent_channels) == (1, 2)
     assert parameters(identity) == 0
 
@@ -269,11 +265,11 @@ def test_identity_rescales_the_spectrogram_and_back():
 @pytest.mark.parametrize("size", [(32, 16), (33, 17), (1, 1)])
 def test_patches_replace_a_halving(size):
     model = autoencoder(patch=2, multipliers=(1, 2))
-    latent, hiddens, encoded_size = model.encode(noise(2, 2, *size))
+    latent, skips, encoded_size = model.encode(noise(2, 2, *size))
     assert model.reduction == 4
     assert latent.shape == (2, 4, -(-size[0] // 4), -(-size[1] // 4))
-    assert hiddens[0].shape[-2:] == tuple(2 * s for s in latent.shape[-2:])
-    assert model.decode(latent, hiddens, encoded_size).shape == (2, 2, *size)
+    assert skips[0].shape[-2:] == tuple(2 * s for s in latent.shape[-2:])
+    assert model.decode(latent, skips, encoded_size).shape == (2, 2, *size)
 
 
 memory_formats = pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import types
 import pytest
 import torch
 import torch.nn.functional as F
-from lobes.test_sgmse_keys import pattern
+from inference.test_sgmse_keys import pattern
 
 from lafufu_sb.lobes import ncsnpp
 from lafufu_sb.lobes.ncsnpp import NCSNpp

@@ -21,8 +21,8 @@ from runs import (
 )
 
 from lafufu_sb import EnhanceLatent
-from lafufu_sb.checkpoints import UNFINISHED
 from lafufu_sb.lobes.autoencoder import LatentAutoencoder
+from lafufu_sb.training.checkpoints import UNFINISHED
 
 
 def assert_same_weights(one, other):
@@ -293,7 +293,7 @@ def test_reference_recipe_trains_and_samples_with_ouve(tmp_path):
 
 
 def test_a_loss_on_decoded_scores_is_refused(tmp_path):
-    loss = "score_decoded_loss: !new:lafufu_sb.losses.SpectrogramLoss"
+    loss = "score_decoded_loss: !new:lafufu_sb.training.losses.SpectrogramLoss"
     recipe = write_tiny_recipe(
         tmp_path / "tiny.yaml",
         tmp_path / "run",
@@ -373,7 +373,7 @@ def test_few_step_stage_starts_from_a_model_folder(tiny_run, tmp_path):
 
 def test_few_steps_of_ouve_from_the_start(tmp_path):
     more = (
-        "few_step_decoded_loss: !new:lafufu_sb.losses.SpectrogramLoss\n"
+        "few_step_decoded_loss: !new:lafufu_sb.training.losses.SpectrogramLoss\n"
         "score_sampler_options: {num_steps: 2}"
     )
     recipe = write_tiny_recipe(

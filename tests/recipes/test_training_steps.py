@@ -11,7 +11,7 @@ from runs import RECIPE, write_tiny_recipe
 from speechbrain import Stage
 
 from lafufu_sb.lobes.autoencoder import IdentityAutoencoder
-from lafufu_sb.recipe import load_recipe, read_recipe
+from lafufu_sb.training.recipe import load_recipe, read_recipe
 
 
 def distinct_recipes():

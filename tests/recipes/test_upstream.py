@@ -13,7 +13,7 @@ from hyperpyyaml import load_hyperpyyaml
 from runs import RECIPE, ROOT, train_environment
 from speechbrain.utils.run_opts import RunOptions
 
-from lafufu_sb.recipe import flatten_recipe
+from lafufu_sb.training.recipe import flatten_recipe
 
 TABLE = ROOT / "tests" / "recipes" / "EARS.csv"
 COLUMNS = (

@@ -23,11 +23,11 @@ from tqdm import tqdm
 from yaml import YAMLError
 
 from lafufu_sb import EnhanceLatent
-from lafufu_sb.asr import RestoredASR, as_text, normalise_text, read_speech
 from lafufu_sb.evaluation.tables import markdown_table
 from lafufu_sb.files import written_whole
-from lafufu_sb.models import model_folder
-from lafufu_sb.recipe import load_recipe
+from lafufu_sb.inference.asr import RestoredASR, as_text, normalise_text, read_speech
+from lafufu_sb.inference.shipped import model_folder
+from lafufu_sb.training.recipe import load_recipe
 
 logger = get_logger(__name__)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the csv of ``evaluate.py`` for a corpus of ``lafufu_sb.ears.simulate``.
+"""Write the csv of ``evaluate.py`` for a corpus of ``lafufu_sb.corpora.simulate``.
 
 To run:
 > python prepare_sentences.py corpora/EARS-WHAM test transcripts.json -o sentences.csv
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import soundfile
 
-from lafufu_sb.ears.manifests import pair_recordings
+from lafufu_sb.corpora.manifests import pair_recordings
 from lafufu_sb.files import written_whole
 
 FIELDS = ("ID", "duration", "wav", "clean_wav", "wrd")

@@ -28,26 +28,23 @@ from speechbrain.utils.distributed import (
 from speechbrain.utils.logger import get_logger
 from yaml import YAMLError
 
-from lafufu_sb.brains import (
+from lafufu_sb.corpora.pairs import paired_dataset
+from lafufu_sb.errors import UsageError
+from lafufu_sb.evaluation.clips import summarise_rows
+from lafufu_sb.evaluation.runs import evaluate_models, find_pairs
+from lafufu_sb.inference.folder import RECIPE_NAME
+from lafufu_sb.inference.interface import EnhanceLatent
+from lafufu_sb.inference.weights import load_weights, save_weights
+from lafufu_sb.training.brains import (
     AutoencoderBrain,
     FewStepBrain,
     PredictorBrain,
     ScoreBrain,
 )
-from lafufu_sb.checkpoints import (
-    check_pairing,
-    load_weights,
-    mark_pairing,
-    save_weights,
-)
-from lafufu_sb.dataio import paired_dataset
-from lafufu_sb.errors import WrongUse
-from lafufu_sb.evaluation.clips import summarise_rows
-from lafufu_sb.evaluation.runs import evaluate_models, find_pairs
-from lafufu_sb.export import export_run
-from lafufu_sb.inference import EnhanceLatent
-from lafufu_sb.recipe import RECIPE_NAME, load_recipe
-from lafufu_sb.stages import (
+from lafufu_sb.training.checkpoints import check_pairing, mark_pairing
+from lafufu_sb.training.export import export_run
+from lafufu_sb.training.recipe import load_recipe
+from lafufu_sb.training.stages import (
     AUTOENCODER,
     PREDICTOR,
     STAGES,
@@ -229,7 +226,7 @@ def test(hparams, run_opts, folder):
     try:
         export_run(folder, folder / "model")
     except FileNotFoundError as error:  # an epoch was never validated
-        raise WrongUse(str(error)) from error
+        raise UsageError(str(error)) from error
     load = partial(
         EnhanceLatent.from_hparams,
         source=folder / "model",
@@ -315,7 +312,7 @@ def main(arguments):
         sys.exit(f"train.py: error: {message}")
     try:
         run(*prepared)
-    except WrongUse as error:
+    except UsageError as error:
         sys.exit(f"train.py: error: {error}")
     finally:
         # Else its threads may outlive what they use, and end the process by abort().

@@ -1,0 +1,1 @@
+"""Audio files: read, write, resample, cut into blocks."""

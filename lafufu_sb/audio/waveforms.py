@@ -1,0 +1,68 @@
+"""Waveforms as users hand them over: which types and rates mean audio."""
+
+import numpy
+import torch
+
+from lafufu_sb.errors import UsageError
+
+_NO_SAMPLES = " is none of samples: use floating-point numbers or signed integers"
+
+
+def as_waveforms(noisy):
+    """A tensor of samples.
+
+    Arguments
+    ---------
+    noisy : torch.Tensor or array
+        Floating-point or signed integers, any shape.
+
+    Returns
+    -------
+    torch.Tensor
+        Of arrays and lists float32 on the CPU; a tensor as it is, but for its graph.
+
+    Raises
+    ------
+    UsageError
+        For what is no array, or of another type: in unsigned integers zero is not
+        silence.
+
+    Example
+    -------
+    >>> as_waveforms([0.5, -1]).dtype
+    torch.float32
+    """
+    if not torch.is_tensor(noisy):
+        try:
+            array = numpy.asarray(noisy)
+        except ValueError as error:
+            raise UsageError(
+                f"the waveform is no array of numbers ({error})"
+            ) from error
+        if array.dtype.kind not in "fi":
+            raise UsageError(f"the waveform's type {array.dtype}{_NO_SAMPLES}")
+        with numpy.errstate(over="ignore"):  # infinite then, and refused as such
+            noisy = torch.from_numpy(array.astype(numpy.float32))
+    signed = noisy.dtype in (torch.int8, torch.int16, torch.int32, torch.int64)
+    if not (noisy.is_floating_point() or signed):
+        raise UsageError(f"the waveform's type {noisy.dtype}{_NO_SAMPLES}")
+    return noisy.detach()
+
+
+def as_rate(sample_rate):
+    """A sample rate as an int; UsageError for what is none.
+
+    Example
+    -------
+    >>> as_rate(16000.0)
+    16000
+    """
+    try:
+        whole = int(sample_rate)
+    except (TypeError, ValueError, OverflowError):
+        whole = 0
+    if whole < 1 or whole != sample_rate:
+        raise UsageError(
+            f"sample_rate is a whole number of Hz, at least 1, got {sample_rate!r}"
+        )
+    return whole

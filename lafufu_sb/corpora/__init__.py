@@ -1,0 +1,1 @@
+"""Corpora: EARS generation, simulation, online mixing, pairs."""

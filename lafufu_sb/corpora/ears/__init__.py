@@ -1,0 +1,1 @@
+"""Generation of EARS-WHAM and EARS-Reverb."""

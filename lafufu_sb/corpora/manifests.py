@@ -1,0 +1,204 @@
+"""Manifests of EARS-WHAM, EARS-Reverb and any other folders of paired recordings."""
+
+import json
+import os
+import re
+from glob import glob
+from pathlib import Path
+
+import soundfile
+
+from lafufu_sb.errors import UsageError
+from lafufu_sb.files import written_whole
+
+SUBSETS = ("train", "valid", "test")
+# What the benchmark's generators and the SGMSE+ loaders call the distorted side.
+DISTORTED_FOLDERS = ("noisy", "reverberant", "reverb")
+CLEAN_FOLDERS = ("clean", "anechoic")
+SUFFIXES = (".wav", ".flac")
+NUMBERED = re.compile(r"(\d{5})(_.*)?")  # 00012_5.3dB, 00012_0.84, 00012
+HOP_SECONDS = 384 / 48000  # pairs may differ by a frame of the spectrogram
+
+
+def pair_recordings(subset_folder):
+    """Pair distorted with clean recordings by their id.
+
+    The id is the number of five digits that the name begins with (``00012_5.3dB.wav``
+    and ``00012.wav``), else the whole name without its suffix, within the same
+    sub-folder. Never the position: one missing file would silently shift all that
+    follow.
+
+    Arguments
+    ---------
+    subset_folder : str or Path
+        Holds ``noisy`` (or ``reverberant``, ``reverb``) and ``clean`` (or
+        ``anechoic``), with .wav or .flac files at any depth.
+
+    Returns
+    -------
+    list of tuple
+        (id, distorted path, clean path), sorted by id; the id carries the sub-folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a side is missing or empty.
+    UsageError
+        If recordings lack a partner or share an id; names all of them.
+    """
+    pairs, problems = _match(Path(subset_folder))
+    _refuse(subset_folder, problems)
+    return pairs
+
+
+def _match(subset_folder):
+    """Pairs, and what keeps other recordings from being paired."""
+    problems = []
+    distorted, clean = (
+        recordings_by_id(_side(subset_folder, names), problems)
+        for names in (DISTORTED_FOLDERS, CLEAN_FOLDERS)
+    )
+    for side, other in ((distorted, clean), (clean, distorted)):
+        lonely = sorted(set(side) - set(other))
+        problems += [
+            f"{side[key].relative_to(subset_folder)}: no partner" for key in lonely
+        ]
+    keys = sorted(set(distorted) & set(clean))
+    return [(key, distorted[key], clean[key]) for key in keys], problems
+
+
+def _side(subset_folder, names):
+    for name in names:
+        if (subset_folder / name).is_dir():
+            return subset_folder / name
+    raise FileNotFoundError(
+        f"{subset_folder} has none of the folders {', '.join(names)}: generate the "
+        "corpus first, or arrange your own pairs so (see recipes/EARS/README.md)"
+    )
+
+
+def recording_id(name):
+    """What a recording has in common with its partner.
+
+    Arguments
+    ---------
+    name : str
+        Path below ``noisy`` or ``clean``.
+
+    Returns
+    -------
+    str
+
+    Example
+    -------
+    >>> recording_id("p001/00012_5.3dB.wav"), recording_id("p226_001.flac")
+    ('p001/00012', 'p226_001')
+    """
+    folder, stem = os.path.split(os.path.splitext(name)[0])
+    numbered = NUMBERED.fullmatch(stem)
+    return os.path.join(folder, numbered[1] if numbered else stem)
+
+
+def recordings_by_id(folder, problems):
+    """Recordings below a folder.
+
+    Arguments
+    ---------
+    folder : Path
+        With .wav or .flac files at any depth.
+    problems : list of str
+        Gets a line for each id that is not unique.
+
+    Returns
+    -------
+    dict of str to Path
+        By ``recording_id``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    """
+    found = {}
+    names = glob("**/*", root_dir=folder, recursive=True)  # follows links, unlike Path
+    for name in sorted(names):
+        if os.path.splitext(name)[1].lower() not in SUFFIXES:
+            continue
+        key = recording_id(name)
+        if key in found:
+            problems.append(
+                f"{folder.name}/{name}: its id {key} is also that of {found[key].name}"
+            )
+        found[key] = folder / name
+    if not found:
+        raise FileNotFoundError(f"{folder} holds no {' or '.join(SUFFIXES)} file")
+    return found
+
+
+def _refuse(subset_folder, problems):
+    if problems:
+        listing = "\n".join(f"  {problem}" for problem in problems)
+        raise UsageError(
+            f"{subset_folder}: {len(problems)} recordings cannot be paired:\n{listing}"
+            "\nRemove or mend them; a pair has the same five-digit id, or the same "
+            "name, on both sides"
+        )
+
+
+def _seconds(path, problems, subset_folder):
+    """Length, or None for what cannot be read."""
+    try:
+        info = soundfile.info(str(path))
+        if info.frames:
+            return info.frames / info.samplerate
+        reason = "is empty"
+    except (soundfile.LibsndfileError, OSError):
+        reason = "is not audio that can be read"
+    problems.append(f"{path.relative_to(subset_folder)}: {reason}")
+    return None
+
+
+def write_manifest(subset_folder, manifest):
+    """Write a SpeechBrain JSON manifest of one subset.
+
+    Arguments
+    ---------
+    subset_folder : str or Path
+        See ``pair_recordings``.
+    manifest : str or Path
+        To write: ``{id: {"noisy_wav", "clean_wav", "length"}}``, length in seconds.
+
+    Returns
+    -------
+    int
+        Number of pairs.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a side is missing or empty.
+    UsageError
+        If recordings lack a partner, share an id, cannot be read, or differ from their
+        partner by more than a hop of 8 ms; names all of them.
+    """
+    subset_folder = Path(subset_folder)
+    pairs, problems = _match(subset_folder)
+    entries = {}
+    for key, distorted, clean in pairs:
+        lengths = [_seconds(p, problems, subset_folder) for p in (distorted, clean)]
+        if None in lengths:
+            continue
+        if abs(lengths[0] - lengths[1]) > HOP_SECONDS:
+            problems.append(
+                f"{distorted.relative_to(subset_folder)}: {lengths[0]:.3f} s, its "
+                f"partner {lengths[1]:.3f} s"
+            )
+        entries[key] = {
+            "noisy_wav": str(distorted.resolve()),
+            "clean_wav": str(clean.resolve()),
+            "length": min(lengths),
+        }
+    _refuse(subset_folder, problems)
+    with written_whole(manifest) as temporary:
+        temporary.write_text(json.dumps(entries, indent=1))
+    return len(entries)

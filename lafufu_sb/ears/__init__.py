@@ -1,1 +1,0 @@
-"""EARS-WHAM and EARS-Reverb: mixing rules, generation, simulated corpora."""

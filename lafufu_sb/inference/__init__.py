@@ -1,0 +1,1 @@
+"""What users load: EnhanceLatent, RestoredASR, model folders."""

@@ -1,0 +1,113 @@
+"""What a model folder holds, and how one is written."""
+
+import contextlib
+import io
+import os
+import re
+import shutil
+from pathlib import Path
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+
+RECIPE_NAME = "recipe.yaml"  # marks a run folder: all values as they were used
+HYPERPARAMS = "hyperparams.yaml"
+
+
+CARD = "README.md"
+
+
+LOADABLES = ("autoencoder", "score_model")
+
+
+HEADER = """\
+# Model folder of lafufu_sb: EnhanceLatent.from_hparams(source="this folder").
+# The values are those of the training run; the weights fit no others.
+
+"""
+
+
+def inference_recipe(recipe, autoencoder_mark):
+    """Cut a training recipe down to what restoration needs.
+
+    Keeps ``restorer`` and, in their order, all keys that it refers to, directly or
+    not, so that a number of the training run reaches the model folder unchanged.
+
+    Arguments
+    ---------
+    recipe : ruamel.yaml.comments.CommentedMap
+        As ``read_recipe`` returns it.
+    autoencoder_mark : str
+        ``fingerprint`` of the autoencoder in whose latent the score model works.
+
+    Returns
+    -------
+    str
+        YAML text with ``modules`` and ``pretrainer``; free of ``!apply``.
+    """
+    needed, open_keys = set(), ["restorer", "sample_rate"]
+    while open_keys:
+        key = open_keys.pop()
+        if key not in needed:
+            needed.add(key)
+            open_keys += _references(recipe[key])
+    kept = CommentedMap((key, recipe[key]) for key in recipe if key in needed)
+    stream = io.StringIO()
+    YAML().dump(kept, stream)
+    # Comments between the sections of the recipe speak of what was cut off.
+    lines = [
+        line
+        for line in stream.getvalue().splitlines()
+        if line.strip() and not line.lstrip().startswith("#")
+    ]
+    loadables = "".join(f"    {name}: !ref <{name}>\n" for name in LOADABLES)
+    hooks = "".join(
+        f"    {name}: !name:lafufu_sb.inference.weights.load_weights\n"
+        for name in LOADABLES
+    )
+    return (
+        f"{HEADER}"
+        + "\n".join(lines)
+        + f"\n\nautoencoder_fingerprint: {autoencoder_mark}\n"
+        + "modules:\n  restorer: !ref <restorer>\n"
+        + "pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer\n"
+        + f"  loadables:\n{loadables}  custom_hooks:\n{hooks}"
+    )
+
+
+def _references(node):
+    stream = io.StringIO()
+    YAML().dump({"node": node}, stream)
+    return [
+        name
+        for reference in re.findall(r"!ref ([^\n#]*)", stream.getvalue())
+        for name in re.findall(r"<([\w]+)", reference)
+    ]
+
+
+@contextlib.contextmanager
+def new_model_folder(output_folder):
+    """Give a temporary folder, which becomes the model folder if the block succeeds."""
+    output_folder = Path(output_folder)
+    if output_folder.exists() and not is_model_folder(output_folder):
+        raise FileExistsError(
+            f"{output_folder} exists and is not a model folder: choose another output "
+            "folder"
+        )
+    temporary = output_folder.with_name(output_folder.name + ".part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        if not output_folder.exists():
+            os.replace(temporary, output_folder)
+            return
+        for path in temporary.iterdir():  # what else is there belongs to the user
+            os.replace(path, output_folder / path.name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def is_model_folder(folder):
+    # A run folder has a hyperparams.yaml too: SpeechBrain writes one.
+    return (folder / HYPERPARAMS).is_file() and not (folder / RECIPE_NAME).exists()

@@ -1,0 +1,97 @@
+"""Where a model comes from: a folder, an id of the Hub, and what is refused of them."""
+
+import logging
+import os
+from pathlib import Path
+
+from speechbrain.utils.fetching import FetchFrom, FetchSource, fetch
+
+from lafufu_sb.inference.trust import refuse_untrusted
+
+logger = logging.getLogger(__name__)
+
+
+def check_source(source, hparams_file, trust, **fetch_options):
+    """Raise an error for what is no model, or asks for more than a model needs.
+
+    Arguments
+    ---------
+    source : str, Path or FetchSource
+        Folder, id of the Hub, or URL.
+    hparams_file : str
+        Name of its YAML.
+    trust : bool
+        Whether the YAML may ask for anything.
+    **fetch_options
+        ``savedir``, ``local_strategy`` and ``fetch_config``, as the model will be
+        fetched with.
+
+    Returns
+    -------
+    str or FetchSource
+        What SpeechBrain takes.
+
+    Raises
+    ------
+    FileNotFoundError
+        If ``source`` looks like a path and is no model folder: nothing is asked of the
+        Hub then.
+    ValueError
+        For a YAML that may do more than build a model, see ``refuse_untrusted``.
+    """
+    folder = None  # or an id of the Hub, which may look like one
+    if not isinstance(source, FetchSource):
+        folder, source = source, str(source)
+    elif source.FetchFrom == FetchFrom.LOCAL:
+        folder = Path(source.path)
+    if folder is not None:
+        _refuse_missing_folder(folder, hparams_file)
+        _warn_of_another_model(folder, hparams_file, fetch_options.get("savedir"))
+    if not trust:
+        # The file that will be loaded: an older one in `savedir` comes first.
+        path = fetch(hparams_file, source, **fetch_options)
+        refuse_untrusted(Path(path).read_text(encoding="utf-8"), str(path))
+    return source
+
+
+def _warn_of_another_model(folder, hparams_file, savedir):
+    """SpeechBrain fetches nothing that ``savedir`` has, of whatever model it is."""
+    if savedir is None or not Path(folder).is_dir():
+        return
+    held, asked = (Path(place) / hparams_file for place in (savedir, folder))
+    if held.is_symlink() and held.resolve() != asked.resolve():
+        logger.warning(
+            "%s holds the model of %s, which is loaded in place of %s: "
+            "give each model its own savedir",
+            savedir,
+            held.resolve().parent,
+            folder,
+        )
+
+
+def _refuse_missing_folder(source, hparams_file):
+    text = str(source)
+    if text.startswith(("http://", "https://")):
+        return
+    if (Path(source) / "recipe.yaml").exists():
+        raise FileNotFoundError(
+            f"{text} is a training run, not a model folder: `lafufu export` it first"
+        )
+    if Path(source).is_dir():
+        if not (Path(source) / hparams_file).is_file():
+            raise FileNotFoundError(
+                f"{text} is no model folder: it has no {hparams_file}. `lafufu export` "
+                "writes one from a training run"
+            )
+        return
+    pathlike = (
+        isinstance(source, os.PathLike)
+        or text.startswith((".", "~", os.sep))
+        or text.count("/") != 1  # ids of the Hub are user/name
+        or Path(text).parent.is_dir()
+    )
+    if pathlike:
+        raise FileNotFoundError(
+            f"model folder {text} does not exist: give the path of a folder with "
+            "hyperparams.yaml, or a Hub id such as user/name"
+        )

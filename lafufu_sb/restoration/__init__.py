@@ -1,0 +1,1 @@
+"""The inference path: restorer, settings, windows, devices, ONNX Runtime."""

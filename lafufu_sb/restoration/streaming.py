@@ -1,0 +1,311 @@
+"""Signals in, blocks of finished samples out: memory that does not grow with length.
+
+What a tensor, a file of ten hours and a corpus of short files have in common: fixed
+windows are read where they lie, computed in batches that may span several signals,
+cross-faded with what the last window of their signal left behind, and handed on.
+"""
+
+import sys
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from lafufu_sb.restoration.devices import to_device
+
+_AHEAD = 8  # batches' worth of silent windows, which cost nothing, to collect at most
+
+
+class TensorSignal:
+    """A signal in memory, and the pattern of what ``Restorer.stream`` takes.
+
+    Anything will do that has these attributes and ``read``, such as a channel of a
+    file that ``read`` opens at the right place.
+
+    Arguments
+    ---------
+    wav : torch.Tensor
+        (samples,), float32, finite.
+    key : object, optional
+        For whoever gets the result.
+    peak : float, optional
+        Largest magnitude of the samples, by default measured.
+    seed : int, optional
+        Of the sampler's noise; by default that of the whole stream.
+
+    Attributes
+    ----------
+    key : object
+        As above.
+    samples : int
+        Length.
+    peak : float
+        Largest magnitude of all samples, which sets the level; 0 for silence, which
+        comes back as zeros and is not read.
+    seed : int or None
+        May be missing.
+    begin : int
+        First window whose block is wanted, by default all are; may be missing.
+
+    Example
+    -------
+    >>> signal = TensorSignal(torch.tensor([0.1, -0.5, 0.2]), key="a")
+    >>> signal.samples, signal.peak, signal.read(1, 9)
+    (3, 0.5, tensor([-0.5000,  0.2000]))
+    """
+
+    def __init__(self, wav, key=None, peak=None, seed=None):
+        self.wav = wav
+        self.key = key
+        self.samples = wav.shape[-1]
+        if peak is None:
+            peak = float(wav.abs().max()) if wav.numel() else 0.0
+        self.peak = peak
+        self.seed = seed
+
+    def read(self, start, stop):
+        """Samples from ``start`` up to ``stop``, fewer where the signal ends."""
+        return self.wav[..., start:stop]
+
+
+class Window(NamedTuple):
+    """One window of an open signal."""
+
+    open: "_Open"
+    start: int  # sample of the signal
+    last: bool
+    wanted: bool  # or only computed for what it leaves to the next one
+
+
+class _Open:
+    """A signal of which not all windows are done."""
+
+    def __init__(self, signal):
+        if not 0 <= signal.peak < float("inf"):
+            raise ValueError(
+                f"the peak of signal {signal.key!r} is {signal.peak}: its samples must "
+                "be finite"
+            )
+        self.signal = signal
+        self.silent = signal.peak == 0
+        self.level = max(signal.peak, torch.finfo(torch.float32).tiny)
+        self.tail = None  # of the last window, (overlap,): waits for the next one
+
+    def seed(self, default):
+        seed = getattr(self.signal, "seed", None)
+        return default if seed is None else seed
+
+
+def stream_windows(function, plan, signals, *, size, fill=False, device, out="cpu"):
+    """Cut signals into windows, map these, and put the results together.
+
+    Arguments
+    ---------
+    function : callable
+        ``function(windows, places)``: levelled (n, ..., plan.window) on ``device`` and
+        n ``Window`` to results, (n, plan.window).
+    plan : WindowPlan
+        Windows and their cross-fades.
+    signals : iterable
+        Read as they are needed. See ``TensorSignal``; a tuple stands for signals of one
+        length that advance window by window together, such as channels.
+    size : int
+        Windows that are computed together.
+    fill : bool
+        Whether a batch of fewer is filled up with repetitions.
+    device, out : str or torch.device
+        Where windows are computed, and where results are put together.
+
+    Yields
+    ------
+    signal : object
+        One of ``signals``.
+    block : torch.Tensor
+        (samples,) on ``out``, its next finished ones, level restored. Each signal has
+        one block at least, a window's; they add up to its length from ``begin`` on.
+
+    Raises
+    ------
+    ValueError
+        If a peak is not finite, or signals of a tuple differ in length.
+    """
+    for batch in _batches(_windows(plan, signals), size):
+        results = iter(
+            _compute(function, plan, batch, size if fill else 0, device, out)
+        )
+        for window in batch:
+            signal = window.open.signal
+            if window.open.silent:
+                end = signal.samples if window.last else window.start + plan.stride
+                block = torch.zeros(end - window.start, device=out)
+            else:
+                block = _finished(plan, window, next(results))
+            if window.wanted:
+                yield signal, block
+
+
+def _windows(plan, signals):
+    for entry in signals:
+        channels = [_Open(s) for s in (entry if isinstance(entry, tuple) else (entry,))]
+        lengths = {channel.signal.samples for channel in channels}
+        if len(lengths) != 1:
+            raise ValueError(f"channels must have one length, got {sorted(lengths)}")
+        starts = plan.starts(lengths.pop())
+        begin = getattr(channels[0].signal, "begin", 0)
+        for number in range(max(0, begin - 1), len(starts)):
+            last, wanted = number == len(starts) - 1, number >= begin
+            for channel in channels:
+                yield Window(channel, starts[number], last, wanted)
+
+
+def _batches(windows, size):
+    batch, audible = [], 0
+    for window in windows:
+        batch.append(window)
+        audible += not window.open.silent
+        if audible == size or len(batch) == _AHEAD * size:
+            yield batch
+            batch, audible = [], 0
+    if batch:
+        yield batch
+
+
+def _compute(function, plan, batch, fill_to, device, out):
+    """(audible windows of the batch, plan.window) results, without the level."""
+    audible = [window for window in batch if not window.open.silent]
+    if not audible:
+        return ()
+    filled = audible + audible[-1:] * (fill_to - len(audible))
+    pieces = torch.stack([_cut(plan, window) for window in filled])
+    levels = torch.tensor([window.open.level for window in filled])
+    levels = levels.reshape(-1, *[1] * (pieces.dim() - 1))
+    levelled = to_device(pieces, device) / to_device(levels, device)
+    return function(levelled, filled)[: len(audible)].to(out)
+
+
+def _cut(plan, window):
+    piece = window.open.signal.read(window.start, window.start + plan.window)
+    return nn.functional.pad(piece, (0, plan.window - piece.shape[-1]))
+
+
+def _finished(plan, window, result):
+    """Samples that no later window changes; what is left waits in the signal's tail."""
+    weighted = plan.weights(window.start == 0, window.last, result.device) * result
+    if window.open.tail is not None:
+        weighted[: plan.overlap] += window.open.tail
+    if window.last:
+        block = weighted[: window.open.signal.samples - window.start]
+    else:
+        block = weighted[: plan.stride]
+        window.open.tail = weighted[plan.stride :].clone()
+    return block * window.open.level
+
+
+def batch_signals(wavs, lengths=None, others=()):
+    """The items of a batch as signals, whose keys are their rows.
+
+    Arguments
+    ---------
+    wavs : torch.Tensor
+        (batch, time).
+    lengths : torch.Tensor, optional
+        (batch,) relative lengths; what lies beyond is left out.
+    others : sequence of torch.Tensor
+        (batch, time) each: signals beside ``wavs``, whose level they share. With them
+        ``read`` gives (1 + others, samples).
+
+    Returns
+    -------
+    list of TensorSignal
+
+    Raises
+    ------
+    ValueError
+        If ``wavs`` is not (batch, time), empty, or not finite, or ``lengths`` are not
+        those of its items.
+    """
+    samples = _valid_samples(wavs, lengths)
+    wavs = wavs.float()
+    valid = torch.arange(wavs.shape[1], device=wavs.device) < samples[:, None]
+    peaks = torch.where(valid, wavs, 0.0).abs().amax(dim=1).tolist()
+    if others:
+        wavs = torch.stack([wavs, *(other.float() for other in others)], dim=1)
+    return [
+        TensorSignal(wav[..., :end], key=row, peak=peak)
+        for row, (wav, end, peak) in enumerate(
+            zip(wavs, samples.tolist(), peaks, strict=True)
+        )
+    ]
+
+
+def gather(stream, like):
+    """What a stream over ``batch_signals`` gives, as a batch again.
+
+    Arguments
+    ---------
+    stream : iterable of (signal, block)
+        As ``stream_windows`` yields.
+    like : torch.Tensor
+        (batch, time), for shape and device.
+
+    Returns
+    -------
+    torch.Tensor
+        (batch, time), float32; zero where no signal is.
+    """
+    out = torch.zeros(like.shape, device=like.device)
+    done = [0] * len(out)
+    for signal, block in stream:
+        row, start = signal.key, done[signal.key]
+        done[row] += len(block)
+        out[row, start : done[row]] = block
+    return out
+
+
+def _valid_samples(wavs, lengths):
+    """Check a batch and give the (batch,) number of valid samples of each item."""
+    if wavs.dim() != 2 or wavs.shape[1] == 0:
+        raise ValueError(
+            f"expected waveforms of shape (batch, time), got {tuple(wavs.shape)}"
+        )
+    if not torch.isfinite(wavs).all():
+        raise ValueError("the waveform has NaN or infinite samples")
+    if lengths is None:
+        return torch.full((wavs.shape[0],), wavs.shape[1], device=wavs.device)
+    if lengths.shape != wavs.shape[:1]:
+        raise ValueError(
+            f"expected {wavs.shape[0]} relative lengths, got {tuple(lengths.shape)}"
+        )
+    lengths = lengths.to(wavs.device)
+    if not ((lengths > 0) & (lengths <= 1)).all():
+        raise ValueError(
+            f"relative lengths lie above 0 and up to 1, got {lengths.tolist()}"
+        )
+    return (lengths * wavs.shape[1]).round().long().clamp(min=1)
+
+
+def counted(stream, total, sample_rate, show):
+    """A stream with a bar on the standard error stream that counts its seconds.
+
+    Arguments
+    ---------
+    stream : iterable of (signal, block)
+        As ``stream_windows`` yields.
+    total : int
+        Samples of all signals together.
+    sample_rate : int
+        Hz.
+    show : bool
+        Whether there is a bar.
+    """
+    with tqdm(
+        total=total,
+        unit_scale=1 / sample_rate,
+        file=sys.stderr,
+        disable=not show,
+        bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} s [{elapsed}<{remaining}]",
+    ) as bar:
+        for signal, block in stream:
+            yield signal, block
+            bar.update(len(block))

@@ -1,0 +1,1 @@
+"""Brains, stages, recipes, losses, checkpoints and export."""

@@ -1,0 +1,93 @@
+"""Recordings that are read piece by piece."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from lafufu_sb.audio import recordings
+from lafufu_sb.audio.recordings import Recording
+from lafufu_sb.audio.resampling import resample
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(recordings, "BLOCK", 100)
+
+
+@pytest.fixture
+def wavs():
+    return 0.9 * torch.rand(2, 1234, generator=torch.Generator().manual_seed(0)) - 0.45
+
+
+@pytest.fixture
+def path(wavs, tmp_path):
+    soundfile.write(tmp_path / "a.wav", wavs.T.numpy(), 44100, subtype="FLOAT")
+    return tmp_path / "a.wav"
+
+
+def test_it_knows_length_rate_and_level(path, wavs):
+    recording = Recording(path)
+    assert (recording.channels, recording.samples) == (2, 1234)
+    assert recording.sample_rate == recording.file_rate == 44100
+    assert recording.peaks == wavs.abs().amax(dim=1).tolist()
+
+
+@pytest.mark.parametrize("rate", [None, 48000, 8000])
+@pytest.mark.parametrize("step", [1, 64, 500])
+def test_windows_are_those_of_the_whole(path, wavs, rate, step):
+    whole = wavs if rate is None else resample(wavs, 44100, rate)
+    with Recording(path, rate) as recording:
+        assert recording.samples == whole.shape[1] and recording.frames == 1234
+        for start in range(0, recording.samples, step):
+            piece = recording.read(start, start + 90)
+            wanted = whole[:, start : start + 90]
+            torch.testing.assert_close(piece, wanted, atol=1e-6, rtol=0)
+        assert torch.equal(recording.read(0, 20), recording.read(0, 20))
+        torch.testing.assert_close(recording.read(0, 20), whole[:, :20])
+
+
+def test_little_is_kept(path):
+    recording, longest = Recording(path), 0
+    for start in range(0, 1234, 50):
+        recording.read(start, start + 60)
+        longest = max(longest, recording._buffer.shape[1])
+    assert longest <= 60 + 100
+
+
+def test_channels_are_signals(path, wavs):
+    left, right = Recording(path).signals(seed=3)
+    assert (left.key, right.key, left.seed) == (0, 1, 3)
+    for signal, wav in ((left, wavs[0]), (right, wavs[1])):
+        assert (signal.samples, signal.peak) == (1234, float(wav.abs().max()))
+        assert torch.equal(signal.read(100, 300), wav[100:300])
+
+
+def test_file_that_shrinks_while_it_is_read_is_an_error(path, wavs):
+    recording = Recording(path)
+    soundfile.write(path, wavs[:, :500].T.numpy(), 44100, subtype="FLOAT")
+    with pytest.raises(ValueError, match="a.wav has changed while it was read"):
+        recording.read(0, 1234)
+
+
+def test_fault_near_the_end_shows_before_anything_is_read(path, wavs):
+    wavs[1, -1] = float("nan")
+    soundfile.write(path, wavs.T.numpy(), 44100, subtype="FLOAT")
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        Recording(path)
+
+
+def test_damaged_flac_says_where(tmp_path):
+    path = tmp_path / "a.flac"
+    noise = np.random.default_rng(0).normal(0, 0.1, 48000)
+    soundfile.write(path, noise, 48000)
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 20000] = b"\0" * 20000
+    path.write_bytes(data)
+    try:
+        recording = Recording(path)
+    except ValueError as error:
+        assert "a.flac" in str(error) and "damaged" in str(error)
+    else:
+        assert recording.samples <= 48000

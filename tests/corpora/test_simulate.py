@@ -1,0 +1,200 @@
+"""Corpora out of any speech, noise and rooms."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from lafufu_sb.corpora import mixing, pieces, simulate
+
+RATE = 48000
+
+
+def burst(rng, seconds, rate):
+    """Noise with the envelope of syllables."""
+    time = np.arange(round(seconds * rate)) / rate
+    return 0.2 * rng.standard_normal(time.size) * np.sin(np.pi * 3 * time) ** 2
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory):
+    """Two speakers, noise with a silent file, two rooms; mixed rates and channels."""
+    folder, rng = tmp_path_factory.mktemp("material"), np.random.default_rng(0)
+
+    def write(name, signal, rate):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / name, signal, rate)
+
+    for number in range(4):
+        write(f"speech/anna/{number}.wav", burst(rng, 1.3, 44100), 44100)
+        write(f"speech/bert/{number}.flac", burst(rng, 2.1, RATE), RATE)
+    write("speech/bert/long.wav", burst(rng, 7.0, RATE), RATE)
+    write("noise/all/short.wav", 0.1 * rng.standard_normal((RATE, 2)), RATE)
+    write("noise/all/long.wav", 0.1 * rng.standard_normal(12 * 44100), 44100)
+    write("noise/all/silent.wav", np.zeros(12 * RATE), RATE)
+    for name, seconds in (("dry", 0.3), ("church", 4.0)):
+        time = np.arange(round(1.5 * RATE)) / RATE
+        rir = 0.1 * rng.standard_normal(time.size) * 10 ** (-3 * time / seconds)
+        rir[0] = 1.0
+        write(f"rir/all/{name}.wav", rir, RATE)
+    return folder
+
+
+def run(material, output, task="wham", workers=1, **options):
+    settings = {"minutes": 10.0, "clips": 4, "seed": 7, "piece_seconds": (2.0, 4.0)}
+    simulate.simulate_corpus(
+        task,
+        simulate.gather([material / "speech"]),
+        simulate.gather([material / ("noise" if task == "wham" else "rir")]),
+        output,
+        "train",
+        workers=workers,
+        **{**settings, **options},
+    )
+    return output / simulate.CORPUS[task]
+
+
+def contents(folder):
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
+
+
+@pytest.mark.parametrize("task", ["wham", "reverb"])
+def test_layout_lengths_and_labels(material, tmp_path, task):
+    corpus = run(material, tmp_path, task) / "train"
+    distorted = sorted((corpus / simulate.DEGRADED[task]).rglob("*.wav"))
+    assert [p.name[:5] for p in sorted(distorted, key=lambda p: p.name)] == [
+        f"{number:05}" for number in range(4)
+    ]
+    for path in distorted:
+        number, label = path.stem.split("_")
+        clean = corpus / "clean" / path.parent.name / f"{number}.wav"
+        speech, rate = soundfile.read(clean)
+        mixture, _ = soundfile.read(path)
+        assert rate == RATE and speech.shape == mixture.shape
+        assert soundfile.info(path).subtype == "PCM_16"
+        assert 2.0 <= speech.size / RATE <= 4.01
+        assert 10 ** (-20 / 20) <= np.abs(speech).max() * 1.001
+        assert np.abs(speech).max() <= 10 ** (-1 / 20) * 1.001
+        if task == "wham":
+            assert label.endswith("dB")
+            noise = mixing.loudness(mixture - speech, RATE)
+            snr_db = mixing.loudness(speech, RATE) - noise
+            assert snr_db == pytest.approx(float(label[:-2]), abs=0.1)
+        else:
+            assert float(label) == pytest.approx(0.3, abs=0.1)  # never the church
+    assert not list(corpus.rglob(".*"))
+
+
+def test_output_does_not_depend_on_workers_nor_on_place(material, tmp_path):
+    alone = contents(run(material, tmp_path / "a", clips=3))
+    together = contents(run(material, tmp_path / "b", clips=3, workers=2))
+    assert alone == together
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for name in ("speech", "noise"):
+        (moved / name).symlink_to(material / name)
+    assert alone == contents(run(moved, tmp_path / "c", clips=3))
+    assert alone != contents(run(material, tmp_path / "d", clips=3, seed=8))
+
+
+def test_pieces_deal_all_sentences_before_one_comes_again(material):
+    sources = pieces.scan(simulate.gather([material / "speech"], ["anna/*"]))
+    plan = pieces.plan_pieces(sources, 10.0, 0, "train", (2.0, 4.0), None, 8)
+    paths = [path for piece in plan for path, _, _ in piece.cuts]
+    assert len(set(paths[:4])) == 4 and len(set(paths[4:8])) == 4
+    assert {piece.speaker for piece in plan} == {"anna"}
+
+
+def test_minutes_are_reached(material):
+    sources = pieces.scan(simulate.gather([material / "speech"]))
+    plan = pieces.plan_pieces(sources, 1.0, 0, "train", (2.0, 4.0), None, None)
+    seconds = sum(
+        sum(s / piece.speed for _, _, s in piece.cuts) + sum(piece.pauses)
+        for piece in plan
+    )
+    assert 60.0 <= seconds <= 64.0
+
+
+def test_weights_fix_the_share_of_a_group():
+    folders, amounts = ["r1", "r2", "de"], [1.0, 3.0, 96.0]
+    assert pieces.shares(folders, amounts, {"r*": 0.4}) == pytest.approx(
+        [0.1, 0.3, 0.6]
+    )
+    assert pieces.shares(folders, amounts) == pytest.approx([0.01, 0.03, 0.96])
+    with pytest.raises(ValueError, match="match no folder"):
+        pieces.shares(folders, amounts, {"x*": 0.4})
+    with pytest.raises(ValueError, match="at most 1"):
+        pieces.shares(folders, amounts, {"r*": 1.4})
+
+
+def test_tiling_skips_silent_ends_and_has_no_gap():
+    rng = np.random.default_rng(0)
+    clip = np.concatenate([np.zeros(RATE), rng.standard_normal(RATE), np.zeros(RATE)])
+    tiled = pieces.tile(clip, 5 * RATE, rng, RATE)
+    power = (tiled.reshape(-1, 480) ** 2).mean(1)
+    assert tiled.shape == (5 * RATE,) and power.min() > 0.5
+    with pytest.raises(mixing.SilentExcerptError):
+        pieces.tile(np.zeros(RATE), 2 * RATE, rng, RATE)
+
+
+def test_silent_speech_is_left_out_and_said(material, tmp_path, caplog):
+    (tmp_path / "mute").mkdir()
+    for number in range(3):
+        soundfile.write(tmp_path / f"mute/{number}.wav", np.zeros(2 * RATE), RATE)
+    mute, noise = simulate.gather([tmp_path / "mute"]), [material / "noise/all"]
+    options = {"clips": 4, "piece_seconds": (2.0, 4.0)}
+
+    def simulated(speech):
+        return simulate.simulate_corpus(
+            "wham", speech, simulate.gather(noise), tmp_path, "train", 1, 0, **options
+        )
+
+    with pytest.raises(ValueError, match="silent: check"):
+        simulated(mute)
+    assert "clip 00003 left out" in caplog.text
+    options["speaker_weights"] = {"mute": 0.5}
+    assert simulated(mute + simulate.gather([material / "speech"])) > 0.0
+    speakers = {p.name for p in tmp_path.glob("EARS-WHAM/train/clean/*")}
+    assert speakers and speakers <= {"anna", "bert"}
+    assert 1 <= len(list(tmp_path.rglob("noisy/*/*.wav"))) < 4
+
+
+def test_refusals_name_the_way_out(material, tmp_path):
+    with pytest.raises(ValueError, match="'hum'.*reverb.*wham"):
+        simulate.simulate_corpus("hum", [], [], tmp_path, "train", 1.0, 0)
+    run(material, tmp_path, clips=1)
+    with pytest.raises(FileExistsError, match="remove it"):
+        run(material, tmp_path, clips=1)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        simulate.gather([tmp_path / "nowhere"])
+    with pytest.raises(ValueError, match="span at least 1 s"):
+        run(material, tmp_path / "x", piece_seconds=(4.0, 4.0))
+    church = [material / "rir/all/church.wav"]
+    speech = simulate.gather([material / "speech"])
+    with pytest.raises(RuntimeError, match="max_rt60"):
+        simulate.simulate_corpus(
+            "reverb", speech, church, tmp_path, "train", 1.0, 0, clips=1
+        )
+
+
+def test_command_line_takes_lists_and_globs(material, tmp_path):
+    names = sorted(str(p) for p in (material / "noise").rglob("*.wav"))
+    (tmp_path / "noise.txt").write_text("\n".join(names) + "\n")
+    simulate.main(
+        f"--task wham --speech {material / 'speech'} --noise {tmp_path / 'noise.txt'} "
+        f"--subset valid --minutes 1 --clips 2 --output {tmp_path} --workers 1 "
+        "--include anna/* --exclude */0.wav --piece-seconds 2 4".split()
+    )
+    table = (tmp_path / "EARS-WHAM/simulated_valid.csv").read_text().splitlines()
+    assert len(table) == 3
+    assert all(",anna," in row and "0.wav+" not in row for row in table[1:])
+
+
+def test_a_room_depends_on_its_seed_only():
+    pytest.importorskip("pyroomacoustics")
+    from lafufu_sb.corpora.rooms import simulate_room
+
+    rir = simulate_room(np.random.default_rng(2), RATE)
+    assert rir.ndim == 1 and np.abs(rir).max() == pytest.approx(0.5)
+    assert 0.1 < mixing.rt60(rir, RATE) < 2.0
+    assert (simulate_room(np.random.default_rng(2), RATE) == rir).all()

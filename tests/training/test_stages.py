@@ -1,0 +1,175 @@
+"""What the few-step stage starts from, and what it refuses."""
+
+import shutil
+
+import pytest
+import torch
+from runs import write_tiny_recipe
+
+from lafufu_sb.errors import UsageError
+from lafufu_sb.inference.weights import save_weights
+from lafufu_sb.training.recipe import load_recipe
+from lafufu_sb.training.stages import (
+    adopt_model,
+    begin_few_step,
+    check_settings,
+    load_best,
+    starts_from_model,
+)
+
+FEW_STEP = {"stage": "few_step", "few_step_epochs": 1}
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """Objects of a tiny recipe whose run folder is ``tmp_path / "run"``."""
+
+    def load(base="lafufu_mini_wham", **overrides):
+        path = write_tiny_recipe(tmp_path / "tiny.yaml", tmp_path / "run", base=base)
+        return load_recipe(path, FEW_STEP | overrides)[0]
+
+    return load
+
+
+@pytest.fixture
+def finished(tiny_run, tmp_path):
+    """A copy of a run that has finished its score stage, one epoch."""
+    return shutil.copytree(tiny_run, tmp_path / "run")
+
+
+def fill(hparams, name, file):
+    hparams[name].load_state_dict(torch.load(file, weights_only=True))
+
+
+def assert_weights(module, file):
+    state = torch.load(file, weights_only=True)
+    assert all(torch.equal(v, state[k]) for k, v in module.state_dict().items())
+
+
+def test_few_step_begins_with_the_best_averaged_score_weights(recipe, finished):
+    hparams = recipe()
+    fill(hparams, "autoencoder", finished / "autoencoder.ckpt")
+    begin_few_step(hparams, finished)
+    exported = finished / "model" / "score_model.ckpt"
+    assert_weights(hparams["score_model"], exported)
+    with torch.no_grad():
+        for parameter in hparams["score_model"].parameters():
+            if parameter.requires_grad:
+                parameter.zero_()
+    with hparams["few_step_ema"].averaged():
+        assert_weights(hparams["score_model"], exported)
+
+
+def test_begun_stage_is_left_as_it_is(recipe, finished):
+    hparams = recipe()
+    hparams["few_step_checkpointer"].save_checkpoint()
+    before = [p.detach().clone() for p in hparams["score_model"].parameters()]
+    begin_few_step(hparams, finished)
+    after = hparams["score_model"].parameters()
+    assert all(torch.equal(a, b) for a, b in zip(after, before, strict=True))
+
+
+def test_unfinished_score_stage_is_refused_or_accepted_by_name(recipe, finished):
+    hparams = recipe(score_epochs=3)
+    fill(hparams, "autoencoder", finished / "autoencoder.ckpt")
+    with pytest.raises(
+        UsageError, match="1 of 3 epochs.*--stage score.*score_epochs=1"
+    ):
+        begin_few_step(hparams, finished)
+
+
+def test_missing_score_stage_is_refused(recipe, tmp_path):
+    with pytest.raises(UsageError, match="no checkpoint of a validated.*--stage score"):
+        begin_few_step(recipe(), tmp_path / "run")
+
+
+def test_score_stage_of_another_autoencoder_is_refused(recipe, finished):
+    with pytest.raises(UsageError, match="latent of another autoencoder"):
+        begin_few_step(recipe(), finished)  # its autoencoder is untrained
+
+
+def test_autoencoder_stage_waits_for_its_predictor(recipe, tmp_path):
+    base = "lafufu_mini_predictor_wham"
+    hparams = recipe(base, stage="autoencoder", few_step_epochs=0)
+    with pytest.raises(FileNotFoundError, match="run --stage predictor first"):
+        check_settings(hparams, tmp_path / "run")
+    (tmp_path / "run").mkdir(exist_ok=True)
+    save_weights(hparams["predictor"], tmp_path / "run" / "predictor.ckpt")
+    check_settings(hparams, tmp_path / "run")
+
+
+def test_best_of_a_stage_without_checkpoint_is_none(recipe):
+    assert load_best(recipe(), "few_step") is False
+
+
+def test_model_folder_takes_the_place_of_the_first_stages(recipe, tiny_model, tmp_path):
+    hparams = recipe(few_step_init=str(tiny_model))
+    assert starts_from_model(hparams)
+    (tmp_path / "run").mkdir(exist_ok=True)
+    for _ in range(2):  # a run killed in between does it again
+        adopt_model(hparams, tmp_path / "run" / "autoencoder.ckpt")
+    # With the decoder that learnt along.
+    assert_weights(hparams["autoencoder"], tiny_model / "autoencoder.ckpt")
+    begin_few_step(hparams, tmp_path / "run")
+    assert_weights(hparams["score_model"], tiny_model / "score_model.ckpt")
+    with hparams["few_step_ema"].averaged():
+        assert_weights(hparams["score_model"], tiny_model / "score_model.ckpt")
+    hparams["few_step_checkpointer"].save_checkpoint()
+    assert not starts_from_model(hparams)
+
+
+@pytest.mark.parametrize(
+    "base, overrides, message",
+    [
+        ("lafufu_mini_ouve_wham", {}, "SchroedingerBridge.*this recipe has OUVESDE"),
+        ("lafufu_mini_wham", {"sde": {"c": 0.4}}, "c=10.0.*this recipe has.*c=0.4"),
+        ("lafufu_mini_wham", {"score_model": {"base_channels": 12}}, "does not fit"),
+    ],
+)
+def test_model_of_another_recipe_is_refused(
+    recipe, tiny_model, tmp_path, base, overrides, message
+):
+    hparams = recipe(base=base, few_step_init=str(tiny_model), **overrides)
+    with pytest.raises(ValueError, match=message):
+        adopt_model(hparams, tmp_path / "autoencoder.ckpt")
+    assert not (tmp_path / "autoencoder.ckpt").exists()
+
+
+def test_run_with_another_autoencoder_is_not_overwritten(recipe, tiny_model, tmp_path):
+    hparams = recipe(few_step_init=str(tiny_model))
+    own = tmp_path / "autoencoder.ckpt"
+    save_weights(hparams["autoencoder"], own)
+    before = own.read_bytes()
+    with pytest.raises(ValueError, match="choose another output_folder"):
+        adopt_model(hparams, own)
+    assert own.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        ({"few_step_epochs": 0}, "few_step_epochs is 0"),
+        ({"stage": "all", "few_step_epochs": 0, "few_step_init": "model"}, "is 0"),
+        ({"stage": "score", "few_step_init": "model"}, "takes the place of stage sc"),
+        ({"stage": "autoencoder", "few_step_init": "m"}, "takes the place of stage au"),
+    ],
+)
+def test_contradictions_are_refused(recipe, tmp_path, overrides, message):
+    with pytest.raises(ValueError, match=message):
+        check_settings(recipe(**overrides), tmp_path)
+
+
+@pytest.mark.parametrize("stage", ["all", "few_step"])
+def test_stages_that_begin_with_a_model_folder_need_no_autoencoder(
+    recipe, tmp_path, stage
+):
+    hparams = recipe(stage=stage, few_step_init="model")
+    assert starts_from_model(hparams)
+    check_settings(hparams, tmp_path)
+
+
+def test_test_stage_does_not_begin_anything(recipe, tmp_path):
+    hparams = recipe(stage="test", few_step_init="model")
+    assert not starts_from_model(hparams)
+    with pytest.raises(FileNotFoundError, match="run --stage autoencoder first"):
+        check_settings(hparams, tmp_path)
