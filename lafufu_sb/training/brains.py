@@ -4,7 +4,6 @@ import speechbrain as sb
 import torch
 
 from lafufu_sb.diffusion.objectives import FewStepCorrection
-from lafufu_sb.errors import UsageError
 from lafufu_sb.training.restoration_brain import RestorationBrain
 
 QUARTERS = 4  # of the diffusion time, for the logged losses
@@ -46,8 +45,8 @@ class PredictorBrain(RestorationBrain):
 class AutoencoderBrain(RestorationBrain):
     """Stage one: trains the ``autoencoder`` of ``modules``.
 
-    Validation measures the autoencoder_bound ``decode(clean latent, distorted skips)``, which
-    bounds everything after it, and how far the two latents lie apart.
+    Validation measures the autoencoder bound, ``decode(clean latent, distorted
+    skips)``, and how far the two latents lie apart.
 
     Arguments
     ---------
@@ -63,9 +62,6 @@ class AutoencoderBrain(RestorationBrain):
         super().__init__(**kwargs)
         self.loss = loss.to(self.device)
         self.swap = swap
-        self.restorer.autoencoder.predictor.requires_grad_(False)
-        if self.restorer.autoencoder.filter is not None:
-            self.restorer.autoencoder.filter.requires_grad_(False)  # see filter_taps
 
     def compute_forward(self, batch, stage):
         """Both reconstructions, with all that the loss compares them to."""
@@ -87,25 +83,13 @@ class AutoencoderBrain(RestorationBrain):
         if stage != sb.Stage.TRAIN:
             r = predictions[0]
             distance = (r.clean_latent - r.distorted_latent).float().std()
-            self.latent_ratios.append(float(distance / r.clean_latent.float().std()))
+            self.means.add("latent_ratio", distance / r.clean_latent.float().std())
             self.measure(batch)
         return self.loss(*predictions)
 
-    def on_stage_start(self, stage, epoch=None):
-        """Start the collection of latent statistics."""
-        super().on_stage_start(stage, epoch)
-        self.latent_ratios = []
-
     def restore(self, distorted, clean, lengths):
-        """The autoencoder_bound."""
+        """The autoencoder bound."""
         return self.restorer.autoencoder_bound(distorted, clean, lengths)
-
-    def stage_stats(self, stage, stage_loss):
-        """Add the ratio of the latents' difference to the clean latent's spread."""
-        stats = super().stage_stats(stage, stage_loss)
-        if self.latent_ratios:
-            stats["latent_ratio"] = sum(self.latent_ratios) / len(self.latent_ratios)
-        return stats
 
     @torch.no_grad()
     def latent_std(self, dataset, batches=50, **loader_options):
@@ -168,16 +152,8 @@ class ScoreBrain(RestorationBrain):
         super().__init__(**kwargs)
         self.sde = sde
         self.objective = objective
-        if decoded_loss is not None and objective.compares != "data":
-            raise UsageError(
-                "decoded_loss needs an objective that compares data, not the "
-                f"{objective.compares}: set it to null or use DataPrediction"
-            )
         self.decoded_loss = decoded_loss and decoded_loss.to(self.device)
         self.latent_weight = latent_weight
-        self.restorer.autoencoder.requires_grad_(False)
-        if "decoder" in self.modules:
-            self.modules.decoder.requires_grad_(decoded_loss is not None)
 
     def compute_forward(self, batch, stage):
         """Loss of each item, and the decoded loss of the batch or None."""
@@ -206,30 +182,15 @@ class ScoreBrain(RestorationBrain):
         latent = predictions.per_item.mean()
         if decoded is None:
             return latent
-        self.decoded_losses.append(decoded.detach())
+        self.means.add("decoded_loss", decoded)
         return self.latent_weight * latent + decoded
 
     def _sort_by_time(self, predictions):
         span = (predictions.t - self.sde.t_eps) / (self.sde.t_max - self.sde.t_eps)
         quarters = (span * QUARTERS).long().clamp(max=QUARTERS - 1)
-        for quarter, loss in zip(quarters, predictions.per_item.detach(), strict=True):
-            self.quarter_losses[int(quarter)].append(loss)
-
-    def on_stage_start(self, stage, epoch=None):
-        """Start the collection of losses by quarter of the diffusion time."""
-        super().on_stage_start(stage, epoch)
-        self.quarter_losses = [[] for _ in range(QUARTERS)]
-        self.decoded_losses = []
-
-    def stage_stats(self, stage, stage_loss):
-        """Add the mean loss of each quarter of the diffusion time."""
-        stats = super().stage_stats(stage, stage_loss)
-        for quarter, losses in enumerate(self.quarter_losses, start=1):
-            if losses:
-                stats[f"loss_t{quarter}"] = float(torch.stack(losses).mean())
-        if self.decoded_losses:
-            stats["decoded_loss"] = float(torch.stack(self.decoded_losses).mean())
-        return stats
+        for quarter in range(QUARTERS):
+            losses, of_it = predictions.per_item, quarters == quarter
+            self.means.add(f"loss_t{quarter + 1}", losses, of_it)
 
 
 class FewStepBrain(ScoreBrain):

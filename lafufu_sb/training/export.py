@@ -18,7 +18,7 @@ from lafufu_sb.inference.folder import (
 from lafufu_sb.inference.weights import fingerprint, load_weights, save_weights
 from lafufu_sb.training.checkpoints import check_pairing
 from lafufu_sb.training.recipe import load_recipe
-from lafufu_sb.training.stages import last_stage, load_best
+from lafufu_sb.training.stages import Stage, last_stage
 
 
 def export_run(run_folder, output_folder, half=False):
@@ -118,7 +118,7 @@ def _write_model(run_folder, folder, half):
     load_weights(hparams["autoencoder"], run_folder / "autoencoder.ckpt")
     stage = last_stage(hparams)
     check_pairing(hparams["autoencoder"], run_folder / stage)
-    if not load_best(hparams, stage):
+    if not Stage(stage, hparams).load_best():
         raise FileNotFoundError(
             f"{run_folder / stage} has no checkpoint of a validated epoch: train the "
             f"{stage} stage first"

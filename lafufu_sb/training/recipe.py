@@ -2,10 +2,28 @@
 
 import io
 import os
+import re
 from pathlib import Path
 
 from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
+
+from lafufu_sb.errors import UsageError
+
+# Keys that say where and how a recipe runs, not what it trains.
+_OF_THE_RUN = {
+    "seed",
+    "__set_seed",
+    "output_folder",
+    "data_folder",
+    "skip_prep",
+    "stage",
+    "num_workers",
+    "ckpt_interval_minutes",
+    "ckpt_interval_steps",
+    "debug_persistently",
+    "train_logger",
+}
 
 
 def read_recipe(path):
@@ -33,7 +51,7 @@ def read_recipe(path):
         raise FileNotFoundError(f"recipe {path} does not exist")
     recipe = YAML().load(path.read_text())
     if not isinstance(recipe, dict):
-        raise ValueError(
+        raise UsageError(
             f"{path} holds no settings: is it a link that was checked out as text? Use "
             "the file in recipes/"
         )
@@ -96,7 +114,7 @@ def load_recipe(path, overrides="", debug=False):
 
     Raises
     ------
-    KeyError
+    UsageError
         For an override of a key that the recipe does not have.
     """
     recipe = read_recipe(path)
@@ -104,7 +122,7 @@ def load_recipe(path, overrides="", debug=False):
     changes = changes or {}
     unknown = sorted(set(changes) - set(recipe))
     if unknown:
-        raise KeyError(f"{path} has no key {', '.join(unknown)}")
+        raise UsageError(f"{path} has no key {', '.join(unknown)}")
     _merge_into(recipe, changes)
     if debug:
         folder = recipe["output_folder"]
@@ -114,6 +132,33 @@ def load_recipe(path, overrides="", debug=False):
             recipe["output_folder"] = f"{folder}/debug"
     text = _dump(recipe)
     return load_hyperpyyaml(text), text
+
+
+def recipe_facts(text):
+    """What sets a run apart from others beside its seed, folders and machine.
+
+    Arguments
+    ---------
+    text : str
+        The recipe as it was used, see ``load_recipe``.
+
+    Returns
+    -------
+    dict of str to str
+        Top-level keys and their YAML, without comments.
+
+    Example
+    -------
+    >>> recipe_facts("seed: 1\\nepochs: 3\\nsize: !ref <epochs> * 2  # why\\n")
+    {'epochs': '3', 'size': '!ref <epochs> * 2'}
+    """
+    facts = {}
+    for key, value in YAML().load(text).items():
+        if key not in _OF_THE_RUN:
+            lines = _dump({"": value}).partition(":")[2].splitlines()
+            lines = (re.sub(r"(^|\s+)#.*", "", line) for line in lines)
+            facts[key] = "\n".join(line for line in lines if line.strip()).strip()
+    return facts
 
 
 def _dump(tree):

@@ -18,6 +18,7 @@ from speechbrain.utils.train_logger import TensorboardLogger
 from lafufu_sb.corpora.pairs import fit, level
 from lafufu_sb.errors import UsageError
 from lafufu_sb.evaluation import ClipReport
+from lafufu_sb.training.means import RunningMeans
 
 logger = get_logger(__name__)
 
@@ -50,11 +51,15 @@ class RestorationBrain(sb.Brain):
         Names for ``lafufu_sb.evaluation.metrics.evaluate``.
     best_key : str
         Metric whose best checkpoint is kept and tested; one of ``metrics``.
+    lr : float
+        The learning rate, which ``lr_schedule`` scales.
     lr_schedule : callable, optional
-        ``lr_schedule(optimizer, progress)``, progress from 0 to 1.
-    batches_per_epoch : int
-        Of all processes together; with the counter's limit it tells the schedule how
-        long the training is.
+        Factor of the learning rate at a progress from 0 to 1.
+    items : int
+        Of the training set.
+    batch_size : int
+        Items that a process takes at once. With ``items`` and the counter's limit it
+        tells the schedule how long the training is.
     report_folder : str, optional
         Where validation pictures and TensorBoard's files go.
     **kwargs
@@ -74,14 +79,16 @@ class RestorationBrain(sb.Brain):
         valid_items=None,
         metrics=("si_sdr", "pesq", "estoi"),
         best_key="si_sdr",
+        lr=None,
         lr_schedule=None,
-        batches_per_epoch=1,
+        items=1,
+        batch_size=1,
         report_folder=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         if best_key not in metrics:
-            raise ValueError(
+            raise UsageError(
                 f"best_key must be one of the metrics ({', '.join(metrics)}), got "
                 f"{best_key!r}"
             )
@@ -91,8 +98,10 @@ class RestorationBrain(sb.Brain):
             # in the default layout.
             self.restorer.score_model.to(memory_format=torch.channels_last)
         self.ema = ema.to(self.device)
+        self.means = RunningMeans()
         if self.checkpointer is not None:
             self.checkpointer.add_recoverables({"ema": ema, "counter": epoch_counter})
+            self.checkpointer.add_recoverable("means", self.means, optional_load=True)
         self.epoch_counter = epoch_counter
         self.train_logger = train_logger
         self.crop_samples = restorer.spectrogram.samples(crop_frames)
@@ -102,17 +111,11 @@ class RestorationBrain(sb.Brain):
         self.measured = spread(valid_clips, valid_items or valid_clips)
         self.metrics = tuple(metrics)
         self.best_key = best_key
-        self.lr_schedule = lr_schedule
-        steps_per_epoch = batches_per_epoch // (
-            _world_size() * self.grad_accumulation_factor
+        self.lr, self.lr_schedule = lr, lr_schedule
+        steps = steps_per_epoch(
+            items, batch_size, _world_size(), self.grad_accumulation_factor
         )
-        if steps_per_epoch == 0:
-            raise UsageError(
-                f"an epoch has {batches_per_epoch} batches, too few for one step of "
-                f"{_world_size()} processes with gradient accumulation over "
-                f"{self.grad_accumulation_factor}: lower that or the batch size"
-            )
-        self.total_steps = steps_per_epoch * epoch_counter.limit
+        self.total_steps = steps * epoch_counter.limit
         self.report_folder = report_folder
         self.tensorboard = _tensorboard(report_folder)
 
@@ -151,8 +154,9 @@ class RestorationBrain(sb.Brain):
         """Set the learning rate of the coming optimiser step."""
         super().on_fit_batch_start(batch, should_step)
         if self.lr_schedule is not None:
-            progress = (self.optimizer_step + 1) / self.total_steps
-            self.lr_schedule(self.optimizer, min(1.0, progress))
+            progress = min(1.0, (self.optimizer_step + 1) / self.total_steps)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.lr * self.lr_schedule(progress)
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
         """Let the average follow."""
@@ -175,6 +179,11 @@ class RestorationBrain(sb.Brain):
                 f"{self.checkpointer.checkpoints_dir} has no checkpoint of a validated "
                 f"epoch with {max_key or min_key}: train this stage first"
             )
+
+    def keep_best(self):
+        """Fill the trained networks with the averaged weights of the best epoch."""
+        self.on_evaluate_start(max_key=self.best_key)
+        self.ema.copy_to_module()
 
     def on_stage_start(self, stage, epoch=None):
         """Validation uses the averaged weights throughout."""
@@ -206,7 +215,7 @@ class RestorationBrain(sb.Brain):
 
     def stage_stats(self, stage, stage_loss):
         """Numbers of a finished stage, plain floats as checkpoints demand."""
-        return {"loss": float(stage_loss)}
+        return {"loss": float(stage_loss)} | self.means.take()
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """Log, and in validation keep the best and the newest checkpoint."""
@@ -252,6 +261,33 @@ class RestorationBrain(sb.Brain):
         for side, signal in signals.items():
             rate = self.restorer.sample_rate
             writer.add_audio(f"{name}/{side}", signal[None], epoch, sample_rate=rate)
+
+
+def steps_per_epoch(items, batch_size, processes=1, accumulation=1):
+    """Optimiser steps that each process makes in an epoch.
+
+    SpeechBrain deals the items out to the processes, repeating a few so that all have
+    as many, and drops the batches that are left over from accumulation.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+
+    Example
+    -------
+    >>> steps_per_epoch(5, 2), steps_per_epoch(5, 2, processes=2)
+    (3, 2)
+    """
+    batches = -(-items // processes)
+    batches = -(-batches // batch_size)
+    if batches < accumulation:
+        raise UsageError(
+            f"an epoch has {batches} batches in each of {processes} processes, too few "
+            f"for one step with gradient accumulation over {accumulation}: lower that "
+            "or the batch size"
+        )
+    return batches // accumulation
 
 
 def spread(count, items):

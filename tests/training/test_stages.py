@@ -9,11 +9,11 @@ from runs import write_tiny_recipe
 from lafufu_sb.errors import UsageError
 from lafufu_sb.inference.weights import save_weights
 from lafufu_sb.training.recipe import load_recipe
+from lafufu_sb.training.settings import check_settings
 from lafufu_sb.training.stages import (
+    Stage,
     adopt_model,
     begin_few_step,
-    check_settings,
-    load_best,
     starts_from_model,
 )
 
@@ -49,22 +49,24 @@ def assert_weights(module, file):
 def test_few_step_begins_with_the_best_averaged_score_weights(recipe, finished):
     hparams = recipe()
     fill(hparams, "autoencoder", finished / "autoencoder.ckpt")
-    begin_few_step(hparams, finished)
+    stage = Stage("few_step", hparams)
+    begin_few_step(stage, hparams, finished)
     exported = finished / "model" / "score_model.ckpt"
     assert_weights(hparams["score_model"], exported)
     with torch.no_grad():
         for parameter in hparams["score_model"].parameters():
             if parameter.requires_grad:
                 parameter.zero_()
-    with hparams["few_step_ema"].averaged():
+    with stage.ema.averaged():
         assert_weights(hparams["score_model"], exported)
 
 
 def test_begun_stage_is_left_as_it_is(recipe, finished):
     hparams = recipe()
-    hparams["few_step_checkpointer"].save_checkpoint()
+    stage = Stage("few_step", hparams)
+    stage.checkpointer.save_checkpoint()
     before = [p.detach().clone() for p in hparams["score_model"].parameters()]
-    begin_few_step(hparams, finished)
+    begin_few_step(stage, hparams, finished)
     after = hparams["score_model"].parameters()
     assert all(torch.equal(a, b) for a, b in zip(after, before, strict=True))
 
@@ -75,17 +77,19 @@ def test_unfinished_score_stage_is_refused_or_accepted_by_name(recipe, finished)
     with pytest.raises(
         UsageError, match="1 of 3 epochs.*--stage score.*score_epochs=1"
     ):
-        begin_few_step(hparams, finished)
+        begin_few_step(Stage("few_step", hparams), hparams, finished)
 
 
 def test_missing_score_stage_is_refused(recipe, tmp_path):
+    hparams = recipe()
     with pytest.raises(UsageError, match="no checkpoint of a validated.*--stage score"):
-        begin_few_step(recipe(), tmp_path / "run")
+        begin_few_step(Stage("few_step", hparams), hparams, tmp_path / "run")
 
 
 def test_score_stage_of_another_autoencoder_is_refused(recipe, finished):
+    hparams = recipe()  # its autoencoder is untrained
     with pytest.raises(UsageError, match="latent of another autoencoder"):
-        begin_few_step(recipe(), finished)  # its autoencoder is untrained
+        begin_few_step(Stage("few_step", hparams), hparams, finished)
 
 
 def test_autoencoder_stage_waits_for_its_predictor(recipe, tmp_path):
@@ -99,7 +103,7 @@ def test_autoencoder_stage_waits_for_its_predictor(recipe, tmp_path):
 
 
 def test_best_of_a_stage_without_checkpoint_is_none(recipe):
-    assert load_best(recipe(), "few_step") is False
+    assert Stage("few_step", recipe()).load_best() is False
 
 
 def test_model_folder_takes_the_place_of_the_first_stages(recipe, tiny_model, tmp_path):
@@ -110,11 +114,12 @@ def test_model_folder_takes_the_place_of_the_first_stages(recipe, tiny_model, tm
         adopt_model(hparams, tmp_path / "run" / "autoencoder.ckpt")
     # With the decoder that learnt along.
     assert_weights(hparams["autoencoder"], tiny_model / "autoencoder.ckpt")
-    begin_few_step(hparams, tmp_path / "run")
+    stage = Stage("few_step", hparams)
+    begin_few_step(stage, hparams, tmp_path / "run")
     assert_weights(hparams["score_model"], tiny_model / "score_model.ckpt")
-    with hparams["few_step_ema"].averaged():
+    with stage.ema.averaged():
         assert_weights(hparams["score_model"], tiny_model / "score_model.ckpt")
-    hparams["few_step_checkpointer"].save_checkpoint()
+    stage.checkpointer.save_checkpoint()
     assert not starts_from_model(hparams)
 
 
@@ -130,7 +135,7 @@ def test_model_of_another_recipe_is_refused(
     recipe, tiny_model, tmp_path, base, overrides, message
 ):
     hparams = recipe(base=base, few_step_init=str(tiny_model), **overrides)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UsageError, match=message):
         adopt_model(hparams, tmp_path / "autoencoder.ckpt")
     assert not (tmp_path / "autoencoder.ckpt").exists()
 
@@ -140,7 +145,7 @@ def test_run_with_another_autoencoder_is_not_overwritten(recipe, tiny_model, tmp
     own = tmp_path / "autoencoder.ckpt"
     save_weights(hparams["autoencoder"], own)
     before = own.read_bytes()
-    with pytest.raises(ValueError, match="choose another output_folder"):
+    with pytest.raises(UsageError, match="choose another output_folder"):
         adopt_model(hparams, own)
     assert own.read_bytes() == before
 
@@ -155,7 +160,7 @@ def test_run_with_another_autoencoder_is_not_overwritten(recipe, tiny_model, tmp
     ],
 )
 def test_contradictions_are_refused(recipe, tmp_path, overrides, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UsageError, match=message):
         check_settings(recipe(**overrides), tmp_path)
 
 
