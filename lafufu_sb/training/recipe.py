@@ -2,28 +2,12 @@
 
 import io
 import os
-import re
 from pathlib import Path
 
 from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 
 from lafufu_sb.errors import UsageError
-
-# Keys that say where and how a recipe runs, not what it trains.
-_OF_THE_RUN = {
-    "seed",
-    "__set_seed",
-    "output_folder",
-    "data_folder",
-    "skip_prep",
-    "stage",
-    "num_workers",
-    "ckpt_interval_minutes",
-    "ckpt_interval_steps",
-    "debug_persistently",
-    "train_logger",
-}
 
 
 def read_recipe(path):
@@ -132,33 +116,6 @@ def load_recipe(path, overrides="", debug=False):
             recipe["output_folder"] = f"{folder}/debug"
     text = _dump(recipe)
     return load_hyperpyyaml(text), text
-
-
-def recipe_facts(text):
-    """What sets a run apart from others beside its seed, folders and machine.
-
-    Arguments
-    ---------
-    text : str
-        The recipe as it was used, see ``load_recipe``.
-
-    Returns
-    -------
-    dict of str to str
-        Top-level keys and their YAML, without comments.
-
-    Example
-    -------
-    >>> recipe_facts("seed: 1\\nepochs: 3\\nsize: !ref <epochs> * 2  # why\\n")
-    {'epochs': '3', 'size': '!ref <epochs> * 2'}
-    """
-    facts = {}
-    for key, value in YAML().load(text).items():
-        if key not in _OF_THE_RUN:
-            lines = _dump({"": value}).partition(":")[2].splitlines()
-            lines = (re.sub(r"(^|\s+)#.*", "", line) for line in lines)
-            facts[key] = "\n".join(line for line in lines if line.strip()).strip()
-    return facts
 
 
 def _dump(tree):

@@ -30,6 +30,8 @@ AUTOENCODER = "autoencoder.ckpt"  # once stage one is finished
 class Stage:
     """What a stage trains, for how long, and where its checkpoints are.
 
+    Making one freezes the networks that it does not train.
+
     Arguments
     ---------
     name : str
@@ -213,29 +215,29 @@ def _method(sde, objective):
     return f"{type(sde).__name__}({', '.join(numbers)}) and {type(objective).__name__}"
 
 
-def begin_few_step(stage, hparams, folder):
-    """Fill the score model with the weights that the few-step stage starts from.
+def begin_few_step(hparams, folder):
+    """Make the few-step stage, its score model filled with what it starts from.
 
     These are the averaged weights of the score stage's best epoch, unless
     ``adopt_model`` has loaded others. A stage with a checkpoint resumes from that.
 
     Arguments
     ---------
-    stage : Stage
-        The few-step stage.
     hparams : dict
         Objects of the recipe, the autoencoder's weights loaded.
     folder : Path
         The run folder.
+
+    Returns
+    -------
+    Stage
 
     Raises
     ------
     UsageError
         If the score stage is not finished.
     """
-    if has_begun(stage.name, hparams):
-        return
-    if hparams["few_step_init"] is None:
+    if not has_begun("few_step", hparams) and hparams["few_step_init"] is None:
         check_pairing(hparams["autoencoder"], folder / "score")
         Stage("score", hparams).load_finished()
-    stage.ema.reset()
+    return Stage("few_step", hparams)

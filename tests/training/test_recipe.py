@@ -211,7 +211,7 @@ def test_recipes_of_the_package_load(name, tmp_path):
         "autoencoder": hparams["autoencoder"]
     }
     names = {"score_model", "decoder"} if "mini" in name else {"score_model"}
-    for stage in (Stage("score", hparams), Stage("few_step", hparams)):
+    for stage in (Stage(stage, hparams) for stage in ("score", "few_step")):
         assert stage.modules.keys() == stage.checkpointer.recoverables.keys() == names
         followed = dict(stage.ema.named_buffers())
         parameters = [p for m in stage.modules.values() for p in m.parameters()]

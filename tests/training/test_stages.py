@@ -49,8 +49,7 @@ def assert_weights(module, file):
 def test_few_step_begins_with_the_best_averaged_score_weights(recipe, finished):
     hparams = recipe()
     fill(hparams, "autoencoder", finished / "autoencoder.ckpt")
-    stage = Stage("few_step", hparams)
-    begin_few_step(stage, hparams, finished)
+    stage = begin_few_step(hparams, finished)
     exported = finished / "model" / "score_model.ckpt"
     assert_weights(hparams["score_model"], exported)
     with torch.no_grad():
@@ -63,10 +62,9 @@ def test_few_step_begins_with_the_best_averaged_score_weights(recipe, finished):
 
 def test_begun_stage_is_left_as_it_is(recipe, finished):
     hparams = recipe()
-    stage = Stage("few_step", hparams)
-    stage.checkpointer.save_checkpoint()
+    Stage("few_step", hparams).checkpointer.save_checkpoint()
     before = [p.detach().clone() for p in hparams["score_model"].parameters()]
-    begin_few_step(stage, hparams, finished)
+    begin_few_step(hparams, finished)
     after = hparams["score_model"].parameters()
     assert all(torch.equal(a, b) for a, b in zip(after, before, strict=True))
 
@@ -77,19 +75,19 @@ def test_unfinished_score_stage_is_refused_or_accepted_by_name(recipe, finished)
     with pytest.raises(
         UsageError, match="1 of 3 epochs.*--stage score.*score_epochs=1"
     ):
-        begin_few_step(Stage("few_step", hparams), hparams, finished)
+        begin_few_step(hparams, finished)
 
 
 def test_missing_score_stage_is_refused(recipe, tmp_path):
     hparams = recipe()
     with pytest.raises(UsageError, match="no checkpoint of a validated.*--stage score"):
-        begin_few_step(Stage("few_step", hparams), hparams, tmp_path / "run")
+        begin_few_step(hparams, tmp_path / "run")
 
 
 def test_score_stage_of_another_autoencoder_is_refused(recipe, finished):
     hparams = recipe()  # its autoencoder is untrained
     with pytest.raises(UsageError, match="latent of another autoencoder"):
-        begin_few_step(Stage("few_step", hparams), hparams, finished)
+        begin_few_step(hparams, finished)
 
 
 def test_autoencoder_stage_waits_for_its_predictor(recipe, tmp_path):
@@ -114,8 +112,7 @@ def test_model_folder_takes_the_place_of_the_first_stages(recipe, tiny_model, tm
         adopt_model(hparams, tmp_path / "run" / "autoencoder.ckpt")
     # With the decoder that learnt along.
     assert_weights(hparams["autoencoder"], tiny_model / "autoencoder.ckpt")
-    stage = Stage("few_step", hparams)
-    begin_few_step(stage, hparams, tmp_path / "run")
+    stage = begin_few_step(hparams, tmp_path / "run")
     assert_weights(hparams["score_model"], tiny_model / "score_model.ckpt")
     with stage.ema.averaged():
         assert_weights(hparams["score_model"], tiny_model / "score_model.ckpt")
@@ -135,7 +132,7 @@ def test_model_of_another_recipe_is_refused(
     recipe, tiny_model, tmp_path, base, overrides, message
 ):
     hparams = recipe(base=base, few_step_init=str(tiny_model), **overrides)
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(ValueError, match=message):
         adopt_model(hparams, tmp_path / "autoencoder.ckpt")
     assert not (tmp_path / "autoencoder.ckpt").exists()
 

@@ -44,7 +44,7 @@ from lafufu_sb.training.brains import (
 from lafufu_sb.training.checkpoints import check_latent
 from lafufu_sb.training.cost import warn_of_cost
 from lafufu_sb.training.export import export_run
-from lafufu_sb.training.recipe import load_recipe, recipe_facts
+from lafufu_sb.training.recipe import load_recipe
 from lafufu_sb.training.settings import check_settings, takes_autoencoder
 from lafufu_sb.training.stages import (
     AUTOENCODER,
@@ -224,8 +224,7 @@ def score_brain(stage, hparams, run_opts):
 def train_few_step(hparams, run_opts, folder):
     """Stage three."""
     take_autoencoder("few_step", hparams, folder)
-    stage = Stage("few_step", hparams)
-    begin_few_step(stage, hparams, folder)
+    stage = begin_few_step(hparams, folder)
     brain, data = few_step_brain(stage, hparams, run_opts)
     brain.fit(*data)
 
