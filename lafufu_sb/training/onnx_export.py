@@ -1,6 +1,6 @@
 """The networks as ONNX graphs.
 
-``write_graphs`` exports encoder, score network and decoder; ``onnx_backend`` runs them.
+``write_graphs`` exports them; ``lafufu_sb.restoration.onnx_runtime`` runs them.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from lafufu_sb.errors import UsageError
 from lafufu_sb.files import written_whole
 from lafufu_sb.restoration.onnx_runtime import (
     GRAPHS_NOTE,
@@ -39,8 +40,8 @@ def write_graphs(restorer, folder, quantize=None):
         spectrogram (batch, 2, bins, frames) to latent (batch, C, height, width) and
         skip_0, skip_1, ...
     score_model
-        x, y like the latent, t (batch,) to estimate, like the latent: the raw
-        network, which an objective turns into a score or a clean latent.
+        x, y like the latent and t (batch,) to estimate, like the latent: the output of
+        the network before the objective turns it into a score or a clean latent.
     decoder
         latent, skip_0, skip_1, ... to restored, like the spectrogram.
 
@@ -51,20 +52,18 @@ def write_graphs(restorer, folder, quantize=None):
     folder : str or Path
         An existing folder.
     quantize : str, optional
-        "int8": weights in eight bits, activations quantised as they come (docs/onnx.md
-        says what that does to speed and quality).
+        "int8": eight-bit weights and dynamically quantised activations (docs/onnx.md
+        has speed and quality).
 
     Raises
     ------
-    ImportError
+    MissingPackageError
         If onnx, onnxscript or onnxruntime is not installed.
-    ValueError
-        For another ``quantize``.
-    RuntimeError
-        If a graph does not compute what its network does.
+    UsageError
+        For another ``quantize``, or if a graph does not compute what its network does.
     """
     if quantize not in (None, "int8"):
-        raise ValueError(f"quantize must be 'int8' or None, got {quantize!r}")
+        raise UsageError(f"quantize must be 'int8' or None, got {quantize!r}")
     require("onnx", "onnxscript", "onnxruntime")
     folder, hashes = Path(folder), {}
     for name, (network, inputs, outputs) in _graphs(restorer.eval()).items():
@@ -158,9 +157,9 @@ def _verify(network, inputs, path, name):
         peak = right.abs().max().clamp(min=torch.finfo(right.dtype).tiny)
         error = float((output - right).abs().max() / peak)
         if not error < TOLERANCE:
-            raise RuntimeError(
-                f"the ONNX graph {name} is off by {error:.1e} of its network's peak: "
-                "this PyTorch does not export it as it is, try another version"
+            raise UsageError(
+                f"the ONNX graph {name} differs from its network by {error:.1e} of the "
+                "peak: this version of PyTorch exports it wrongly, try another one"
             )
 
 
@@ -169,8 +168,8 @@ def _quantize(path):
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     graph = onnx.load(path)
-    # The exporter leaves shapes of weights here that it has transposed since, which
-    # the quantiser refuses; it finds out all shapes by itself.
+    # The exporter records the shapes of weights before it transposes them, which the
+    # quantiser refuses. It infers all shapes itself.
     del graph.graph.value_info[:]
     # ONNX Runtime's integer convolution takes unsigned weights only.
     quantize_dynamic(graph, path, weight_type=QuantType.QUInt8)
@@ -178,7 +177,7 @@ def _quantize(path):
 
 @contextlib.contextmanager
 def _quiet():
-    """Keep the exporter's notes on packages that nobody here needs to itself."""
+    """Silence the exporter's notes on packages that are not needed here."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -14,6 +14,7 @@ Authors
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import speechbrain as sb
@@ -60,12 +61,10 @@ from lafufu_sb.training.stages import (
 
 logger = get_logger(__name__)
 
-REPORTS = {  # folders of the stages
-    "predictor": "predictor_report",
-    "autoencoder": "autoencoder_report",
-    "score": "report",
-    "few_step": "few_step_report",
-}
+
+def report_name(stage):
+    """Folder of a stage's report."""
+    return "report" if stage == "score" else f"{stage}_report"
 
 
 def datasets(hparams, crop_frames, epoch_counter):
@@ -107,7 +106,7 @@ def stage_brain(
         best_key=hparams["best_key"],
         valid_clips=hparams["valid_clips"],
         valid_items=len(valid),
-        report_folder=str(Path(hparams["output_folder"]) / REPORTS[stage.name]),
+        report_folder=str(Path(hparams["output_folder"]) / report_name(stage.name)),
         **own,
     )
     train_options = {
@@ -271,7 +270,7 @@ def test(hparams, run_opts, folder):
         read_manifest(
             folder / "test.json", run_opts.debug_batches if run_opts.debug else None
         ),
-        folder / REPORTS[stage],
+        folder / report_name(stage),
         system=hparams["recipe"],
         recipe=(folder / RECIPE_NAME).read_text(),
         metrics=hparams["test_metrics"],
