@@ -205,8 +205,9 @@ def test_debug_run_keeps_to_a_folder_of_its_own_and_resumes(tmp_path):
         tmp_path / "run",
         base="lafufu_mini_reverb",
         epochs=5,
-        more="ckpt_interval_minutes: 15",
     )
+    text = recipe.read_text().replace("interval_minutes: 0", "interval_minutes: 15")
+    recipe.write_text(text)
     for epochs in (4, 0):  # two of each stage, then none
         # SpeechBrain refuses two intervals.
         process = train(recipe, "--debug", "--ckpt_interval_steps=1")
