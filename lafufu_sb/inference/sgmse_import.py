@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from ruamel.yaml import YAML
 
+from lafufu_sb.errors import UsageError
 from lafufu_sb.inference.folder import (
     CARD,
     HYPERPARAMS,
@@ -23,9 +24,11 @@ from lafufu_sb.inference.folder import (
     new_model_folder,
 )
 from lafufu_sb.inference.sgmse_keys import FROZEN, published_parameters, sgmse_to_ncsnpp
-from lafufu_sb.inference.weights import fingerprint, save_weights
-from lafufu_sb.lobes.autoencoder import IdentityAutoencoder
+from lafufu_sb.inference.weights import save_weights
+from lafufu_sb.lobes.fingerprint import fingerprint
 from lafufu_sb.lobes.ncsnpp import NCSNpp
+from lafufu_sb.lobes.representations import SpectrogramRepresentation
+from lafufu_sb.lobes.spectrogram import CompressedSpectrogram
 
 Settings = namedtuple("Settings", ["known", "assumed"])
 Settings.__doc__ = """Settings of a checkpoint that matter to restoration.
@@ -82,14 +85,15 @@ spectrogram: !new:lafufu_sb.lobes.spectrogram.CompressedSpectrogram
     hop_length: {hop_length}
     factor: {spec_factor}
     exponent: {spec_abs_exponent}
-autoencoder: !new:lafufu_sb.lobes.autoencoder.IdentityAutoencoder
+representation: !new:lafufu_sb.lobes.representations.SpectrogramRepresentation
+    spectrogram: !ref <spectrogram>
 score_model: !new:lafufu_sb.lobes.ncsnpp.NCSNpp
     data_channels: 2
     base_channels: {nf}
     multipliers: {ch_mult}
     blocks_per_level: {num_res_blocks}
     divide_by_time: {scale_by_sigma}
-sde: !new:lafufu_sb.diffusion.sde.OUVESDE
+process: !new:lafufu_sb.diffusion.processes.OUVESDE
     theta: {theta}
     sigma_min: {sigma_min}
     sigma_max: {sigma_max}
@@ -97,10 +101,9 @@ sde: !new:lafufu_sb.diffusion.sde.OUVESDE
     noise_variance: 0.5      # per real channel, as complex noise has it
 objective: !new:lafufu_sb.diffusion.objectives.ScoreMatching
 restorer: !new:lafufu_sb.restoration.restorer.Restorer
-    spectrogram: !ref <spectrogram>
-    autoencoder: !ref <autoencoder>
+    representation: !ref <representation>
     score_model: !ref <score_model>
-    sde: !ref <sde>
+    process: !ref <process>
     objective: !ref <objective>
     presets:
         paper: {sampler}
@@ -155,7 +158,7 @@ def import_sgmse(checkpoint, output_folder, half=False, **changes):
     ------
     FileNotFoundError, FileExistsError
         If there is no checkpoint, or the output folder is no model folder.
-    ValueError
+    UsageError
         If it is no such checkpoint, or one of another rate, network, process or
         objective; says which.
     """
@@ -168,18 +171,22 @@ def import_sgmse(checkpoint, output_folder, half=False, **changes):
         if key.startswith(NETWORK)
     }
     if not weights:
-        raise ValueError(f"{checkpoint} has no weights named {NETWORK}*: {_WANTED}")
+        raise UsageError(f"{checkpoint} has no weights named {NETWORK}*: {_WANTED}")
     settings = choose_settings(options, weights)
     values = settings.known | settings.assumed
     with torch.device("meta"):
         model = NCSNpp(**_network(values))
     averaged = averaged_weights(content["ema"], weights, model)
     model.load_state_dict(sgmse_to_ncsnpp(averaged, model), assign=True)
-    identity = IdentityAutoencoder()
+    representation = SpectrogramRepresentation(CompressedSpectrogram())
     with new_model_folder(output_folder) as folder:
-        save_weights(identity, folder / "autoencoder.ckpt", half)
+        save_weights(representation, folder / "representation.ckpt", half)
         save_weights(model, folder / "score_model.ckpt", half)
-        text = inference_recipe(_recipe(values), fingerprint(identity))
+        text = inference_recipe(
+            _recipe(values),
+            fingerprint(representation),
+            ["representation", "score_model"],
+        )
         (folder / HYPERPARAMS).write_text(text)
         (folder / CARD).write_text(CARD_TEXT.format(name=checkpoint.name))
     return settings
@@ -203,7 +210,7 @@ def read_checkpoint(path):
 
     Raises
     ------
-    FileNotFoundError, ValueError
+    FileNotFoundError, UsageError
         If there is none, or it holds something else; says what.
     """
     if not path.is_file():
@@ -221,9 +228,9 @@ def read_checkpoint(path):
             if refused
             else "is not a checkpoint of PyTorch"
         )
-        raise ValueError(f"{path} {reason}: {_WANTED}") from error
+        raise UsageError(f"{path} {reason}: {_WANTED}") from error
     except (RuntimeError, EOFError, KeyError) as error:
-        raise ValueError(f"{path} is damaged or no checkpoint: {_WANTED}") from error
+        raise UsageError(f"{path} is damaged or no checkpoint: {_WANTED}") from error
     needed = ("state_dict", "ema", "hyper_parameters")
     missing = [
         key
@@ -231,7 +238,7 @@ def read_checkpoint(path):
         if not isinstance(content, dict) or not isinstance(content.get(key), dict)
     ]
     if missing:
-        raise ValueError(f"{path} has no {', '.join(missing)}: {_WANTED}")
+        raise UsageError(f"{path} has no {', '.join(missing)}: {_WANTED}")
     return content
 
 
@@ -256,13 +263,13 @@ def choose_settings(options, weights):
 
     Raises
     ------
-    ValueError
+    UsageError
         For another rate, network, process, objective or sampler than there is here.
     """
     backbone = options.get("backbone", BACKBONE)
     if backbone != BACKBONE:
         hint = ", a 16-kHz network" if backbone == "ncsnpp" else ""
-        raise ValueError(f"the checkpoint has backbone {backbone}{hint}: {_WANTED}")
+        raise UsageError(f"the checkpoint has backbone {backbone}{hint}: {_WANTED}")
     _check_rate(options)
     for name, values in NEEDED.items():
         if name in options and options[name] not in values:
@@ -272,7 +279,7 @@ def choose_settings(options, weights):
                 if options[name] == "sbve"
                 else ""
             )
-            raise ValueError(
+            raise UsageError(
                 f"the checkpoint has {name} {options[name]!r}{hint}, but only {shown} "
                 "can be imported"
             )
@@ -297,7 +304,7 @@ def _check_type(name, value, like):
     else:
         fits = type(value) is type(like)
     if not fits:
-        raise ValueError(
+        raise UsageError(
             f"the checkpoint has {name} {value!r}, expected something like {like!r}"
         )
 
@@ -311,7 +318,7 @@ def _check_rate(options):
     given = {name: options.get(name, v) for name, v in FRONT_END_48K.items()}
     if given != FRONT_END_48K and options.get("sr") != 48000:
         shown = ", ".join(f"{name} {value}" for name, value in given.items())
-        raise ValueError(
+        raise UsageError(
             f"the checkpoint has {shown}, not those of 48-kHz models (1534 and 384; "
             "16-kHz ones have 510 and 128), which are what can be imported"
         )
@@ -340,7 +347,7 @@ def averaged_weights(ema, weights, model):
 
     Raises
     ------
-    ValueError
+    UsageError
         If the number of averages or their shapes are not those of the network.
     """
     sgmse_to_ncsnpp(weights, model)  # complete, known names, the shapes of the options
@@ -349,14 +356,14 @@ def averaged_weights(ema, weights, model):
     if len(averages) == len(names) - 1:
         names = [name for name in names if name != FROZEN]
     if len(averages) != len(names):
-        raise ValueError(
+        raise UsageError(
             f"the checkpoint's ema has {len(averages)} averages, the network "
             f"{len(names)} parameters: {_WANTED}"
         )
     averaged = weights | dict(zip(names, averages, strict=True))
     wrong = [n for n in names if averaged[n].shape != weights[n].shape]
     if wrong:
-        raise ValueError(
+        raise UsageError(
             f"the checkpoint's ema does not fit the network: {len(wrong)} shapes "
             f"differ, the first at {wrong[0]}. Its order is not the published one"
         )
