@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-import logging
 from pathlib import Path
 from typing import Any
 
 import torch
 from speechbrain.inference.interfaces import Pretrained
-from speechbrain.utils.fetching import fetch
 
 from lafufu_sb.audio.blocks import side_by_side
 from lafufu_sb.audio.files import at_file_rate, write_blocks
@@ -18,6 +16,7 @@ from lafufu_sb.audio.resampling import resample
 from lafufu_sb.audio.waveforms import as_rate, as_waveforms
 from lafufu_sb.errors import NotFiniteError, UsageError
 from lafufu_sb.files import refuse_same_file
+from lafufu_sb.inference.backends import backend_run_opts, use_onnx
 from lafufu_sb.inference.progress import with_progress
 from lafufu_sb.inference.sources import check_source
 from lafufu_sb.inference.weights import check_fingerprint
@@ -26,15 +25,12 @@ from lafufu_sb.restoration.restorer import Restorer
 from lafufu_sb.restoration.settings import FIELDS, RestoreSettings
 from lafufu_sb.restoration.streaming import TensorSignal, batch_signals, gather
 
-logger = logging.getLogger(__name__)
-
 
 class EnhanceLatent(Pretrained):
     """Restores 48-kHz speech: SpeechBrain's Pretrained interface around ``Restorer``.
 
-    Made with ``EnhanceLatent.from_hparams(source=...)``. ``source`` is a model folder
-    (``lafufu export`` writes one, ``shipped_model("denoise")`` finds one that comes
-    with the package) or an id of the Hugging Face Hub.
+    ``EnhanceLatent.from_hparams(source=...)`` takes a model folder (``lafufu export``
+    writes one, ``shipped_model("denoise")`` finds one) or an id of the Hub.
 
     Attributes
     ----------
@@ -119,14 +115,7 @@ class EnhanceLatent(Pretrained):
             and without ``fallback`` for a device that the machine lacks.
         """
         settings = {n: kwargs.pop(n) for n in FIELDS if n in kwargs}
-        if backend not in ("torch", "onnx"):
-            raise UsageError(f"backend must be 'torch' or 'onnx', got {backend!r}")
-        if backend == "onnx":
-            from lafufu_sb.restoration.onnx_runtime import cpu_options
-
-            run_opts = cpu_options(run_opts)
-        elif backend_options:
-            raise UsageError("backend_options are for backend 'onnx'")
+        run_opts = backend_run_opts(backend, backend_options, run_opts)
         names = ("savedir", "local_strategy", "fetch_config")
         fetched_with = {name: kwargs[name] for name in names if name in kwargs}
         source = check_source(source, hparams_file, trust, **fetched_with)
@@ -140,21 +129,10 @@ class EnhanceLatent(Pretrained):
             model.restorer.fallback = fallback
         if backend == "onnx":
             settings = {"precision": "fp32", **settings}
-            model._use_onnx(source, fetched_with, backend_options or {})
+            use_onnx(model.restorer, source, fetched_with, backend_options or {})
         model.restorer = model.restorer.with_settings(preset=preset, **settings)
         model.progress = progress
         return model
-
-    def _use_onnx(self, source, fetched_with, options):
-        from lafufu_sb.restoration.onnx_runtime import use_graphs
-
-        def find(name):
-            return fetch(name, source, **fetched_with)
-
-        restorer = self.restorer
-        score_model = restorer.score_model
-        use_graphs(restorer, find, **options)
-        score_model.to("meta")  # self.hparams still has it: free the weights
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -322,19 +300,19 @@ class EnhanceLatent(Pretrained):
 
         Raises
         ------
-        FileNotFoundError, IsADirectoryError, PermissionError, UsageError, OSError
+        UsageError, OSError
             See ``Recording`` and ``recording_writer``.
         NotFiniteError
             If the networks give values that are not finite.
         """
         if output_filename is not None:
-            output_filename = Path(output_filename)
             refuse_same_file(filename, output_filename)
         with Recording(filename, self.sample_rate) as recording:
             blocks = self.restored_blocks(recording, progress=progress, **settings)
             if output_filename is not None:
-                write_blocks(recording, blocks, output_filename, keep_sample_rate)
-                return output_filename
+                output = Path(output_filename)
+                write_blocks(recording, blocks, output, keep_sample_rate)
+                return output
             if keep_sample_rate:
                 blocks = at_file_rate(recording, blocks)
             restored = torch.cat(list(blocks), dim=1)
@@ -356,21 +334,14 @@ class EnhanceLatent(Pretrained):
         recording : Recording
             At the model's rate.
         begin : int
-            Window to begin with.
+            Window to start with.
         fill : bool
-            See ``Restorer.stream``: for the same bits whatever ``begin`` is.
-        progress, **settings
-            See ``enhance_batch``.
+            See ``Restorer.stream``: the same bits whatever ``begin`` is.
 
         Yields
         ------
         torch.Tensor
             (channels, samples) on the CPU.
-
-        Raises
-        ------
-        NotFiniteError
-            If the networks give values that are not finite.
         """
         signals = [recording.signals(begin=begin)]
         total = recording.samples * recording.channels
