@@ -3,9 +3,10 @@
 import argparse
 
 from lafufu_sb.cleaning import KINDS
+from lafufu_sb.cli.options import add_model_options
 
 
-def add_parser(commands, add_model_options):
+def add_parser(commands):
     """Add the sub-command.
 
     Arguments
