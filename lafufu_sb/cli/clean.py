@@ -27,9 +27,6 @@ def add_parser(commands):
     )
     parser.add_argument("-o", "--output", required=True, help="folder to write")
     add_model_options(parser)
-    parser.add_argument(
-        "--windows-per-batch", type=_at_least(1), help="windows computed together"
-    )
     _add_data_options(parser)
     _add_gate_options(parser)
     _add_engine_options(parser)
