@@ -1,44 +1,131 @@
-"""The options that choose a model and its settings."""
+"""Options of the sub-commands that load a model, made from ``RestoreSettings``."""
 
+import argparse
+from dataclasses import fields
+
+from lafufu_sb.errors import UsageError
 from lafufu_sb.inference.loading import ModelChoice
+from lafufu_sb.restoration.settings import RestoreSettings
 
-_SETTINGS = ("sampler", "num_steps", "phase_averages", "window", "overlap", "precision")
+_TYPES = {"str": str, "int": int, "float": float}
 
 
 def add_model_options(parser, several=False):
-    """Options that ``model_choice`` reads; ``several`` lets -m take several models."""
-    parser.add_argument(
-        "-m",
-        "--model",
-        nargs="+" if several else None,
-        default=None if several else "denoise",
-        help="denoise, dereverb, a model folder or a Hub id",
+    """Add the options that ``model_choice`` reads.
+
+    Arguments
+    ---------
+    parser : argparse.ArgumentParser
+        Of a sub-command.
+    several : bool
+        Whether ``--model`` takes several models. Then it has no default.
+    """
+    group = parser.add_argument_group("model")
+    what = "denoise, dereverb, a model folder or a Hub id"
+    if several:
+        group.add_argument("-m", "--model", nargs="+", help=f"{what}; or several")
+    else:
+        group.add_argument("-m", "--model", action=_Once, default="denoise", help=what)
+    group.add_argument("--preset", help="preset of the model: fast, balanced, paper")
+    group.add_argument("--device", help="cpu, cuda, cuda:1, ...")
+    group.add_argument("--threads", type=int, help="CPU threads, by default all")
+    group.add_argument(
+        "--backend",
+        choices=["torch", "onnx"],
+        default="torch",
+        help="what runs the networks; onnx (ONNX Runtime, CPU) needs a model folder "
+        "of `lafufu export --format onnx`",
     )
-    parser.add_argument("--preset", help="sampler settings of the model")
-    parser.add_argument("--sampler", help="another sampler that fits the model")
-    parser.add_argument("--num-steps", type=int, help="steps of the sampler")
-    parser.add_argument("--phase-averages", type=int, help="1 to 4")
-    parser.add_argument("--window", type=float, help="seconds of a window")
-    parser.add_argument("--overlap", type=float, help="seconds that windows share")
-    parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"])
-    parser.add_argument("--dry", type=float, default=0.0, help="share of the input")
-    parser.add_argument("--seed", type=int, default=0, help="of the sampler's noise")
-    parser.add_argument("--compile", action="store_true", help="compile the networks")
-    parser.add_argument("--backend", choices=["torch", "onnx"], default="torch")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...")
-    parser.add_argument("--threads", type=int, help="CPU threads, by default all")
-    parser.add_argument("--trust", action="store_true", help="see docs/security.md")
+    group.add_argument(
+        "--no-fallback",
+        dest="fallback",
+        action="store_false",
+        default=None,
+        help="an error instead of a warning if the machine lacks the device or "
+        "precision or cannot compile",
+    )
+    group.add_argument(
+        "--trust",
+        action="store_true",
+        help="let the model's YAML build any object (docs/security.md)",
+    )
+    settings = parser.add_argument_group("settings", "by default those of the preset")
+    for field in fields(RestoreSettings):
+        _add_setting(settings, field)
 
 
-def model_choice(options):
-    """The ``ModelChoice`` that the options ask for."""
-    settings = {name: getattr(options, name) for name in _SETTINGS}
-    settings |= {
-        "dry": options.dry,
-        "seed": options.seed,
-        "compile": options.compile or None,
-    }
-    names = ("model", "preset", "device", "backend", "threads", "trust")
-    chosen = {name: getattr(options, name) for name in names}
-    settings = {name: value for name, value in settings.items() if value is not None}
-    return ModelChoice(settings=settings, **chosen)
+class _Once(argparse.Action):
+    """An option that may be given once: a second one would silently win."""
+
+    def __call__(self, parser, namespace, value, option_string=None):
+        seen = getattr(namespace, "_seen", set())
+        if self.dest in seen:
+            parser.error(
+                f"{option_string} is given twice: one command restores with one model"
+            )
+        namespace._seen = seen | {self.dest}
+        setattr(namespace, self.dest, value)
+
+
+def _add_setting(group, field):
+    name, text = f"--{field.name.replace('_', '-')}", field.metadata.get("help")
+    if field.name == "options":
+        group.add_argument(
+            "--option",
+            dest="options",
+            type=_option,
+            action="append",
+            metavar="NAME=VALUE",
+            help="further option of the sampler, may be repeated",
+        )
+    elif field.type == "bool":
+        group.add_argument(name, action="store_true", default=None, help=text)
+    else:
+        kind = _TYPES[field.type.split()[0]]
+        choices = field.metadata.get("choices")
+        group.add_argument(name, type=kind, choices=choices, help=text)
+
+
+def _option(text):
+    import yaml
+
+    name, found, value = text.partition("=")
+    if not (name and found):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, yaml.safe_load(value)
+
+
+def model_choice(options, model=None):
+    """The model that parsed options ask for.
+
+    Arguments
+    ---------
+    options : argparse.Namespace
+        See ``add_model_options``.
+    model : str, optional
+        One of several models.
+
+    Returns
+    -------
+    ModelChoice
+
+    Raises
+    ------
+    UsageError
+        For a number of threads below one.
+    """
+    if options.threads is not None and options.threads < 1:
+        raise UsageError(f"--threads must be at least 1, got {options.threads}")
+    settings = {f.name: getattr(options, f.name) for f in fields(RestoreSettings)}
+    settings["options"] = dict(settings["options"] or {}) or None
+    return ModelChoice(
+        model=options.model if model is None else model,
+        preset=options.preset,
+        settings={n: value for n, value in settings.items() if value is not None},
+        device=options.device,
+        backend=options.backend,
+        threads=options.threads,
+        fallback=options.fallback,
+        trust=options.trust,
+        progress=getattr(options, "progress", False),
+    )
