@@ -11,24 +11,22 @@ from pathlib import Path
 
 import torch
 
-from lafufu_sb.training.recipe import read_recipe
-
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "recipes" / "EARS" / "enhance" / "LAFUFU"
 
 TINY = """
 base: {recipe}/hparams/{base}.yaml
 output_folder: {output}
-autoencoder: {{channels: 4}}
+representation: {{channels: 4}}
 score_model: {{base_channels: 8, multipliers: [1, 1]}}
 restorer: {{window_frames: 64, overlap_frames: 16}}
-predictor_epochs: {epochs}
+pre_enhancer_epochs: {epochs}
 ae_epochs: {epochs}
 score_epochs: {epochs}
-predictor_batch_size: 2
+pre_enhancer_batch_size: 2
 ae_batch_size: 2
 score_batch_size: 2
-predictor_crop_frames: 16
+pre_enhancer_crop_frames: 16
 ae_crop_frames: 16
 score_crop_frames: 16
 valid_clips: 1
@@ -45,10 +43,10 @@ def write_tiny_recipe(path, output, *, base="lafufu_mini_wham", epochs=1, more="
     text = TINY.format(
         recipe=RECIPE, base=base, output=output, epochs=epochs, more=more
     )
-    if isinstance(read_recipe(RECIPE / f"hparams/{base}.yaml")["predictor"], dict):
-        text += "predictor: {width: 8, units: 4}\n"
-    if base.startswith("sgmse"):  # its autoencoder is the identity
-        text = text.replace("autoencoder: {channels: 4}\n", "")
+    if "pre_enhancer" in base:
+        text += "pre_enhancer: {width: 8, units: 4}\n"
+    if base.startswith("sgmse"):  # no network in its representation
+        text = text.replace("representation: {channels: 4}\n", "")
         text = text.replace("[1, 1]", "[1, 1, 1, 1]")  # keeps the attention small
     Path(path).write_text(text)
     return Path(path)
@@ -117,6 +115,7 @@ def train(*arguments):
 
 
 def weights(run):
-    """State dicts of a run: the autoencoder's, then the exported model's two."""
-    files = ["autoencoder.ckpt", "model/autoencoder.ckpt", "model/score_model.ckpt"]
+    """State dicts of a run: stage one's, then those of the exported model's two."""
+    parts = ["representation.ckpt", "score_model.ckpt"]
+    files = [parts[0], *(f"model/{part}" for part in parts)]
     return [torch.load(run / name, weights_only=True) for name in files]

@@ -9,7 +9,7 @@ from speechbrain.utils.distributed import infer_device
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from lafufu_sb.training.stages import AUTOENCODER
+from lafufu_sb.training.stages import REPRESENTATION, learns
 
 logger = logging.getLogger(__name__)
 
@@ -91,24 +91,29 @@ def warn_of_cost(hparams, folder, device=None):
 
 def _stage_costs(hparams, folder):
     """Stage to its (operations, bytes) a step, of those that are still to come."""
-    restorer = hparams["restorer"]
-    autoencoder, score_model = hparams["autoencoder"], hparams["score_model"]
+    representation, score_model = hparams["representation"], hparams["score_model"]
 
-    def spectrograms(prefix):
-        samples = restorer.spectrogram.samples(hparams[f"{prefix}_crop_frames"])
-        shape = restorer.spectrogram(torch.zeros(1, samples)).shape
+    def features(prefix):
+        samples = representation.samples(hparams[f"{prefix}_crop_frames"])
+        shape = representation.features(torch.zeros(1, samples)).shape
         return (hparams[f"{prefix}_batch_size"], *shape[1:])
 
-    costs, weights = {}, [*autoencoder.parameters()]
-    trains = weights and hparams["stage"] in ("all", "autoencoder")
-    if trains and hparams["ae_epochs"] and not (folder / AUTOENCODER).exists():
-        shape = spectrograms("ae")
-        costs["autoencoder"] = step_cost(autoencoder, shape, shape)
+    costs, weights = {}, [*representation.parameters()]
+    trains = learns(representation) and hparams["stage"] in ("all", "autoencoder")
+    if trains and hparams["ae_epochs"] and not (folder / REPRESENTATION).exists():
+        shape = features("ae")
+        costs["autoencoder"] = step_cost(representation, shape, shape)
     if hparams["stage"] in ("all", "score"):
-        batch, *one = spectrograms("score")
-        latent = autoencoder.encode(torch.zeros(1, *one)).latent.shape
-        shape = (batch, *latent[1:])
-        costs["score"] = step_cost(score_model, shape, shape, (batch,))
+        batch, *one = features("score")
+        with torch.no_grad():
+            encoded = representation.encode(torch.zeros(1, *one)).latent
+        latent = (batch, *encoded.shape[1:])
+        names = len(hparams["condition"])
+        condition = (batch, names * latent[1], *latent[2:])
+        costs["score"] = step_cost(
+            lambda x_t, y, t: score_model(x_t, y if names else None, t),
+            *(latent, condition, (batch,)),
+        )
         weights += score_model.parameters()
     fixed = 4.0 * COPIES * sum(p.numel() for p in weights)
     return {name: (flops, memory + fixed) for name, (flops, memory) in costs.items()}

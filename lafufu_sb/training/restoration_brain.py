@@ -1,4 +1,4 @@
-"""What the training stages share, as a SpeechBrain Brain.
+"""The parts that all training stages share, as a SpeechBrain Brain.
 
 Everything random in a step (times, noise, swaps) is drawn from a generator seeded by
 (seed, epoch, step, rank), and crops by (seed, epoch, item): a run that was killed and
@@ -7,6 +7,7 @@ resumed ends with the weights of one that was not.
 
 import math
 from contextlib import ExitStack
+from functools import partial
 
 import numpy
 import speechbrain as sb
@@ -18,6 +19,7 @@ from speechbrain.utils.train_logger import TensorboardLogger
 from lafufu_sb.corpora.pairs import fit, level
 from lafufu_sb.errors import UsageError
 from lafufu_sb.evaluation import ClipReport
+from lafufu_sb.lobes.pre_enhancer import SignalPreEnhancer
 from lafufu_sb.training.means import RunningMeans
 
 logger = get_logger(__name__)
@@ -29,7 +31,7 @@ class RestorationBrain(sb.Brain):
     Arguments
     ---------
     restorer : Restorer
-        The unwrapped networks and the way of the data.
+        The unwrapped networks, and what validation restores with.
     ema : ExponentialMovingAverage
         Of the trained network; registered here, before training resumes, because a
         recoverable that comes later is not restored.
@@ -93,9 +95,9 @@ class RestorationBrain(sb.Brain):
                 f"{best_key!r}"
             )
         self.restorer = restorer.to(self.device)
-        if self.restorer.spectrogram.window.is_cuda:
-            # Tensor cores want it; on a CPU the gradients of this network are faster
-            # in the default layout.
+        if self.restorer.device.type == "cuda":
+            # Tensor cores want this layout. On a CPU the gradients of this network are
+            # faster in the default one.
             self.restorer.score_model.to(memory_format=torch.channels_last)
         self.ema = ema.to(self.device)
         self.means = RunningMeans()
@@ -104,7 +106,7 @@ class RestorationBrain(sb.Brain):
             self.checkpointer.add_recoverable("means", self.means, optional_load=True)
         self.epoch_counter = epoch_counter
         self.train_logger = train_logger
-        self.crop_samples = restorer.spectrogram.samples(crop_frames)
+        self.crop_samples = restorer.representation.samples(crop_frames)
         self.seed = seed
         if valid_clips < 1:
             raise UsageError(f"valid_clips must be at least 1, got {valid_clips}")
@@ -126,21 +128,38 @@ class RestorationBrain(sb.Brain):
             distorted, clean = (fit(s, self.crop_samples) for s in (distorted, clean))
         return level(distorted.to(self.device), clean.to(self.device))
 
-    def spectrograms(self, *wavs):
-        """(batch, 2, bins, frames) of each, in the layout that convolves fastest."""
-        return [
-            self.restorer.spectrogram(w).contiguous(memory_format=torch.channels_last)
-            for w in wavs
-        ]
+    def features(self, *wavs):
+        """Features of each (batch, time) of waveforms, in the fastest layout."""
+        return [laid_out(self.restorer.representation.features(w)) for w in wavs]
 
     @torch.no_grad()
-    def predicted(self, distorted):
-        """What is encoded of distorted spectrograms, themselves without a predictor.
+    def inputs(self, distorted, features):
+        """Features of the inputs that the recipe names.
 
-        Computed as it restores: half precision only slows recurrent layers down here.
+        Arguments
+        ---------
+        distorted : torch.Tensor
+            (batch, time)
+        features : torch.Tensor
+            Its features.
+
+        Returns
+        -------
+        dict of str to torch.Tensor
+            "distorted", "enhanced" or both, see ``Conditioning``.
         """
-        with torch.autocast(distorted.device.type, enabled=False):
-            return self.restorer.autoencoder.predictor(distorted)
+        restorer, named = self.restorer, {"distorted": features}
+        if isinstance(restorer.pre_enhancer, SignalPreEnhancer):
+            enhance = partial(
+                restorer.pre_enhancer.enhance, sample_rate=restorer.sample_rate
+            )
+            signals = [enhance(signal) for signal in distorted.float().cpu()]
+            named["enhanced"], *_ = self.features(torch.stack(signals).to(distorted))
+        elif restorer.pre_enhancer is not None:
+            # In float32, as in the restorer.
+            with torch.autocast(features.device.type, enabled=False):
+                named["enhanced"] = restorer.pre_enhancer(features)
+        return {name: named[name] for name in restorer.conditioning.needed}
 
     def generator(self, stage):
         """Source of this step's random draws."""
@@ -186,12 +205,13 @@ class RestorationBrain(sb.Brain):
         self.ema.copy_to_module()
 
     def on_stage_start(self, stage, epoch=None):
-        """Validation uses the averaged weights throughout."""
+        """Validation uses the averaged weights."""
         self.report = ClipReport(self.metrics, self.restorer.sample_rate)
         self.seen = 0  # validation batches
         self._average = ExitStack()
         if stage != sb.Stage.TRAIN:
             self._average.enter_context(self.ema.averaged())
+            self.restorer.prepare()
 
     def measure(self, batch):
         """Restore the batch's whole clips and measure them, if it is their turn."""
@@ -261,6 +281,13 @@ class RestorationBrain(sb.Brain):
         for side, signal in signals.items():
             rate = self.restorer.sample_rate
             writer.add_audio(f"{name}/{side}", signal[None], epoch, sample_rate=rate)
+
+
+def laid_out(features):
+    """Features in the memory layout that convolutions are fastest in."""
+    if features.dim() != 4:
+        return features
+    return features.contiguous(memory_format=torch.channels_last)
 
 
 def steps_per_epoch(items, batch_size, processes=1, accumulation=1):

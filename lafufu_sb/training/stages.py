@@ -8,12 +8,15 @@ from pathlib import Path
 
 from speechbrain.utils.distributed import run_on_main
 from speechbrain.utils.epoch_loop import EpochCounter
-from torch.nn import ModuleDict
+from torch.nn import Module, ModuleDict
 
 from lafufu_sb.errors import UsageError
+from lafufu_sb.inference.folder import loadables
 from lafufu_sb.inference.interface import EnhanceLatent
-from lafufu_sb.inference.weights import fingerprint, load_weights, save_weights
-from lafufu_sb.lobes.autoencoder import LatentDecoder
+from lafufu_sb.inference.weights import load_weights, save_weights
+from lafufu_sb.lobes.fingerprint import fingerprint
+from lafufu_sb.lobes.pre_enhancer import PreEnhancer
+from lafufu_sb.lobes.representations import LatentRepresentation
 from lafufu_sb.training.checkpoints import (
     AtomicCheckpointer,
     check_pairing,
@@ -21,10 +24,11 @@ from lafufu_sb.training.checkpoints import (
 )
 from lafufu_sb.training.ema import ExponentialMovingAverage
 
-STAGES = ("predictor", "autoencoder", "score", "few_step", "test")
+STAGES = ("pre_enhancer", "autoencoder", "score", "few_step", "test")
 PREFIXES = {"autoencoder": "ae"}  # of a stage's keys in a recipe, else its name
-PREDICTOR = "predictor.ckpt"  # in the output folder once it is trained
-AUTOENCODER = "autoencoder.ckpt"  # once stage one is finished
+# Weights in the output folder, of stages that are finished
+PRE_ENHANCER = "pre_enhancer.ckpt"
+REPRESENTATION = "representation.ckpt"
 
 
 class Stage:
@@ -109,20 +113,40 @@ def trained_modules(name, hparams):
     With ``train_decoder`` the decoder learns along with the score model, if there is a
     decoded loss.
     """
-    autoencoder = hparams["autoencoder"]
-    if name == "predictor":
-        return {"predictor": hparams["predictor"].requires_grad_()}
-    autoencoder.requires_grad_(name == "autoencoder")
+    representation, pre_enhancer = hparams["representation"], hparams["pre_enhancer"]
+    if name == "pre_enhancer":
+        return {"pre_enhancer": pre_enhancer}
+    if isinstance(pre_enhancer, Module):
+        pre_enhancer.requires_grad_(False)
     if name == "autoencoder":
-        autoencoder.predictor.requires_grad_(False)
-        if autoencoder.filter is not None:
-            autoencoder.filter.requires_grad_(False)  # see its filter_taps
-        return {"autoencoder": autoencoder}
+        if isinstance(representation, LatentRepresentation):
+            if representation.decoder.filter is not None:  # see filter_taps
+                representation.decoder.filter.requires_grad_(False)
+        return {"representation": representation}
+    representation.requires_grad_(False)
     modules = {"score_model": hparams["score_model"]}
     if hparams["train_decoder"]:
         learns = hparams[f"{name}_decoded_loss"] is not None
-        modules["decoder"] = LatentDecoder(autoencoder).requires_grad_(learns)
+        modules["decoder"] = representation.decoder.requires_grad_(learns)
     return modules
+
+
+def learns(module):
+    """Whether a part of a recipe has something to train."""
+    return isinstance(module, Module) and any(
+        parameter.requires_grad for parameter in module.parameters()
+    )
+
+
+def trains_pre_enhancer(hparams):
+    """Whether the recipe trains its pre-enhancer: weights, epochs, features of
+    windows."""
+    pre_enhancer = hparams["pre_enhancer"]
+    return (
+        isinstance(pre_enhancer, PreEnhancer)
+        and bool(hparams["pre_enhancer_epochs"])
+        and any(True for _ in pre_enhancer.parameters())
+    )
 
 
 def has_begun(name, hparams):
@@ -141,24 +165,21 @@ def last_stage(hparams):
     return "few_step" if hparams["few_step_epochs"] else "score"
 
 
-def begin_autoencoder(hparams, folder):
-    """Load the weights that stage one starts from: ``ae_init`` and the predictor."""
-    autoencoder = hparams["autoencoder"]
-    if hparams["ae_init"] is not None:
-        own = "predictor." if autoencoder.predicts else None
-        load_weights(autoencoder, hparams["ae_init"], own)
-    if autoencoder.predicts:
-        load_weights(hparams["predictor"], folder / PREDICTOR)
+def load_parts(hparams, folder):
+    """Load the finished representation and pre-enhancer of a run folder."""
+    load_weights(hparams["representation"], folder / REPRESENTATION)
+    if (folder / PRE_ENHANCER).exists():
+        load_weights(hparams["pre_enhancer"], folder / PRE_ENHANCER)
 
 
-def take_autoencoder(name, hparams, folder):
-    """Load the result of stage one and bind a later stage's checkpoints to it.
+def take_parts(name, hparams, folder):
+    """Load what the earlier stages left and bind a later stage's checkpoints to it.
 
     To be called before each later stage: the one before may have trained the decoder.
     """
-    load_weights(hparams["autoencoder"], folder / AUTOENCODER)
-    check_pairing(hparams["autoencoder"], folder / name)
-    run_on_main(mark_pairing, args=[hparams["autoencoder"], folder / name])
+    load_parts(hparams, folder)
+    check_pairing(hparams["restorer"], folder / name)
+    run_on_main(mark_pairing, args=[hparams["restorer"], folder / name])
 
 
 def starts_from_model(hparams):
@@ -170,49 +191,55 @@ def starts_from_model(hparams):
     )
 
 
-def adopt_model(hparams, autoencoder_file):
-    """Take the model folder ``few_step_init`` as the result of stages one and two.
+def adopt_model(hparams, run_folder):
+    """Take the model folder ``few_step_init`` as the result of the earlier stages.
 
-    Loads its score model, which the few-step stage starts from, and writes its
-    autoencoder to ``autoencoder_file``.
+    Loads all its weights and writes those of representation and pre-enhancer into the
+    run folder.
 
     Arguments
     ---------
     hparams : dict
         Objects of the recipe.
-    autoencoder_file : Path
-        Where stage one leaves its weights.
+    run_folder : Path
+        The output folder.
 
     Raises
     ------
     FileNotFoundError, UsageError
         If the folder is no model folder, its process, objective or networks are not
-        those of the recipe, or the run already has another autoencoder.
+        those of the recipe, or the run already has another representation.
     """
     folder = Path(hparams["few_step_init"])
     given = EnhanceLatent.from_hparams(source=folder).restorer
     # Networks of another process can have the same shapes: their weights would load.
-    theirs, ours = (_method(x["sde"], x["objective"]) for x in (vars(given), hparams))
+    theirs, ours = _method(given), _method(hparams["restorer"])
     if theirs != ours:
         raise UsageError(
             f"few_step_init {folder} was trained with {theirs}, this recipe has "
             f"{ours}: use the recipe of that model"
         )
-    if autoencoder_file.exists():
-        load_weights(hparams["autoencoder"], autoencoder_file)
-        if fingerprint(hparams["autoencoder"]) != fingerprint(given.autoencoder):
+    own = run_folder / REPRESENTATION
+    if own.exists():
+        load_weights(hparams["representation"], own)
+        if fingerprint(hparams["representation"]) != fingerprint(given.representation):
             raise UsageError(
-                f"{autoencoder_file} is not the autoencoder of few_step_init {folder}: "
-                "choose another output_folder"
+                f"{own} is not the representation of few_step_init {folder}: choose "
+                "another output_folder"
             )
-    for name in ("autoencoder", "score_model"):
+    names = loadables(hparams)
+    for name in names:
         load_weights(hparams[name], folder / f"{name}.ckpt")
-    run_on_main(save_weights, args=[hparams["autoencoder"], autoencoder_file])
+    for name in names[:-1]:  # the score model has checkpoints
+        file = run_folder / f"{name}.ckpt"
+        run_on_main(save_weights, args=[hparams[name], file])
 
 
-def _method(sde, objective):
-    numbers = (f"{k}={v}" for k, v in vars(sde).items() if not k.startswith("_"))
-    return f"{type(sde).__name__}({', '.join(numbers)}) and {type(objective).__name__}"
+def _method(restorer):
+    values = vars(restorer.process).items()
+    numbers = (f"{k}={v}" for k, v in values if not k.startswith("_"))
+    process, objective = type(restorer.process), type(restorer.objective)
+    return f"{process.__name__}({', '.join(numbers)}) and {objective.__name__}"
 
 
 def begin_few_step(hparams, folder):
@@ -224,7 +251,7 @@ def begin_few_step(hparams, folder):
     Arguments
     ---------
     hparams : dict
-        Objects of the recipe, the autoencoder's weights loaded.
+        Objects of the recipe, representation and pre-enhancer loaded.
     folder : Path
         The run folder.
 
@@ -238,6 +265,6 @@ def begin_few_step(hparams, folder):
         If the score stage is not finished.
     """
     if not has_begun("few_step", hparams) and hparams["few_step_init"] is None:
-        check_pairing(hparams["autoencoder"], folder / "score")
+        check_pairing(hparams["restorer"], folder / "score")
         Stage("score", hparams).load_finished()
     return Stage("few_step", hparams)

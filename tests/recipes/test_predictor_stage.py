@@ -11,7 +11,7 @@ from runs import train, weights, write_tiny_recipe
 def predictor_run(tmp_path_factory):
     """Run folder of a tiny model with a predictor."""
     run = tmp_path_factory.mktemp("predictor") / "run"
-    recipe = write_tiny_recipe(f"{run}.yaml", run, base="lafufu_mini_predictor_wham")
+    recipe = write_tiny_recipe(f"{run}.yaml", run, base="lafufu_mini_pre_enhancer_wham")
     process = train(recipe)
     assert process.returncode == 0, process.stderr[-3000:]
     return run
@@ -35,7 +35,7 @@ def test_autoencoder_without_a_predictor_is_taken_as_it_is(
     torch.save(given, tmp_path / "given.ckpt")
     (tmp_path / "run").mkdir()
     shutil.copy(predictor_run / "predictor.ckpt", tmp_path / "run")
-    base = "lafufu_mini_predictor_wham"
+    base = "lafufu_mini_pre_enhancer_wham"
     process = train(
         write_tiny_recipe(tmp_path / "a.yaml", tmp_path / "run", base=base),
         f"--ae_init={tmp_path / 'given.ckpt'}",

@@ -84,7 +84,7 @@ def kill_at(recipe, folder, pattern):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("base", ["lafufu_mini_predictor_wham", "lafufu_mini_crp_wham"])
+@pytest.mark.parametrize("base", ["lafufu_mini_pre_enhancer_wham", "lafufu_mini_crp_wham"])
 def test_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, base):
     """Also through the few-step stage, of the bridge and of OUVE, mixing on the fly."""
     noise = 0.1 * np.random.default_rng(0).standard_normal(96000)

@@ -91,7 +91,7 @@ def test_score_stage_of_another_autoencoder_is_refused(recipe, finished):
 
 
 def test_autoencoder_stage_waits_for_its_predictor(recipe, tmp_path):
-    base = "lafufu_mini_predictor_wham"
+    base = "lafufu_mini_pre_enhancer_wham"
     hparams = recipe(base, stage="autoencoder", few_step_epochs=0)
     with pytest.raises(FileNotFoundError, match="run --stage predictor first"):
         check_settings(hparams, tmp_path / "run")

@@ -4,10 +4,10 @@
 To run:
 > python train.py hparams/lafufu_reverb.yaml --data_folder=/path/to/EARS-Reverb
 
-Trains the autoencoder, then the score model in its frozen latent, then where
-few_step_epochs says so fits it to few sampling steps, tests and exports. A killed run
-goes on where it was; finished stages are skipped;
-``--stage autoencoder|score|few_step|test`` runs one.
+Trains the autoencoder, then the score model in its frozen latent, fits it to few
+sampling steps if few_step_epochs is not 0, exports and tests. A killed run resumes
+exactly, finished stages are skipped, and
+``--stage pre_enhancer|autoencoder|score|few_step|test`` runs a single one.
 
 Authors
  * the lafufu_sb contributors, 2026
@@ -26,7 +26,6 @@ from speechbrain.utils.distributed import (
     run_on_main,
 )
 from speechbrain.utils.logger import get_logger
-from yaml import YAMLError
 
 from lafufu_sb.corpora.pairs import paired_dataset
 from lafufu_sb.errors import UsageError
@@ -38,25 +37,26 @@ from lafufu_sb.inference.weights import load_weights, save_weights
 from lafufu_sb.training.brains import (
     AutoencoderBrain,
     FewStepBrain,
-    PredictorBrain,
+    PreEnhancerBrain,
     ScoreBrain,
 )
 from lafufu_sb.training.checkpoints import check_latent
 from lafufu_sb.training.cost import warn_of_cost
 from lafufu_sb.training.export import export_run
 from lafufu_sb.training.recipe import load_recipe
-from lafufu_sb.training.settings import check_settings, takes_autoencoder
+from lafufu_sb.training.settings import check_settings, takes_representation
 from lafufu_sb.training.stages import (
-    AUTOENCODER,
-    PREDICTOR,
+    PRE_ENHANCER,
+    REPRESENTATION,
     STAGES,
     Stage,
     adopt_model,
-    begin_autoencoder,
     begin_few_step,
     last_stage,
+    learns,
     starts_from_model,
-    take_autoencoder,
+    take_parts,
+    trains_pre_enhancer,
 )
 
 logger = get_logger(__name__)
@@ -99,7 +99,6 @@ def stage_brain(
         items=len(train),
         batch_size=batch_size,
         crop_frames=crop_frames,
-        restorer=hparams["restorer"],
         seed=hparams["seed"],
         train_logger=hparams["train_logger"],
         metrics=hparams["metrics"],
@@ -117,56 +116,60 @@ def stage_brain(
     return brain, (stage.counter, train, valid, None, train_options, {"batch_size": 1})
 
 
-def train_predictor(hparams, run_opts, folder):
+def train_pre_enhancer(hparams, run_opts, folder):
     """Before stage one. Leaves the averaged weights of the best epoch."""
-    stage = Stage("predictor", hparams)
-    brain, data = predictor_brain(stage, hparams, run_opts)
+    stage = Stage("pre_enhancer", hparams)
+    brain, data = pre_enhancer_brain(stage, hparams, run_opts)
     brain.fit(*data)
     brain.keep_best()
-    run_on_main(save_weights, args=[hparams["predictor"], folder / PREDICTOR])
+    run_on_main(save_weights, args=[hparams["pre_enhancer"], folder / PRE_ENHANCER])
 
 
-def predictor_brain(stage, hparams, run_opts):
+def pre_enhancer_brain(stage, hparams, run_opts):
     """Brain of the stage before stage one."""
     return stage_brain(
-        PredictorBrain,
+        PreEnhancerBrain,
         stage,
         hparams,
         run_opts,
-        loss=hparams["predictor_loss"],
-        lr=hparams["predictor_lr"],
-        lr_schedule=hparams["predictor_lr_schedule"],
-        batch_size=hparams["predictor_batch_size"],
-        crop_frames=hparams["predictor_crop_frames"],
+        restorer=hparams["restorer"],
+        loss=hparams["pre_enhancer_loss"],
+        options=hparams["pre_enhancer_options"],
+        lr=hparams["pre_enhancer_lr"],
+        lr_schedule=hparams["pre_enhancer_lr_schedule"],
+        batch_size=hparams["pre_enhancer_batch_size"],
+        crop_frames=hparams["pre_enhancer_crop_frames"],
     )
 
 
 def train_autoencoder(hparams, run_opts, folder):
-    """Stage one. Leaves the averaged weights of the best epoch, predictor included.
+    """Stage one. Leaves the averaged weights of the best epoch.
 
     SGMSE+ has nothing to train here; its spectrogram may still be rescaled.
     """
-    begin_autoencoder(hparams, folder)
-    autoencoder = hparams["autoencoder"]
-    autoencoder.reset_latent_scale()
+    representation = hparams["representation"]
+    if hparams["ae_init"] is not None:
+        load_weights(representation, hparams["ae_init"])
+    if (folder / PRE_ENHANCER).exists():
+        load_weights(hparams["pre_enhancer"], folder / PRE_ENHANCER)
+    representation.reset_latent_scale()
     stage = Stage("autoencoder", hparams)
     brain, data = autoencoder_brain(stage, hparams, run_opts)
-    if any(p.requires_grad for p in autoencoder.parameters()):
+    if learns(representation):
         brain.fit(*data)
         brain.keep_best()
     if hparams["latent_std"] is not None:
         measured = brain.latent_std(data[1], batch_size=hparams["ae_batch_size"])
         logger.info("latent std %.4f, rescaled to %g", measured, hparams["latent_std"])
-        autoencoder.set_latent_std(measured, hparams["latent_std"])
-    run_on_main(save_weights, args=[autoencoder, folder / AUTOENCODER])
+        representation.set_latent_std(measured, hparams["latent_std"])
+    run_on_main(save_weights, args=[representation, folder / REPRESENTATION])
 
 
-def adopt_autoencoder(hparams, run_opts, folder):
-    """Take ``ae_init``, latent scale and all, as the result of stage one."""
-    del run_opts
-    logger.info("The autoencoder is %s, not trained further", hparams["ae_init"])
-    begin_autoencoder(hparams, folder)
-    run_on_main(save_weights, args=[hparams["autoencoder"], folder / AUTOENCODER])
+def take_representation(hparams, run_opts, folder):
+    """Take ``ae_init``, latent scale included, as the result of stage one."""
+    logger.info("The representation is %s, not trained further", hparams["ae_init"])
+    load_weights(hparams["representation"], hparams["ae_init"])
+    run_on_main(save_weights, args=[hparams["representation"], folder / REPRESENTATION])
 
 
 def autoencoder_brain(stage, hparams, run_opts):
@@ -176,6 +179,7 @@ def autoencoder_brain(stage, hparams, run_opts):
         stage,
         hparams,
         run_opts,
+        restorer=hparams["restorer"],
         loss=hparams["ae_loss"],
         swap=hparams["ae_swap"],
         lr=hparams["ae_lr"],
@@ -187,28 +191,24 @@ def autoencoder_brain(stage, hparams, run_opts):
 
 def train_score(hparams, run_opts, folder):
     """Stage two."""
-    take_autoencoder("score", hparams, folder)
+    take_parts("score", hparams, folder)
     if hparams["score_init"] is not None:  # checkpoints of this run take precedence
-        autoencoder = hparams["autoencoder"]
-        check_latent(autoencoder, autoencoder.state_dict(), hparams["score_init"])
+        check_latent(hparams["representation"].state_dict(), hparams["score_init"])
         load_weights(hparams["score_model"], hparams["score_init"])
-    stage = Stage("score", hparams)
-    brain, data = score_brain(stage, hparams, run_opts)
-    restorer, valid_options = hparams["restorer"], hparams["score_sampler_options"]
-    sampler, options = restorer.sampler_name, restorer.sampler_options
-    restorer.set_sampler(sampler, **(valid_options or options))
+    brain, data = score_brain(Stage("score", hparams), hparams, run_opts)
     brain.fit(*data)
-    restorer.set_sampler(sampler, **options)
 
 
 def score_brain(stage, hparams, run_opts):
     """Brain of stage two."""
+    restorer = hparams["restorer"]
     return stage_brain(
         ScoreBrain,
         stage,
         hparams,
         run_opts,
-        sde=hparams["sde"],
+        restorer=restorer.with_settings(**hparams["score_sampler_options"] or {}),
+        process=hparams["process"],
         objective=hparams["objective"],
         decoded_loss=hparams["score_decoded_loss"],
         latent_weight=hparams["score_latent_weight"],
@@ -221,7 +221,7 @@ def score_brain(stage, hparams, run_opts):
 
 def train_few_step(hparams, run_opts, folder):
     """Stage three."""
-    take_autoencoder("few_step", hparams, folder)
+    take_parts("few_step", hparams, folder)
     stage = begin_few_step(hparams, folder)
     brain, data = few_step_brain(stage, hparams, run_opts)
     brain.fit(*data)
@@ -234,7 +234,8 @@ def few_step_brain(stage, hparams, run_opts):
         stage,
         hparams,
         run_opts,
-        sde=hparams["sde"],
+        restorer=hparams["restorer"],
+        process=hparams["process"],
         objective=hparams["objective"],
         decoded_loss=hparams["few_step_decoded_loss"],
         latent_weight=hparams["few_step_latent_weight"],
@@ -252,13 +253,8 @@ def test(hparams, run_opts, folder):
     As ``lafufu evaluate`` does, with the exported model; ``lafufu report`` reads what
     the report folder then holds.
     """
-    stage, restorer = last_stage(hparams), hparams["restorer"]
-    logger.info(
-        "Testing the weights in %s with %s, %s",
-        folder / stage,
-        restorer.sampler_name,
-        restorer.sampler_options,
-    )
+    stage, settings = last_stage(hparams), hparams["restorer"].settings
+    logger.info("Testing the weights in %s with %s", folder / stage, settings)
     try:
         export_run(folder, folder / "model")
     except FileNotFoundError as error:  # an epoch was never validated
@@ -289,8 +285,8 @@ def set_up(arguments):
 
     Raises
     ------
-    OSError, KeyError, ValueError, ImportError
-        For wrong use; the message says what to do.
+    OSError, UsageError
+        The message says what to do.
     """
     hparams_file, run_opts, overrides = sb.parse_arguments(arguments)
     ddp_init_group(run_opts)
@@ -298,7 +294,7 @@ def set_up(arguments):
     if run_opts.debug:
         # SpeechBrain stops AT its last debug epoch; a resumed run would step over it.
         limit = run_opts.debug_epochs
-        hparams["predictor_epochs"] = min(hparams["predictor_epochs"], limit)
+        hparams["pre_enhancer_epochs"] = min(hparams["pre_enhancer_epochs"], limit)
         hparams["ae_epochs"] = min(hparams["ae_epochs"], limit)
         hparams["score_epochs"] = min(hparams["score_epochs"], limit)
         hparams["few_step_epochs"] = min(hparams["few_step_epochs"], limit)
@@ -323,19 +319,20 @@ def set_up(arguments):
         },
     )
     if starts_from_model(hparams):
-        adopt_model(hparams, folder / AUTOENCODER)
+        adopt_model(hparams, folder)
     return hparams, run_opts, folder
 
 
 def run(hparams, run_opts, folder):
     """Run the stages that are asked for and not yet finished."""
     wanted = STAGES if hparams["stage"] == "all" else (hparams["stage"],)
-    first = {"autoencoder": (AUTOENCODER, train_autoencoder)}
-    if takes_autoencoder(hparams, folder):
+    first = {}
+    if trains_pre_enhancer(hparams):
+        first["pre_enhancer"] = PRE_ENHANCER, train_pre_enhancer
+    first["autoencoder"] = REPRESENTATION, train_autoencoder
+    if takes_representation(hparams, folder):
         wanted = ("autoencoder", *wanted)
-        first["autoencoder"] = AUTOENCODER, adopt_autoencoder
-    if hparams["autoencoder"].predicts:
-        first = {"predictor": (PREDICTOR, train_predictor)} | first
+        first["autoencoder"] = REPRESENTATION, take_representation
     for stage, (finished, train) in first.items():
         if stage in wanted and (folder / finished).exists():
             logger.info("Stage %s is finished: %s", stage, folder / finished)
@@ -352,13 +349,8 @@ def run(hparams, run_opts, folder):
 def main(arguments):
     """Run the recipe; wrong use ends in one line, not in a traceback."""
     try:
-        prepared = set_up(arguments)
-    except (OSError, KeyError, ValueError, ImportError, YAMLError) as error:
-        message = error.args[0] if isinstance(error, KeyError) else error
-        sys.exit(f"train.py: error: {message}")
-    try:
-        run(*prepared)
-    except UsageError as error:
+        run(*set_up(arguments))
+    except (UsageError, OSError) as error:
         sys.exit(f"train.py: error: {error}")
     finally:
         # Else its threads may outlive what they use, and end the process by abort().
