@@ -54,8 +54,8 @@ def model_folder(model):
     Arguments
     ---------
     model : str or Path
-        A task ("denoise", "dereverb", or the aliases "wham", "reverb"), or a model folder
-        or Hub id, which is returned unchanged.
+        A task ("denoise", "dereverb", or the aliases "wham", "reverb"), or a model
+        folder or Hub id, which is returned unchanged.
 
     Returns
     -------
