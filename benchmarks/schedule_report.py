@@ -3,17 +3,16 @@
 import csv
 import io
 import math
-from pathlib import Path
 
-from lafufu_sb.files import written_whole
+from common import write_text
+from lafufu_sb.evaluation.figures import new_figure, save_png
+from lafufu_sb.evaluation.tables import COLUMNS, markdown_table
 
 STEPS = "num_steps"
-TITLES = {"si_sdr": "SI-SDR, dB", "pesq": "PESQ-WB", "estoi": "ESTOI"}
-TITLES |= {"dnsmos": "DNSMOS ovr", "lsd": "LSD", "rtf": "Real-time factor"}
 
 
 def family(row):
-    """What a row has in common with those that differ in their number of steps.
+    """The part of a row that does not depend on the number of steps.
 
     Example
     -------
@@ -25,36 +24,36 @@ def family(row):
 
 
 def write_csv(path, rows, metrics):
-    """One line a configuration: cost, and mean and deviation of each metric."""
+    """One line per configuration: cost, mean and deviation of each metric."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     measured = [column for m in metrics for column in (m, f"{m}_std", f"{m}_failed")]
     writer.writerow(["model", "family", STEPS, "calls", "rtf", *measured])
     for row in rows:
-        values = [
-            row["summary"][m][part]
-            for m in metrics
-            for part in ("mean", "std", "failed")
-        ]
+        found = [row["summary"][m] for m in metrics]
+        values = [part[key] for part in found for key in ("mean", "std", "failed")]
         steps = row["options"].get(STEPS, "")
         cost = [steps, row["calls"], row["rtf"]]
         writer.writerow([row["model"], family(row), *cost, *values])
-    with written_whole(path) as temporary:
-        temporary.write_text(table.getvalue())
+    write_text(path, table.getvalue())
 
 
 def tables(rows, inputs, metrics):
-    """Markdown: per metric a table of model and family against the number of calls."""
+    """Markdown: for each metric a table of model and family by number of calls."""
     calls = sorted({row["calls"] for row in rows}, reverse=True)
     for metric in [*metrics, "rtf"]:
         before = f" (input {inputs[metric]['mean']:.2f})" if metric in inputs else ""
-        yield f"\n## {TITLES.get(metric, metric)}{before}\n"
-        yield f"| model | sampler | {' | '.join(map(str, calls))} |"
-        yield f"|:--|:--|{'--:|' * len(calls)}"
-        for (model, name), line in _lines(rows).items():
-            cells = [_value(line[c], metric) if c in line else None for c in calls]
-            shown = ["" if c is None else f"{c:.2f}" for c in cells]
-            yield f"| {model} | `{name}` | {' | '.join(shown)} |"
+        yield f"\n## {_title(metric)}{before}\n"
+        cells = [
+            [model, f"`{name}`"]
+            + [f"{_value(line[c], metric):.2f}" if c in line else "" for c in calls]
+            for (model, name), line in _lines(rows).items()
+        ]
+        yield markdown_table(["model", "sampler", *map(str, calls)], cells)
+
+
+def _title(metric):
+    return COLUMNS[metric].head if metric in COLUMNS else metric
 
 
 def _lines(rows):
@@ -70,17 +69,12 @@ def _value(row, metric):
 
 
 def plot(rows, inputs, metrics):
-    """Each metric against the number of calls, a line a model and family."""
+    """Each metric against the number of calls, a line per model and family."""
     from matplotlib import colormaps
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    lines = _lines(rows)
-    rows_of_legend = math.ceil(len(lines) / 2)
-    height = 3.5 + 0.2 * rows_of_legend
-    panels = [*metrics, "rtf"]
-    figure = Figure(figsize=(3.4 * len(panels), height), layout="constrained")
-    FigureCanvasAgg(figure)
+    lines, panels = _lines(rows), [*metrics, "rtf"]
+    height = 3.5 + 0.2 * math.ceil(len(lines) / 2)
+    figure = new_figure(3.4 * len(panels), height)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     colours = colormaps["turbo"]
     for panel, metric in zip(axes, panels, strict=True):
@@ -99,43 +93,30 @@ def plot(rows, inputs, metrics):
         panel.set_xscale("log", base=2)
         panel.xaxis.set_major_formatter("{x:g}")
         panel.set_xlabel("calls of the network", fontsize=9)
-        panel.set_title(TITLES.get(metric, metric), fontsize=10)
-    figure.legend(
-        *axes[0].get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=2,
-        fontsize=7,
-    )
+        panel.set_title(_title(metric), fontsize=10)
+    entries = axes[0].get_legend_handles_labels()
+    figure.legend(*entries, loc="outside lower center", ncols=2, fontsize=7)
     return figure
 
 
 def write_report(folder, rows, inputs, metrics, about):
-    """Write schedules.csv, .md and .png, each whole or not at all.
+    """Write schedules.csv, .md and .png; returns the Markdown.
 
     Arguments
     ---------
-    folder : str or Path
+    folder : Path
         To write into.
-    rows : iterable of dict
+    rows : list of dict
         As ``Study.run`` yields them.
     inputs : dict
-        As ``Study.inputs`` gives it.
+        As ``Study.inputs`` returns it.
     metrics : list of str
         Columns.
     about : str
-        What stands above the tables.
-
-    Returns
-    -------
-    str
-        The Markdown.
+        Text above the tables.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     write_csv(folder / "schedules.csv", rows, metrics)
     text = "\n".join([about, *tables(rows, inputs, metrics)])
-    with written_whole(folder / "schedules.md") as temporary:
-        temporary.write_text(f"{text}\n")
-    with written_whole(folder / "schedules.png") as temporary:
-        plot(rows, inputs, metrics).savefig(temporary, format="png", dpi=120)
+    write_text(folder / "schedules.md", f"{text}\n")
+    save_png(plot(rows, inputs, metrics), folder / "schedules.png", dpi=120)
     return text

@@ -3,15 +3,13 @@
     python benchmarks/schedules.py --models my_model --clips EARS-WHAM/valid -o study
     python benchmarks/schedules.py --models a b c --calls 60 30 16 8 4 2 1 -o study
 
-The first goes through a grid of sampler, method, spacing, starting point and number of
-steps (``--grid`` names a YAML file with another one), the second through the settings
-that make so many calls of the network. Every configuration is a file of its own under
-``runs``: a study that was interrupted goes on, one with more models or settings
-measures what is new. ``schedules.csv``, ``.md`` and ``.png`` are made of all that was
-asked for.
+The first command goes through a grid of sampler, method, spacing, starting point and
+number of steps (``--grid`` names another YAML file), the second through the settings
+that make so many calls of the network. Each configuration is a file under ``runs``: an
+interrupted study continues, and one with more models or settings measures only the new
+ones. ``schedules.csv``, ``.md`` and ``.png`` hold everything that was asked for.
 """
 
-import argparse
 import functools
 import hashlib
 import itertools
@@ -23,63 +21,34 @@ from collections import namedtuple
 from pathlib import Path
 
 import torch
-from ruamel.yaml import YAML
+import yaml
 
-from lafufu_sb import EnhanceLatent
-from lafufu_sb.cli.demo import warm_up
-from lafufu_sb.corpora.manifests import pair_recordings
+from common import bench_parser, describe_run, with_sampler, write_text
+from lafufu_sb.cli.evaluate import find_pairs
 from lafufu_sb.corpora.mini_corpus import mini_corpus_folder
-from lafufu_sb.corpora.pairs import read_wav
 from lafufu_sb.diffusion.samplers import SAMPLERS, get_sampler
-from lafufu_sb.diffusion.steps import SPACINGS
+from lafufu_sb.errors import UsageError
+from lafufu_sb.evaluation.clips import read_signal
 from lafufu_sb.evaluation.metrics import available, check_metrics, evaluate, summarise
-from lafufu_sb.files import written_whole
-from lafufu_sb.inference.shipped import model_folder
+from lafufu_sb.inference.loading import ModelChoice
 from lafufu_sb.inference.weights import fingerprint
-from lafufu_sb.restoration.devices import device_name
 from schedule_report import write_report
+from timing import warm_up
 
-# Each entry is crossed; entries for the process of another model are passed over.
-GRID = [
-    {
-        "sampler": "predictor_corrector",
-        "corrector": ["ald", "none"],
-        "spacing": list(SPACINGS),
-        "t_start": [1.0, 0.5],
-        "num_steps": [30, 15, 8, 4, 2, 1],
-    },
-    {
-        "sampler": "probability_flow",
-        "method": ["euler", "heun", "exponential", "multistep"],
-        "spacing": list(SPACINGS),
-        "t_start": [1.0, 0.5],
-        "num_steps": [30, 15, 8, 4, 2, 1],
-    },
-    {
-        "sampler": "bridge_ode",
-        "method": ["exponential", "multistep"],
-        "spacing": list(SPACINGS),
-        "network_time": ["previous", "new"],
-        "num_steps": [16, 8, 4, 2, 1],
-    },
-    {
-        "sampler": "bridge_sde",
-        "spacing": list(SPACINGS),
-        "network_time": ["previous", "new"],
-        "num_steps": [30, 16, 8, 4, 2],
-    },
-]
-# What --calls goes through unless a grid is given: the published ways, and the best
-# that few calls have without training.
-FAMILIES = [
-    {"sampler": "predictor_corrector", "corrector": ["ald", "none"]},
-    {"sampler": "probability_flow", "method": "multistep", "spacing": "log_sigma"},
-    {"sampler": "bridge_ode"},
-    {"sampler": "bridge_sde"},
-]
+GRIDS = Path(__file__).with_name("grids.yaml")
+METRICS = ("si_sdr", "pesq", "estoi", "dnsmos")  # by default, those installed
 
 Clip = namedtuple("Clip", ["name", "distorted", "clean"])  # (time,) tensors
 Setting = namedtuple("Setting", ["sampler", "options", "calls"])
+
+
+def read_grid(path=None, name="all"):
+    """Entries of a grid: a list of mappings, or ``name`` of ``grids.yaml``."""
+    grid = yaml.safe_load(Path(path or GRIDS).read_text())
+    grid = grid if path else grid[name]
+    if not isinstance(grid, list) or not all(isinstance(e, dict) for e in grid):
+        raise UsageError(f"{path} is not a list of mappings: see {GRIDS}")
+    return grid
 
 
 def expand(grid):
@@ -106,10 +75,10 @@ def settings_for(sde, grid, calls=None):
     sde : OUVESDE or SchroedingerBridge
         The process.
     grid : list of dict
-        See ``GRID``.
+        See ``grids.yaml``.
     calls : list of int, optional
-        In place of the grid's ``num_steps``, those that make so many calls; a sampler
-        that cannot (an odd number with a corrector) is left out there.
+        Numbers of calls that replace the grid's ``num_steps``. A sampler that cannot
+        make one of them (an odd number with a corrector) is left out there.
 
     Returns
     -------
@@ -117,28 +86,26 @@ def settings_for(sde, grid, calls=None):
 
     Raises
     ------
-    ValueError
-        For a sampler or an option that does not exist, or if nothing fits.
+    UsageError
+        For an unknown sampler, or if nothing fits. Unknown options are refused too.
     """
     found = []
     for options in expand(grid):
         name = options.pop("sampler", None)
         if name not in SAMPLERS:
             known = ", ".join(SAMPLERS)
-            raise ValueError(f"the grid has the sampler {name!r}: choose from {known}")
+            raise UsageError(f"the grid has the sampler {name!r}: choose from {known}")
         if not isinstance(sde, SAMPLERS[name][1]):
             continue
         if calls is None:
             candidates = [options]
         else:
             candidates = [_with_calls(name, sde, options, wanted) for wanted in calls]
-        for chosen in candidates:
-            if chosen is not None:
-                made = get_sampler(name, sde, **chosen).calls
-                setting = Setting(name, chosen, made)
-                found += [setting] if setting not in found else []
+        for chosen in filter(None, candidates):
+            setting = Setting(name, chosen, get_sampler(name, sde, **chosen).calls)
+            found += [setting] if setting not in found else []
     if not found:
-        raise ValueError(f"no entry of the grid fits a {type(sde).__name__}")
+        raise UsageError(f"no entry of the grid fits a {type(sde).__name__}")
     return found
 
 
@@ -150,42 +117,12 @@ def _with_calls(name, sde, options, wanted):
     return None
 
 
-def read_clips(source, sample_rate, limit=None):
-    """Pairs of a folder (as ``pair_recordings`` has it) or of a JSON manifest.
-
-    Arguments
-    ---------
-    source : str or Path
-        Folder with a clean and a distorted side, or a manifest of ``ears_prepare``.
-    sample_rate : int
-        Hz.
-    limit : int, optional
-        Take so many, spread evenly over all.
-
-    Returns
-    -------
-    list of Clip
-    """
-    source = Path(source)
-    if source.suffix == ".json":
-        entries = json.loads(source.read_text()).items()
-        pairs = [(key, e["noisy_wav"], e["clean_wav"]) for key, e in entries]
-    else:
-        pairs = pair_recordings(source)
-    count = min(limit or len(pairs), len(pairs))
-    chosen = [pairs[i * len(pairs) // count] for i in range(count)]
-    return [
-        Clip(name, *(read_wav(path, sample_rate) for path in paths))
-        for name, *paths in chosen
-    ]
-
-
 class Study:
     """Measures settings on clips, each once.
 
     Arguments
     ---------
-    folder : str or Path
+    folder : Path
         Where the results are kept.
     clips : list of Clip
         What is restored.
@@ -198,12 +135,11 @@ class Study:
     """
 
     def __init__(self, folder, clips, metrics, sample_rate, seed=0):
-        self.folder = Path(folder) / "runs"
+        self.folder = folder / "runs"
         self.clips = clips
         self.metrics = list(metrics)
         self.sample_rate = sample_rate
         self.seed = seed
-        self._warm = None
         digest = hashlib.sha256()
         for clip in clips:
             digest.update(clip.name.encode())
@@ -212,23 +148,22 @@ class Study:
         self.key = {"clips": digest.hexdigest()[:16], "metrics": self.metrics}
 
     def inputs(self):
-        """Measures of the distorted clips, as ``summarise`` gives them."""
+        """Metrics of the distorted clips, as ``summarise`` returns them."""
 
         def measure():
-            rows = [self._evaluate(c.distorted, c.clean) for c in self.clips]
-            return {"summary": summarise(rows)}
+            return {"summary": self._summary(clip.distorted for clip in self.clips)}
 
         return self._once(self.folder / "input.json", {}, measure)["summary"]
 
     def run(self, label, model, settings):
-        """Rows of a model's settings; those of an earlier run are taken from it.
+        """Rows of a model's settings; those of an earlier run are read.
 
         Arguments
         ---------
         label : str
             Of the model, in paths and tables.
         model : EnhanceLatent
-            The model; its sampler is changed.
+            The model.
         settings : list of Setting
             What to measure.
 
@@ -248,30 +183,36 @@ class Study:
             "threads": torch.get_num_threads(),
         }
         folder = self.folder / label.replace("/", "_")
+        warm = functools.cache(functools.partial(warm_up, restorer))
         for setting in settings:
-            restorer.set_sampler(setting.sampler, **setting.options)
             described = "-".join(f"{k}={v}" for k, v in sorted(setting.options.items()))
             path = folder / f"{setting.sampler}-{described}.json"
-            measure = functools.partial(self._measure, model)
+            changed = with_sampler(restorer, setting.sampler, **setting.options)
+
+            def measure(changed=changed):
+                warm()
+                return self._measure(changed)
+
             row = {"model": label} | setting._asdict()
             yield row | self._once(path, key | setting._asdict(), measure)
 
-    def _measure(self, model):
-        if self._warm is not model:
-            warm_up(model)
-            self._warm = model
-        rows, took = [], 0.0
-        for clip in self.clips:
-            start = time.perf_counter()
-            restored = model.enhance_batch(clip.distorted[None], seed=self.seed)[0]
-            restored = restored.cpu()  # waits for the device
-            took += time.perf_counter() - start
-            rows.append(self._evaluate(restored, clip.clean))
+    def _measure(self, restorer):
+        device = restorer.spectrogram.window.device
+        start = time.perf_counter()
+        restored = [
+            restorer.restore(clip.distorted[None].to(device), seed=self.seed)[0].cpu()
+            for clip in self.clips
+        ]
+        took = time.perf_counter() - start
         seconds = sum(len(c.clean) for c in self.clips) / self.sample_rate
-        return {"rtf": took / seconds, "summary": summarise(rows)}
+        return {"rtf": took / seconds, "summary": self._summary(restored)}
 
-    def _evaluate(self, estimate, clean):
-        return evaluate(estimate, clean, self.sample_rate, self.metrics)
+    def _summary(self, estimates):
+        rows = []
+        for estimate, clip in zip(estimates, self.clips, strict=True):
+            found = evaluate(estimate, clip.clean, self.sample_rate, self.metrics)
+            rows.append({name: measured.value for name, measured in found.items()})
+        return summarise(rows)
 
     def _once(self, path, key, measure):
         key = json.loads(json.dumps(self.key | key))
@@ -280,61 +221,51 @@ class Study:
             if kept["key"] == key:
                 return kept["result"]
         result = measure()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(path) as temporary:
-            temporary.write_text(json.dumps({"key": key, "result": result}, indent=1))
+        write_text(path, json.dumps({"key": key, "result": result}, indent=1))
         return result
 
 
-def load_models(sources, device):
-    """Models by label: the folder's name, or all of the path where names repeat."""
+def labels_of(sources):
+    """Labels of models: the folder's name, or the whole path where names repeat."""
     names = [Path(source).name for source in sources]
-    labels = [
+    return [
         name if names.count(name) == 1 else source
         for name, source in zip(names, sources, strict=True)
     ]
-    for label, source in zip(labels, sources, strict=True):
-        yield (
-            label,
-            EnhanceLatent.from_hparams(
-                source=model_folder(source), run_opts={"device": device}
-            ),
-        )
 
 
 def describe(options, clips, sample_rate):
-    """Heading of the tables: what was run, on what."""
+    """Heading of the tables: clips, machine and command."""
     seconds = sum(len(clip.clean) for clip in clips) / sample_rate
-    device = device_name(torch.device(options.device))
+    run = describe_run(options.device)
     return (
         "# Sampler schedules\n\n"
-        f"{len(clips)} clips, {seconds:.0f} s; means. Real-time factors: {device}, "
-        f"{torch.get_num_threads()} threads, torch {torch.__version__}, one clip at a "
-        "time, as fast as the machine was then. By\n\n"
+        f"{len(clips)} clips, {seconds:.0f} s; means. Real-time factors: "
+        f"{run['device']}, {run['threads']} threads, torch {run['torch']}, one clip at "
+        "a time, affected by any other load on the machine. By\n\n"
         f"    python benchmarks/schedules.py {shlex.join(options.arguments)}"
     )
 
 
 def run(options):
-    """Measure and write; gives the rows."""
-    metrics = options.metrics or [
-        m for m in ("si_sdr", "pesq", "estoi", "dnsmos") if m in available()
-    ]
+    """Measure and write; returns the rows."""
+    metrics = options.metrics or [m for m in METRICS if m in available()]
     check_metrics(metrics)
-    grid = FAMILIES if options.calls else GRID
-    if options.grid:
-        grid = YAML(typ="safe").load(Path(options.grid).read_text())
-        if not isinstance(grid, list) or not all(isinstance(e, dict) for e in grid):
-            raise ValueError(f"{options.grid} is no list of mappings: see GRID")
+    grid = read_grid(options.grid, "few_calls" if options.calls else "all")
+    pairs = find_pairs(options.clips, options.max_clips)
     study, rows = None, []
-    for label, model in load_models(options.models, options.device):
+    for label, source in zip(labels_of(options.models), options.models, strict=True):
+        model = ModelChoice(source, device=options.device).load()
+        rate = model.sample_rate
         if study is None:
-            clips = read_clips(options.clips, model.sample_rate, options.max_clips)
-            rate = model.sample_rate
+            clips = [
+                Clip(name, *(read_signal(path, rate) for path in paths))
+                for name, *paths in pairs
+            ]
             study = Study(options.output, clips, metrics, rate, options.seed)
-        elif model.sample_rate != study.sample_rate:
-            raise ValueError(
-                f"{label} is for {model.sample_rate} Hz, {options.models[0]} for "
+        elif rate != study.sample_rate:
+            raise UsageError(
+                f"{label} is for {rate} Hz, {options.models[0]} for "
                 f"{study.sample_rate}: compare models of one rate"
             )
         settings = settings_for(model.restorer.sde, grid, options.calls)
@@ -350,33 +281,29 @@ def run(options):
 
 def main(arguments=None):
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--models",
-        nargs="+",
-        default=["wham"],
-        help="model folders; wham and reverb are the shipped ones",
-    )
+    parser = bench_parser(__doc__)
+    parser.add_argument("--models", nargs="+", default=["denoise"])
     parser.add_argument(
         "--clips",
         default=str(mini_corpus_folder("EARS-WHAM") / "test"),
         help="folder of pairs, or JSON manifest; by default embedded noisy clips",
     )
-    parser.add_argument("--max-clips", type=int, help="so many, spread over all")
-    parser.add_argument("--grid", help="YAML list of entries as GRID in this file")
+    parser.add_argument("--max-clips", type=int, help="number, spread over all")
+    parser.add_argument("--grid", help=f"YAML list of entries as in {GRIDS.name}")
     parser.add_argument(
         "--calls", type=int, nargs="+", help="instead of the grid's numbers of steps"
     )
     parser.add_argument("--metrics", nargs="+", help="by default those installed")
     parser.add_argument("--seed", type=int, default=0, help="of the samplers' noise")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("-o", "--output", default="schedules", help="folder to write")
+    parser.add_argument("-o", "--output", type=Path, default=Path("schedules"))
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(arguments)
     options.arguments = arguments
+    torch.set_num_threads(options.threads)
     try:
         run(options)
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, UsageError) as error:
         sys.exit(f"schedules.py: error: {error}")
 
 
