@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from lafufu_sb import __version__
+from lafufu_sb.errors import UsageError
 from lafufu_sb.evaluation.figures import save_png
 from lafufu_sb.files import written_whole
 from lafufu_sb.restoration.devices import device_name
@@ -22,14 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def describe_run(device="cpu"):
-    """Facts that a reader needs to judge the numbers of this process.
-
-    Returns
-    -------
-    dict
-        Strings and numbers; ``device``, ``threads`` and ``torch`` say whether two runs
-        may stand in one table.
-    """
+    """Facts that a reader needs to judge the numbers of this process, a dict."""
     script = Path(sys.argv[0]).resolve()
     script = script.relative_to(ROOT) if script.is_relative_to(ROOT) else script.name
     return {
@@ -71,10 +65,7 @@ def peak_rss():
 def run_alone(script, *arguments):
     """Run a script in a process of its own; returns the JSON of its last line.
 
-    Raises
-    ------
-    RuntimeError
-        If the process fails; with the end of its error stream.
+    RuntimeError with the end of its error stream if it fails.
     """
     command = [sys.executable, str(script), *map(str, arguments)]
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
@@ -162,25 +153,13 @@ def publish(options, results, text, figure=None):
 
 
 def put_into_document(document, name, text):
-    """Replace the text between the two marks of ``name`` in a document.
+    """Replace the text between two marks of a document; UsageError if it lacks them.
 
-    Arguments
-    ---------
-    document : Path
-        Has the lines ``<!-- name: begin -->`` and ``<!-- name: end -->``.
-    name : str
-        Of the block.
-    text : str
-        Its new content.
-
-    Raises
-    ------
-    ValueError
-        If the document lacks the marks.
+    They are the lines ``<!-- name: begin -->`` and ``<!-- name: end -->``.
     """
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     before, found, rest = document.read_text().partition(begin)
     _, closed, after = rest.partition(end)
     if not found or not closed:
-        raise ValueError(f"{document} lacks the lines {begin!r} and {end!r}")
+        raise UsageError(f"{document} lacks the lines {begin!r} and {end!r}")
     write_text(document, f"{before}{begin}\n{text}\n{end}{after}")

@@ -4,7 +4,7 @@
     python benchmarks/memory.py --minutes 1 10 60 --model my_model --device cuda
 
 Each length runs ``EnhanceLatent.enhance_file`` from file to file in a process of its
-own. Writes JSON, Markdown and a plot.
+own. Writes JSON and Markdown.
 """
 
 import json
@@ -24,7 +24,6 @@ from common import (
     run_alone,
     significant,
 )
-from lafufu_sb.evaluation.figures import new_figure
 from lafufu_sb.evaluation.tables import markdown_table
 from lafufu_sb.inference.loading import ModelChoice
 
@@ -43,14 +42,10 @@ def write_noise(path, minutes, sample_rate=48000):
 
 
 def restore_file(options):
-    """Restore one file in this process.
+    """Restore one file in this process: ``bytes`` at the peak, ``loaded``, ``seconds``.
 
-    Returns
-    -------
-    dict
-        ``bytes`` at the peak, ``loaded`` before the restoration, and ``seconds``. On a
-        CUDA device the first two are those of its allocator, and ``host_bytes`` is the
-        peak of the process.
+    On a CUDA device the sizes are those of its allocator, and ``host_bytes`` is the
+    peak of the process.
     """
     settings = {"precision": options.precision} if options.precision else {}
     model = ModelChoice(options.model, settings=settings, device=options.device).load()
@@ -101,23 +96,6 @@ def write_table(results):
     )
 
 
-def draw(results):
-    """Peak memory against minutes, a matplotlib figure."""
-    rows = results["rows"]
-    figure = new_figure(6, 3.5)
-    axes = figure.subplots()
-    minutes = [row["minutes"] for row in rows]
-    axes.plot(minutes, [row["bytes"] / 1e6 for row in rows], "o-", label="peak")
-    loaded = [row["loaded"] / 1e6 for row in rows]
-    axes.plot(minutes, loaded, "--", color="grey", label="with the model loaded")
-    axes.set_xlabel("minutes of the recording")
-    axes.set_ylabel("MB")
-    axes.set_ylim(bottom=0)
-    axes.grid(alpha=0.4)
-    axes.legend()
-    return figure
-
-
 def main(arguments=None):
     """Measure each length in a process of its own, or be that process."""
     parser = bench_parser(__doc__, "memory")
@@ -132,7 +110,7 @@ def main(arguments=None):
         print(json.dumps(restore_file(options)))
         return
     results = measure(options)
-    publish(options, results, write_table(results), draw(results))
+    publish(options, results, write_table(results))
 
 
 if __name__ == "__main__":

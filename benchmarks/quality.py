@@ -87,22 +87,10 @@ class Peer:
 
 
 def evaluate_system(name, build, pairs, folder, listen=None, metrics=None):
-    """Measure a system unless its folder exists already.
+    """Build and measure a system unless its result folder exists already.
 
-    Arguments
-    ---------
-    name : str
-        Of the system.
-    build : callable
-        Returns the system.
-    pairs : list of tuple
-        See ``find_pairs``.
-    folder : Path
-        Its result folder.
-    listen : callable, optional
-        Counts word errors of the restored folder, see ``word_errors``.
-    metrics : sequence of str, optional
-        By default all that are installed.
+    ``listen`` counts word errors of the restored folder, see ``word_errors``; the
+    metrics are by default all that are installed.
     """
     if (folder / RESULT).is_file():
         return
@@ -117,15 +105,7 @@ def evaluate_system(name, build, pairs, folder, listen=None, metrics=None):
 
 
 def word_errors(pairs, pattern):
-    """A function that transcribes restored recordings and counts word errors.
-
-    Arguments
-    ---------
-    pairs : list of tuple
-        See ``find_pairs``.
-    pattern : str
-        Glob on ids of English clips.
-    """
+    """A function that counts word errors of restored clips whose ids match a glob."""
     transcribe = Whisper()
     said = {
         name: transcribe(read_signal(clean, RATE).numpy())

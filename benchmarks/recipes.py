@@ -7,8 +7,8 @@ Memory is computed: weights, their gradients, Adam's two moments and the average
 for each item of a batch the tensors that the backward pass needs of the forward pass.
 That is a lower bound; gradients of activations and unused memory of the allocator come
 on top. ``--measure`` also makes real steps of some recipes on this CPU, each in a
-process of its own, and gives the peak over the memory before. Writes JSON, Markdown and
-a plot.
+process of its own, and gives the peak over the memory before. Writes JSON and
+Markdown.
 """
 
 import json
@@ -27,7 +27,6 @@ from common import (
     run_alone,
     significant,
 )
-from lafufu_sb.evaluation.figures import new_figure
 from lafufu_sb.evaluation.tables import markdown_table
 from lafufu_sb.training.recipe import load_recipe
 from systems import RECIPES
@@ -49,17 +48,7 @@ def load(name):
 
 
 def step_loss(hparams, stage, batch):
-    """Loss of a training step on noise, as the stage's Brain computes it, a scalar.
-
-    Arguments
-    ---------
-    hparams : dict
-        Objects of the recipe.
-    stage : str
-        One of ``STAGES``.
-    batch : int
-        Items.
-    """
+    """Loss of a training step on noise, as the stage's Brain computes it, a scalar."""
     front_end, autoencoder = hparams["spectrogram"], hparams["autoencoder"]
     frames = hparams[f"{PREFIX[stage]}_crop_frames"]
     y, x = 0.1 * torch.randn(2, batch, 2, front_end.bins, frames)
@@ -122,7 +111,7 @@ def trained_network(hparams, stage):
         "score_model",
         "autoencoder",
         "predictor",
-    ):  # the second holds the last
+    ):  # which holds the last
         hparams[name].requires_grad_(name == key)
     return hparams[key]
 
@@ -133,14 +122,7 @@ def trained_parameters(network):
 
 
 def count_recipe(name):
-    """Counted cost and memory of a recipe.
-
-    Returns
-    -------
-    dict
-        ``cost`` (see ``count_cost``), and for each trained stage its ``batch``,
-        ``crop_frames``, ``fixed`` bytes and ``per_item`` bytes by precision.
-    """
+    """Cost of a recipe's call, and bytes of its stages: fixed and per item."""
     hparams = load(name)
     row = {"recipe": name, "cost": count_cost(hparams["restorer"]), "stages": {}}
     for stage, prefix in PREFIX.items():
@@ -233,26 +215,6 @@ def _memory_cells(numbers, real):
     ]
 
 
-def draw(results):
-    """Memory of a score step against the batch size, fp32, a matplotlib figure."""
-    figure = new_figure(8, 4)
-    axes = figure.subplots()
-    batches = [1, 2, 4, 8, 16, 32]
-    for row in results["rows"]:
-        stage = row["stages"]["score"]
-        line = [stage["fixed"] + n * stage["per_item"]["fp32"] for n in batches]
-        axes.plot(batches, [b / 1e9 for b in line], "o-", label=row["recipe"])
-    axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.set_xlabel("batch size of the score stage, a process")
-    axes.set_ylabel("memory of a step, fp32, GB (computed)")
-    axes.grid(alpha=0.4)
-    figure.legend(loc="outside right upper", fontsize=8)
-    return figure
-
-
 def main(arguments=None):
     """Count, measure where asked, or be the process that measures."""
     parser = bench_parser(__doc__, "recipes")
@@ -270,7 +232,7 @@ def main(arguments=None):
         "rows": [count_recipe(name) for name in options.recipes],
         "measured": list(measured_rows(options.measure)),
     }
-    publish(options, results, write_tables(results), draw(results))
+    publish(options, results, write_tables(results))
 
 
 if __name__ == "__main__":

@@ -18,27 +18,11 @@ from pathlib import Path
 
 import torch
 
+import rtf_tables as tables
+import timing
 from common import bench_parser, describe_run, peak_rss, publish, run_alone, write_json
 from lafufu_sb.errors import UsageError
-from rtf_tables import (
-    MANY,
-    WAYS,
-    draw,
-    empty_contender,
-    merge,
-    precision_of,
-    seconds_per_window,
-    write_tables,
-)
 from systems import PUBLISHED, find_system, known_systems
-from timing import (
-    count_cost,
-    measure_memory,
-    measure_peak,
-    time_parts,
-    time_whole,
-    warm_up,
-)
 
 MEASURES = ("cost", "peak", "latency", "throughput", "memory")
 QUICK = ("sgmse64", "lafufu128", "lafufu_mini_wham")
@@ -49,7 +33,7 @@ class Contender:
 
     def __init__(self, system, way, options):
         self.system, self.way, self.options = system, way, options
-        self.results = empty_contender(system.key, system.name, way)
+        self.results = tables.empty_contender(system.key, system.name, way)
         self._restorer = None
 
     @property
@@ -68,15 +52,7 @@ class Contender:
 
 
 class Benchmark:
-    """One run: contenders, their measurements, and the file that keeps them.
-
-    Arguments
-    ---------
-    options : argparse.Namespace
-        See ``parse_arguments``.
-    systems : list of System, optional
-        By default those that the options name.
-    """
+    """One run: contenders, their measurements, and the file that keeps them."""
 
     def __init__(self, options, systems=None):
         self.options = options
@@ -121,26 +97,26 @@ class Benchmark:
             key = contender.system.key
             if key not in counted:
                 frames = self.options.window_frames
-                counted[key] = count_cost(contender.system.build("fp32", frames))
+                counted[key] = timing.count_cost(contender.system.build("fp32", frames))
             contender.results["cost"] = counted[key]
             yield key, contender.way
 
     def measure_peak(self):
         """Largest arithmetic rate in the precisions of the contenders."""
-        for precision in sorted({precision_of(c.way) for c in self.contenders}):
-            self.run["peak"][precision] = measure_peak(self.device, precision)
+        for precision in sorted({tables.precision_of(c.way) for c in self.contenders}):
+            self.run["peak"][precision] = timing.measure_peak(self.device, precision)
             yield (precision,)
 
     def measure_latency(self):
         """Parts of one window, and the whole of ``restore`` where asked, in turn."""
         for contender in self.contenders if self.options.warm_up else ():
-            warm_up(contender.restorer)
+            timing.warm_up(contender.restorer)
         for number in range(self.options.rounds):
             start = time.monotonic()
             for contender in self.contenders:
-                contender.add("latency", **time_parts(contender.restorer))
+                contender.add("latency", **timing.time_parts(contender.restorer))
                 for calls in self.options.end_to_end:
-                    seconds = time_whole(contender.restorer, calls)
+                    seconds = timing.time_whole(contender.restorer, calls)
                     contender.add("end_to_end", calls=calls, seconds=seconds)
                 yield "round", number + 1, contender.system.key, contender.way
             if 2 * time.monotonic() - start > self.options.deadline:
@@ -152,9 +128,9 @@ class Benchmark:
             best, batch = float("inf"), 1
             while batch <= self.options.max_batch:
                 try:
-                    warm_up(contender.restorer, batch)
+                    timing.warm_up(contender.restorer, batch)
                     rows = [
-                        time_parts(contender.restorer, batch) | {"batch": batch}
+                        timing.time_parts(contender.restorer, batch) | {"batch": batch}
                         for _ in range(self.options.rounds)
                     ]
                 except torch.OutOfMemoryError:
@@ -162,7 +138,7 @@ class Benchmark:
                 for row in rows:
                     contender.add("throughput", **row)
                 yield contender.system.key, contender.way, "batch", batch
-                fastest = min(seconds_per_window(rows, MANY))
+                fastest = min(tables.seconds_per_window(rows, tables.MANY))
                 if fastest >= best:
                     break
                 best, batch = fastest, 2 * batch
@@ -176,7 +152,7 @@ class Benchmark:
                 alone += ["--window-frames", options.window_frames]
                 contender.add("memory", **run_alone(Path(__file__), *alone))
             else:
-                contender.add("memory", bytes=measure_memory(contender.restorer))
+                contender.add("memory", bytes=timing.measure_memory(contender.restorer))
             yield key, way
 
 
@@ -192,7 +168,7 @@ def parse_arguments(arguments=None):
         "quick": f"one round of {', '.join(QUICK)}; no throughput, no memory",
     }
     parser.add_argument("--systems", nargs="+", default=names, help=help_of["systems"])
-    ways = list(WAYS)
+    ways = list(tables.WAYS)
     parser.add_argument(
         "--precision", nargs="+", choices=ways, default=ways, help=help_of["precision"]
     )
@@ -229,14 +205,14 @@ def main():
     torch.set_num_threads(options.threads)
     if options.alone:
         empty, (key, way) = peak_rss(), options.alone
-        peak = measure_memory(find_system(key).build(way, options.window_frames))
+        peak = timing.measure_memory(find_system(key).build(way, options.window_frames))
         print(json.dumps({"bytes": peak, "empty_process": empty}))
         return
     if options.merge:
-        results = merge([json.loads(path.read_text()) for path in options.merge])
+        results = tables.merge([json.loads(path.read_text()) for path in options.merge])
     else:
         results = Benchmark(options).measure()
-    publish(options, results, write_tables(results), draw(results))
+    publish(options, results, tables.write_tables(results), tables.draw(results))
 
 
 if __name__ == "__main__":

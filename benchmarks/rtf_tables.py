@@ -14,7 +14,7 @@ from systems import PUBLISHED
 from timing import seconds_of
 
 CALLS = (60, 30, 8, 4, 1)
-MANY = CALLS[0]  # of the published sampler, and of the headline
+MANY = CALLS[0]  # of the published sampler
 BASELINE = "sgmse128"
 WAYS = {PUBLISHED: "fp32, as published", "fp32": "fp32", "bf16": "bf16"}
 MUST_AGREE = ("device", "threads", "torch", "lafufu_sb", "window_frames", "compile")
@@ -32,13 +32,7 @@ def empty_contender(system, name, way):
 
 
 def merge(parts):
-    """Join the results of several runs.
-
-    Raises
-    ------
-    UsageError
-        If the runs were not made under the same conditions.
-    """
+    """Join the results of several runs; UsageError if their conditions differ."""
     merged, found = {"runs": [], "contenders": []}, {}
     for part in parts:
         offset = len(merged["runs"])
@@ -123,22 +117,6 @@ class _Tables:
             f"{compiled}. Windows of {run['window_frames']} frames "
             f"({run['window_seconds']:.2f} s).{peak}\n\n{commands}"
         )
-
-    def headline(self):
-        parts = []
-        for contender, (_, _) in self.measured("latency"):
-            if contender["system"] != "lafufu128":
-                continue
-            published, same = self.speed_ups(contender)
-            if published:
-                way = contender["way"]
-                text = f"LAFUFU 128 in {way} is {significant(published)} times as fast "
-                text += "as SGMSE+ 128 as published"
-                if same:
-                    text += f", {significant(same)} times SGMSE+ 128 in {way}"
-                parts.append(text)
-        start, end = f"**At {MANY} calls, one window: ", "** (computed from parts)."
-        return f"{start}{'; '.join(parts)}{end}" if parts else ""
 
     def cost(self):
         costs = {c["name"]: c["cost"] for c in self.contenders if c["cost"]}
@@ -240,19 +218,9 @@ class _Tables:
 
 
 def write_tables(results):
-    """All tables with a headline, as Markdown.
-
-    Arguments
-    ---------
-    results : dict
-        Of one run, or merged.
-
-    Returns
-    -------
-    str
-    """
+    """All tables of one run, or of merged ones, as Markdown."""
     tables = _Tables(results)
-    sections = [tables.conditions(), tables.headline(), tables.cost()]
+    sections = [tables.conditions(), tables.cost()]
     sections += [tables.latency(), tables.end_to_end(), tables.throughput()]
     return "\n\n".join(filter(None, [*sections, tables.memory()]))
 

@@ -5,20 +5,19 @@
 
 The first command goes through a grid of sampler, method, spacing, starting point and
 number of steps (``--grid`` names another YAML file), the second through the settings
-that make so many calls of the network. Each configuration is a file under ``runs``: an
-interrupted study continues, and one with more models or settings measures only the new
-ones. ``schedules.csv``, ``.md`` and ``.png`` hold everything that was asked for.
+that make so many calls of the network. Each setting has a result folder under ``runs``:
+an interrupted study continues, and one with more models or settings measures only the
+new ones. ``schedules.csv`` and ``.md`` hold everything that was asked for.
 """
 
-import functools
-import hashlib
+import csv
+import io
 import itertools
 import json
 import shlex
 import sys
-import time
-from collections import namedtuple
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import yaml
@@ -28,22 +27,39 @@ from lafufu_sb.cli.evaluate import find_pairs
 from lafufu_sb.corpora.mini_corpus import mini_corpus_folder
 from lafufu_sb.diffusion.samplers import SAMPLERS, get_sampler
 from lafufu_sb.errors import UsageError
-from lafufu_sb.evaluation.clips import read_signal
-from lafufu_sb.evaluation.metrics import available, check_metrics, evaluate, summarise
+from lafufu_sb.evaluation.clips import BEFORE, read_rows, summarise_rows
+from lafufu_sb.evaluation.metrics import available, check_metrics
+from lafufu_sb.evaluation.runs import (
+    RESULT,
+    ModelSystem,
+    describe_pairs,
+    run_system,
+    write_result,
+)
+from lafufu_sb.evaluation.tables import COLUMNS, markdown_table
 from lafufu_sb.inference.loading import ModelChoice
 from lafufu_sb.inference.weights import fingerprint
-from schedule_report import write_report
-from timing import warm_up
 
 GRIDS = Path(__file__).with_name("grids.yaml")
 METRICS = ("si_sdr", "pesq", "estoi", "dnsmos")  # by default, those installed
+STEPS = "num_steps"
 
-Clip = namedtuple("Clip", ["name", "distorted", "clean"])  # (time,) tensors
-Setting = namedtuple("Setting", ["sampler", "options", "calls"])
+
+class Setting(NamedTuple):
+    """A sampler with options, and the network calls that it makes."""
+
+    sampler: str
+    options: dict
+    calls: int
+
+    def __str__(self):
+        """Sampler and options except the number of steps."""
+        shown = [f"{k}={v}" for k, v in self.options.items() if k != STEPS]
+        return " ".join([self.sampler, *shown])
 
 
 def read_grid(path=None, name="all"):
-    """Entries of a grid: a list of mappings, or ``name`` of ``grids.yaml``."""
+    """Entries of a grid: a file with a list of mappings, or a list of grids.yaml."""
     grid = yaml.safe_load(Path(path or GRIDS).read_text())
     grid = grid if path else grid[name]
     if not isinstance(grid, list) or not all(isinstance(e, dict) for e in grid):
@@ -56,38 +72,21 @@ def expand(grid):
 
     Example
     -------
-    >>> for setting in expand([{"sampler": "a", "num_steps": [2, 1], "snr": 0.5}]):
-    ...     print(setting)
-    {'sampler': 'a', 'num_steps': 2, 'snr': 0.5}
-    {'sampler': 'a', 'num_steps': 1, 'snr': 0.5}
+    >>> list(expand([{"sampler": "a", "num_steps": [2, 1]}]))
+    [{'sampler': 'a', 'num_steps': 2}, {'sampler': 'a', 'num_steps': 1}]
     """
     for entry in grid:
-        axes = [v if isinstance(v, list | tuple) else [v] for v in entry.values()]
+        axes = [v if isinstance(v, list) else [v] for v in entry.values()]
         for values in itertools.product(*axes):
             yield dict(zip(entry, values, strict=True))
 
 
 def settings_for(sde, grid, calls=None):
-    """Settings of a grid that fit a process.
+    """Settings of a grid (see ``grids.yaml``) that fit a process.
 
-    Arguments
-    ---------
-    sde : OUVESDE or SchroedingerBridge
-        The process.
-    grid : list of dict
-        See ``grids.yaml``.
-    calls : list of int, optional
-        Numbers of calls that replace the grid's ``num_steps``. A sampler that cannot
-        make one of them (an odd number with a corrector) is left out there.
-
-    Returns
-    -------
-    list of Setting
-
-    Raises
-    ------
-    UsageError
-        For an unknown sampler, or if nothing fits. Unknown options are refused too.
+    ``calls`` replaces the grid's ``num_steps`` by those that make so many calls. A
+    sampler that cannot (an odd number with a corrector) is left out there. UsageError
+    for an unknown sampler or option, or if nothing fits.
     """
     found = []
     for options in expand(grid):
@@ -97,9 +96,8 @@ def settings_for(sde, grid, calls=None):
             raise UsageError(f"the grid has the sampler {name!r}: choose from {known}")
         if not isinstance(sde, SAMPLERS[name][1]):
             continue
-        if calls is None:
-            candidates = [options]
-        else:
+        candidates = [options]
+        if calls is not None:
             candidates = [_with_calls(name, sde, options, wanted) for wanted in calls]
         for chosen in filter(None, candidates):
             setting = Setting(name, chosen, get_sampler(name, sde, **chosen).calls)
@@ -111,171 +109,119 @@ def settings_for(sde, grid, calls=None):
 
 def _with_calls(name, sde, options, wanted):
     for steps in (wanted, wanted // 2, (wanted + 1) // 2):  # plain, corrector, Heun
-        changed = options | {"num_steps": steps}
+        changed = options | {STEPS: steps}
         if steps and get_sampler(name, sde, **changed).calls == wanted:
             return changed
     return None
 
 
-class Study:
-    """Measures settings on clips, each once.
+def measure(model, settings, pairs, folder, metrics, seed=0):
+    """Measure settings of a model on clips; yields each Setting with its summary.
 
-    Arguments
-    ---------
-    folder : Path
-        Where the results are kept.
-    clips : list of Clip
-        What is restored.
-    metrics : list of str
-        Names for ``lafufu_sb.evaluation.metrics.evaluate``.
-    sample_rate : int
-        Hz.
-    seed : int
-        Of the samplers' noise.
+    Each setting has a result folder in ``folder``. One that was made with the same
+    weights, windows, clips, metrics, seed and machine is read instead. The model keeps
+    the last setting.
     """
+    restorer, known = model.restorer, ()
+    facts = describe_pairs(pairs) | {
+        "names": [name for name, *_ in pairs],
+        "weights": fingerprint(restorer),
+        "windows": [restorer.plan.window, restorer.plan.stride],
+        "precision": restorer.precision,
+        "metrics": list(metrics),
+        "seed": seed,
+        "device": model.device,
+        "threads": torch.get_num_threads(),
+    }
+    system = None
+    for setting in settings:
+        own = facts | setting._asdict()
+        described = "-".join(f"{k}={v}" for k, v in sorted(setting.options.items()))
+        place = folder / f"{setting.sampler}-{described}"
+        if not _is_measured(place, own):
+            system = system or ModelSystem(model, seed)
+            model.restorer = with_sampler(restorer, setting.sampler, **setting.options)
+            options = {"sample_rate": model.sample_rate, "metrics": metrics}
+            run_system(system, pairs, place, known=known, **options)
+            write_result(place, str(setting), [{"folder": "."}], **own)
+        known = read_rows(place)
+        yield setting, summarise_rows(known)
 
-    def __init__(self, folder, clips, metrics, sample_rate, seed=0):
-        self.folder = folder / "runs"
-        self.clips = clips
-        self.metrics = list(metrics)
-        self.sample_rate = sample_rate
-        self.seed = seed
-        digest = hashlib.sha256()
-        for clip in clips:
-            digest.update(clip.name.encode())
-            digest.update(clip.distorted.numpy().tobytes())
-            digest.update(clip.clean.numpy().tobytes())
-        self.key = {"clips": digest.hexdigest()[:16], "metrics": self.metrics}
 
-    def inputs(self):
-        """Metrics of the distorted clips, as ``summarise`` returns them."""
+def _is_measured(folder, facts):
+    if not (folder / RESULT).is_file():
+        return False
+    content = json.loads((folder / RESULT).read_text())
+    return all(content.get(key) == value for key, value in facts.items())
 
-        def measure():
-            return {"summary": self._summary(clip.distorted for clip in self.clips)}
 
-        return self._once(self.folder / "input.json", {}, measure)["summary"]
+def write_csv(path, rows, metrics):
+    """One line per setting: cost, mean and deviation of each metric."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    measured = [column for m in metrics for column in (m, f"{m}_std", f"{m}_failed")]
+    writer.writerow(["model", "family", STEPS, "calls", "rtf", *measured])
+    for model, setting, summary in rows:
+        found = [summary[m] for m in metrics]
+        values = [part[key] for part in found for key in ("mean", "std", "failed")]
+        steps, rtf = setting.options.get(STEPS, ""), summary["rtf"]["mean"]
+        writer.writerow([model, str(setting), steps, setting.calls, rtf, *values])
+    write_text(path, table.getvalue())
 
-    def run(self, label, model, settings):
-        """Rows of a model's settings; those of an earlier run are read.
 
-        Arguments
-        ---------
-        label : str
-            Of the model, in paths and tables.
-        model : EnhanceLatent
-            The model.
-        settings : list of Setting
-            What to measure.
-
-        Yields
-        ------
-        dict
-            ``model``, ``sampler``, ``options``, ``calls``, ``rtf``, ``summary``.
-        """
-        restorer = model.restorer
-        key = {
-            "weights": fingerprint(restorer),
-            "process": {k: v for k, v in vars(restorer.sde).items() if k[0] != "_"},
-            "windows": [restorer.plan.window, restorer.plan.stride],
-            "precision": restorer.precision,
-            "seed": self.seed,
-            "device": model.device,
-            "threads": torch.get_num_threads(),
-        }
-        folder = self.folder / label.replace("/", "_")
-        warm = functools.cache(functools.partial(warm_up, restorer))
-        for setting in settings:
-            described = "-".join(f"{k}={v}" for k, v in sorted(setting.options.items()))
-            path = folder / f"{setting.sampler}-{described}.json"
-            changed = with_sampler(restorer, setting.sampler, **setting.options)
-
-            def measure(changed=changed):
-                warm()
-                return self._measure(changed)
-
-            row = {"model": label} | setting._asdict()
-            yield row | self._once(path, key | setting._asdict(), measure)
-
-    def _measure(self, restorer):
-        device = restorer.spectrogram.window.device
-        start = time.perf_counter()
-        restored = [
-            restorer.restore(clip.distorted[None].to(device), seed=self.seed)[0].cpu()
-            for clip in self.clips
+def tables(rows, metrics):
+    """Markdown: for each metric a table of model and sampler by number of calls."""
+    calls = sorted({setting.calls for _, setting, _ in rows}, reverse=True)
+    lines = {}
+    for model, setting, summary in rows:
+        lines.setdefault((model, str(setting)), {})[setting.calls] = summary
+    for metric in [*metrics, "rtf"]:
+        before = rows[0][2].get(BEFORE + metric)
+        title = COLUMNS[metric].head if metric in COLUMNS else metric
+        title += f" (input {before['mean']:.2f})" if before else ""
+        yield f"\n## {title}\n"
+        cells = [
+            [model, f"`{name}`"]
+            + [f"{line[c][metric]['mean']:.2f}" if c in line else "" for c in calls]
+            for (model, name), line in lines.items()
         ]
-        took = time.perf_counter() - start
-        seconds = sum(len(c.clean) for c in self.clips) / self.sample_rate
-        return {"rtf": took / seconds, "summary": self._summary(restored)}
-
-    def _summary(self, estimates):
-        rows = []
-        for estimate, clip in zip(estimates, self.clips, strict=True):
-            found = evaluate(estimate, clip.clean, self.sample_rate, self.metrics)
-            rows.append({name: measured.value for name, measured in found.items()})
-        return summarise(rows)
-
-    def _once(self, path, key, measure):
-        key = json.loads(json.dumps(self.key | key))
-        if path.is_file():
-            kept = json.loads(path.read_text())
-            if kept["key"] == key:
-                return kept["result"]
-        result = measure()
-        write_text(path, json.dumps({"key": key, "result": result}, indent=1))
-        return result
+        yield markdown_table(["model", "sampler", *map(str, calls)], cells)
 
 
 def labels_of(sources):
     """Labels of models: the folder's name, or the whole path where names repeat."""
     names = [Path(source).name for source in sources]
-    return [
-        name if names.count(name) == 1 else source
-        for name, source in zip(names, sources, strict=True)
-    ]
-
-
-def describe(options, clips, sample_rate):
-    """Heading of the tables: clips, machine and command."""
-    seconds = sum(len(clip.clean) for clip in clips) / sample_rate
-    run = describe_run(options.device)
-    return (
-        "# Sampler schedules\n\n"
-        f"{len(clips)} clips, {seconds:.0f} s; means. Real-time factors: "
-        f"{run['device']}, {run['threads']} threads, torch {run['torch']}, one clip at "
-        "a time, affected by any other load on the machine. By\n\n"
-        f"    python benchmarks/schedules.py {shlex.join(options.arguments)}"
-    )
+    pairs = zip(names, sources, strict=True)
+    return [name if names.count(name) == 1 else source for name, source in pairs]
 
 
 def run(options):
-    """Measure and write; returns the rows."""
+    """Measure and write; returns (label, Setting, summary) of each setting."""
     metrics = options.metrics or [m for m in METRICS if m in available()]
     check_metrics(metrics)
     grid = read_grid(options.grid, "few_calls" if options.calls else "all")
     pairs = find_pairs(options.clips, options.max_clips)
-    study, rows = None, []
+    rows = []
     for label, source in zip(labels_of(options.models), options.models, strict=True):
         model = ModelChoice(source, device=options.device).load()
-        rate = model.sample_rate
-        if study is None:
-            clips = [
-                Clip(name, *(read_signal(path, rate) for path in paths))
-                for name, *paths in pairs
-            ]
-            study = Study(options.output, clips, metrics, rate, options.seed)
-        elif rate != study.sample_rate:
-            raise UsageError(
-                f"{label} is for {rate} Hz, {options.models[0]} for "
-                f"{study.sample_rate}: compare models of one rate"
-            )
         settings = settings_for(model.restorer.sde, grid, options.calls)
-        for row in study.run(label, model, settings):
-            rows.append(row)
-            means = [f"{m} {row['summary'][m]['mean']:.2f}" for m in metrics]
-            named = f"{label} {row['sampler']} {row['options']}"
-            print(f"{named}: {row['calls']} calls, {', '.join(means)}", flush=True)
-    about = describe(options, study.clips, study.sample_rate)
-    print(write_report(options.output, rows, study.inputs(), metrics, about))
+        folder = options.output / "runs" / label.replace("/", "_")
+        measured = measure(model, settings, pairs, folder, metrics, options.seed)
+        for setting, summary in measured:
+            rows.append((label, setting, summary))
+            means = ", ".join(f"{m} {summary[m]['mean']:.2f}" for m in metrics)
+            print(f"{label} {setting}: {setting.calls} calls, {means}", flush=True)
+    facts = describe_run(options.device)
+    about = (
+        f"# Sampler schedules\n\n{len(pairs)} clips; means. Real-time factors: "
+        f"{facts['device']}, {facts['threads']} threads, torch {facts['torch']}, one "
+        "clip at a time, affected by any other load on the machine. By\n\n"
+        f"    python benchmarks/schedules.py {shlex.join(options.arguments)}"
+    )
+    text = "\n".join([about, *tables(rows, metrics)])
+    write_csv(options.output / "schedules.csv", rows, metrics)
+    write_text(options.output / "schedules.md", f"{text}\n")
+    print(text)
     return rows
 
 

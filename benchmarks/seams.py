@@ -24,20 +24,11 @@ CORPORA = {"denoise": "EARS-WHAM", "dereverb": "EARS-Reverb"}
 
 
 def compare(restorer, piece):
-    """Squared differences in the overlap, and the power there.
+    """Squared differences where two windows overlap, and the power there.
 
-    Arguments
-    ---------
-    restorer : Restorer
-        Two of its windows cover ``piece``.
-    piece : torch.Tensor
-        (window + stride,).
-
-    Returns
-    -------
-    torch.Tensor
-        (4,) means over the samples of the overlap: of joint result and neighbours, of
-        joint result and the window around, of that and another seed, power.
+    ``piece`` is (window + stride,). Returns means over the samples of the overlap, (4,):
+    of joint result and neighbours, of joint result and the window around, of that and
+    another seed, power.
     """
     plan, networks = restorer.plan, restorer.inference_networks()
     peak = float(piece.abs().max())

@@ -47,22 +47,9 @@ class System:
     full_band: bool = False
 
     def build(self, way, window_frames, device="cpu", compiled=False):
-        """Build the restorer.
+        """Build the restorer for a way: "fp32", "bf16" or ``PUBLISHED``.
 
-        Arguments
-        ---------
-        way : str
-            "fp32", "bf16" or ``PUBLISHED``: fp32 in the default memory format.
-        window_frames : int
-            A quarter of them is shared by neighbouring windows.
-        device : str or torch.device
-            Where it runs.
-        compiled : bool
-            Whether the networks are compiled.
-
-        Returns
-        -------
-        Restorer
+        Neighbouring windows share a quarter of their frames.
         """
         if way == PUBLISHED and not self.full_band:
             raise UsageError(f"only SGMSE+ can be run as published, not {self.key}")

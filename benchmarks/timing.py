@@ -12,8 +12,6 @@ from common import peak_rss
 from lafufu_sb.restoration.devices import synchronize
 from systems import with_calls
 
-PARTS = ("encoder", "call", "decoder", "rest")
-
 
 def device_of(restorer):
     """Device of the restorer."""
@@ -21,21 +19,11 @@ def device_of(restorer):
 
 
 def time_parts(restorer, batch=1):
-    """Restore ``batch`` windows with one call and time its parts.
+    """Restore ``batch`` windows with one call; seconds of its parts, a dict.
 
-    Arguments
-    ---------
-    restorer : Restorer
-        Not changed.
-    batch : int
-        Windows that are computed together.
-
-    Returns
-    -------
-    dict of str to float
-        Seconds of the batch: ``encoder`` (with a pre-enhancer), ``call`` (score network
-        and the sampler's noise and arithmetic), ``decoder``, and ``rest`` (spectrogram
-        and its inverse, level, overlap-add). ``seconds_of`` computes the whole.
+    ``encoder`` (with a pre-enhancer), ``call`` (score network and the sampler's noise
+    and arithmetic), ``decoder``, and ``rest`` (spectrogram and its inverse, level,
+    overlap-add). ``seconds_of`` computes the whole.
     """
     restorer = with_calls(restorer, 1)
     with restorer.timed() as timer:
@@ -94,20 +82,11 @@ def seconds_of(parts, calls):
 
 
 def count_cost(restorer):
-    """Parameters and multiply-accumulates, counted on shapes alone.
+    """Parameters, and multiply-accumulates of a window, counted on shapes alone.
 
-    Arguments
-    ---------
-    restorer : Restorer
-        On the CPU.
-
-    Returns
-    -------
-    dict of str to int
-        ``autoencoder_parameters``, ``score_parameters``, and for one window
-        ``encoder_macs``, ``call_macs``, ``decoder_macs`` (of convolutions, matrix
-        products and attention, two FLOP each). A pre-enhancer counts with the
-        autoencoder and the encoder.
+    Multiply-accumulates are those of convolutions, matrix products and attention, two
+    FLOP each. A pre-enhancer counts with the autoencoder and the encoder. The restorer
+    must be on the CPU.
     """
     autoencoder, score_model = restorer.autoencoder, restorer.score_model
     front_end = restorer.spectrogram
@@ -140,15 +119,6 @@ def measure_peak(device, precision, seconds=1.0):
 
     The faster of a large matrix product and a large 3x3 convolution, which different
     libraries compute: on a CPU either can be twice as fast as the other.
-
-    Arguments
-    ---------
-    device : torch.device
-        Where.
-    precision : str
-        "fp32" or "bf16".
-    seconds : float
-        Duration of each trial.
     """
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     on_cpu = device.type == "cpu"
