@@ -92,21 +92,7 @@ def measure_clip(name, signals, sample_rate, metrics, **more):
 
 
 def measure_files(clip, sample_rate, metrics):
-    """Row of a clip from its files; a failure becomes the row's note.
-
-    Arguments
-    ---------
-    clip : ClipFiles
-        What to read.
-    sample_rate : int
-        Hz at which all are compared.
-    metrics : sequence of str
-        See ``measure_clip``.
-
-    Returns
-    -------
-    dict
-    """
+    """Row of a clip from its ``ClipFiles``; a failure becomes the row's note."""
     try:
         signals = _read_signals(clip, sample_rate)
         return measure_clip(clip.name, signals, sample_rate, metrics, **clip.more)
@@ -134,23 +120,16 @@ def _read_signals(clip, sample_rate):
 
 
 def measure_all(clips, sample_rate, metrics, workers=1):
-    """Rows of many clips, with a progress bar.
+    """Rows of many clips, in their order and the same for any number of workers.
 
     Arguments
     ---------
     clips : list of ClipFiles
         What to measure.
-    sample_rate : int
-        Hz.
-    metrics : sequence of str
+    sample_rate, metrics
         See ``measure_clip``.
     workers : int
         Largest number of processes; few clips are measured in this one.
-
-    Returns
-    -------
-    list of dict
-        In the order of ``clips``, the same for any number of workers.
     """
     work = partial(measure_files, sample_rate=sample_rate, metrics=tuple(metrics))
     bar = partial(tqdm, total=len(clips), desc="measured", unit="clip", disable=None)
@@ -174,15 +153,7 @@ def summarise_rows(rows):
 
 
 def write_rows(folder, rows):
-    """Write ``clips.csv`` and ``summary.json`` into a folder, which is made.
-
-    Arguments
-    ---------
-    folder : str or Path
-        Where to write.
-    rows : list of dict
-        See ``measure_clip``.
-    """
+    """Write ``clips.csv`` and ``summary.json`` into a folder, made if missing."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     columns = dict.fromkeys(key for row in rows for key in row)
@@ -200,12 +171,7 @@ def write_rows(folder, rows):
 def read_rows(folder):
     """Rows that ``write_rows`` wrote, numbers as numbers.
 
-    Raises
-    ------
-    FileNotFoundError
-        If the folder has none.
-    UsageError
-        If a cell that should hold a number does not.
+    FileNotFoundError if there are none, UsageError if a cell holds no number.
     """
     path = Path(folder) / CLIPS
     if not path.is_file():
@@ -254,17 +220,7 @@ class ClipReport:
         return len(self.rows)
 
     def add(self, name, distorted, restored, clean, **more):
-        """Measure a clip.
-
-        Arguments
-        ---------
-        name : str
-            Id of the clip.
-        distorted, restored, clean : array or torch.Tensor
-            (time,) of equal length.
-        **more
-            Further columns, such as the real-time factor.
-        """
+        """Measure a clip, (time,) of equal length; see ``measure_clip``."""
         signals = {
             side: numpy.asarray(signal)
             for side, signal in zip(SIDES, (distorted, restored, clean), strict=True)

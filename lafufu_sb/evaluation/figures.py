@@ -20,13 +20,7 @@ _FLOOR = 1e-10  # keeps the level of digital silence finite
 
 
 def new_figure(width, height):
-    """An empty figure with an Agg canvas; sizes in inches.
-
-    Raises
-    ------
-    MissingPackageError
-        If matplotlib is missing.
-    """
+    """An empty figure with an Agg canvas; sizes in inches."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -115,26 +109,10 @@ def spectrogram_figure(signals, sample_rate, title=None):
 
 
 def save_spectrogram_png(path, signals, sample_rate, title=None, dpi=200):
-    """Write ``spectrogram_figure`` to a PNG file, whole or not at all.
+    """Write ``spectrogram_figure`` to a .png file; returns the path.
 
-    Arguments
-    ---------
-    path : str or pathlib.Path
-        File to write, ending in .png; its folder is made if it is missing.
-    signals, sample_rate, title
-        See ``spectrogram_figure``, with the same errors.
-    dpi : int
-        Pixels per inch; a panel is about 3 inches square.
-
-    Returns
-    -------
-    pathlib.Path
-        The path written.
-
-    Raises
-    ------
-    UsageError
-        If the path does not end in .png.
+    Same arguments and errors; UsageError for another suffix. A panel is about 3 inches
+    square, at ``dpi`` pixels per inch.
     """
     if pathlib.Path(path).suffix.lower() != ".png":
         raise UsageError(f"path is {path}: a PNG file must end in .png.")

@@ -26,10 +26,10 @@ def write_report(folders, output, systems=()):
     Arguments
     ---------
     folders : list of str or Path
-        See ``read_results``.
+        See ``read_results``, which raises FileNotFoundError or UsageError.
     output : str or Path
-        Gets ``report.md``; for each task and corpus a ``.tex`` and a ``.png`` with
-        quality against real-time factor; and the tables of ablations.
+        Gets ``report.md``, and for each task and corpus the tables (.tex) and a plot of
+        quality against real-time factor (.png).
     systems : sequence of str or Path
         Files of titles and families, see ``read_naming``.
 
@@ -37,11 +37,6 @@ def write_report(folders, output, systems=()):
     -------
     list of Path
         The files written.
-
-    Raises
-    ------
-    FileNotFoundError, UsageError
-        See ``read_results``.
     """
     naming = read_naming(*systems)
     results = read_results(folders, naming)

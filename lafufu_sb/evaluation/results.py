@@ -36,16 +36,7 @@ class Number(NamedTuple):
 
 
 def over_runs(summaries):
-    """Join the summaries of a system's runs.
-
-    Arguments
-    ---------
-    summaries : list of dict
-        See ``summarise_rows``.
-
-    Returns
-    -------
-    dict of str to Number
+    """Join the summaries (``summarise_rows``) of a system's runs; {column: Number}.
 
     Example
     -------

@@ -72,22 +72,8 @@ class ModelSystem:
 def read_manifest(path, limit=None):
     """Clips of a JSON manifest, ``{id: {"noisy_wav": path, "clean_wav": path}}``.
 
-    Arguments
-    ---------
-    path : str or Path
-        The manifest.
-    limit : int, optional
-        See ``spread``.
-
-    Returns
-    -------
-    list of tuple
-        (id, distorted path, clean path).
-
-    Raises
-    ------
-    OSError, UsageError
-        If the file cannot be read, or is not such a manifest.
+    Returns a list of (id, distorted path, clean path), at most ``limit`` as by
+    ``spread``. OSError or UsageError if the file is no such manifest.
     """
     try:
         entries = json.loads(Path(path).read_text()).items()
@@ -137,24 +123,9 @@ def describe_pairs(pairs):
 
 
 def restore_pairs(system, pairs, folder, sample_rate):
-    """Restore the distorted recordings of all pairs into a folder, timed.
+    """Restore the distorted recordings into ``folder``, timed; see ``run_system``.
 
-    Arguments
-    ---------
-    system : callable
-        ``system(distorted, clean_path)`` returns the restored (time,) and a dict of
-        further columns; only the autoencoder bound reads the clean recording.
-    pairs : list of tuple
-        (id, distorted path, clean path).
-    folder : Path
-        Where the restored recordings go, ``id``.wav.
-    sample_rate : int
-        Hz of the system's input and output.
-
-    Returns
-    -------
-    list of ClipFiles
-        A clip whose restoration failed has no restored file and a note.
+    Returns ``ClipFiles``, with a note and no restored file where the system failed.
     """
     clips = []
     for name, distorted_path, clean_path in tqdm(
@@ -183,14 +154,19 @@ def run_system(
     keep_audio=False,
     known=(),
 ):
-    """Restore and measure a test set, and write the rows.
+    """Restore and measure a test set, and write ``clips.csv`` and ``summary.json``.
 
     Arguments
     ---------
-    system, pairs, sample_rate
-        See ``restore_pairs``.
+    system : callable
+        ``system(distorted, clean_path)`` returns the restored (time,) and a dict of
+        further columns; only the autoencoder bound reads the clean recording.
+    pairs : list of tuple
+        (id, distorted path, clean path).
     folder : str or Path
-        Gets ``clips.csv`` and ``summary.json``.
+        The folder of this run.
+    sample_rate : int
+        Hz of the system's input and output.
     metrics : sequence of str
         Names for ``lafufu_sb.evaluation.metrics.evaluate``.
     workers : int, optional
@@ -231,14 +207,12 @@ def evaluate_models(
     ---------
     models : dict of str to ModelChoice
         By label.
-    pairs : list of tuple
-        (id, distorted path, clean path).
+    pairs, metrics
+        See ``run_system``.
     folder : str or Path
         The result folder; with several runs each has a sub-folder.
     system : str
         Name.
-    metrics : sequence of str
-        See ``run_system``.
     seeds : int
         Runs of each model, with sampler seeds from the model's own on.
     recipe : str, optional

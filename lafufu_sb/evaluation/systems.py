@@ -33,21 +33,9 @@ class Naming(NamedTuple):
 
 
 def read_naming(*paths):
-    """Read titles and families of systems.
+    """Read titles and families from ``systems.yaml`` and further files of its form.
 
-    Arguments
-    ---------
-    *paths : str or Path
-        Files of the form of ``systems.yaml``, which is read first.
-
-    Returns
-    -------
-    Naming
-
-    Raises
-    ------
-    OSError, UsageError
-        If a file cannot be read, or does not have this form.
+    OSError or UsageError if a file cannot be read or has another form.
 
     Example
     -------
@@ -88,19 +76,10 @@ _Plain.add_multi_constructor("!", _tagged)
 
 
 def recipe_facts(text):
-    """The values of a recipe in which runs of one system agree.
+    """The values of a recipe (HyperPyYAML text) in which runs of one system agree.
 
-    Arguments
-    ---------
-    text : str
-        HyperPyYAML, as a run folder keeps it.
-
-    Returns
-    -------
-    dict
-        Dotted key to value, without those of ``PER_RUN``. In paths the seed is
-        replaced by ``<seed>``: a run that started from the weights of the run with its
-        own seed is a run of the same system.
+    By dotted key, without those of ``PER_RUN``. In paths the seed is replaced by
+    ``<seed>``: each seed may start from the weights of the run with the same seed.
 
     Example
     -------
@@ -130,18 +109,7 @@ def _flat(node, prefix=""):
 
 
 def differences(facts):
-    """Values in which several runs or systems differ.
-
-    Arguments
-    ---------
-    facts : list of dict
-        Contents of ``evaluation.json``.
-
-    Returns
-    -------
-    dict of str to list
-        Key to the value of each, None where it has none.
-    """
+    """{key: values} in which several contents of ``evaluation.json`` differ."""
     recipes = [fact.get("recipe") for fact in facts]
     if None in recipes:  # nothing to compare, except that one is unknown
         recipes = [{"recipe": "unknown" if r is None else "known"} for r in recipes]

@@ -57,17 +57,7 @@ class Table(NamedTuple):
 
 
 def quality_table(results):
-    """Quality of the systems on a corpus, the unprocessed recordings first.
-
-    Arguments
-    ---------
-    results : list of Result
-        Of one task and corpus.
-
-    Returns
-    -------
-    Table
-    """
+    """Quality of the systems on a corpus, the unprocessed recordings first."""
     task, corpus = results[0].place
     rows = [(result.title, result.numbers) for result in results]
     before = next((r.before for r in results if r.before), None)
@@ -81,19 +71,7 @@ def quality_table(results):
 
 
 def ablation_table(full, ablations):
-    """A system and the same system without one of its parts.
-
-    Arguments
-    ---------
-    full : Result or None
-        The whole system.
-    ablations : list of Result
-        The reduced systems.
-
-    Returns
-    -------
-    Table
-    """
+    """A system (or None) and the same system without one of its parts."""
     results = [full, *ablations] if full else ablations
     rows = [(result.title, result.numbers) for result in results]
     name = ablations[0].ablation_of
@@ -103,13 +81,7 @@ def ablation_table(full, ablations):
 
 
 def cost_table(results):
-    """Cost of systems: size, calls, parts of the real-time factor, device.
-
-    Returns
-    -------
-    Table or None
-        None where nothing was timed.
-    """
+    """Size, calls, real-time factors and device; None if nothing was timed."""
     timed = [result for result in results if "rtf" in result.numbers]
     if not timed:
         return None

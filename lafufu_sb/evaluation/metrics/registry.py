@@ -96,26 +96,12 @@ def available():
 
 
 def missing_hints(names):
-    """One line for each of the metrics that cannot be computed: what to install.
-
-    Arguments
-    ---------
-    names : sequence of str
-        Keys of ``METRICS``.
-    """
+    """One line for each metric that cannot be computed: what to install."""
     return [_hint(name) for name in names if _missing(name)]
 
 
 def check_metrics(names):
-    """Check metrics before any work.
-
-    Raises
-    ------
-    UsageError
-        For an unknown name.
-    MissingPackageError
-        If a package is not installed.
-    """
+    """UsageError for an unknown name, MissingPackageError if a package is missing."""
     if unknown := [name for name in names if name not in METRICS]:
         raise UsageError(f"Unknown metrics {unknown}: choose from {list(METRICS)}.")
     if hints := missing_hints(names):
