@@ -9,11 +9,12 @@ from runs import RECIPE, write_tiny_recipe
 
 from lafufu_sb.errors import UsageError
 from lafufu_sb.inference.weights import save_weights
+from lafufu_sb.lobes.representations import SpectrogramRepresentation
 from lafufu_sb.training.checkpoints import check_latent
 from lafufu_sb.training.cost import step_cost, warn_of_cost
 from lafufu_sb.training.losses import SpectrogramLoss
 from lafufu_sb.training.recipe import load_recipe
-from lafufu_sb.training.settings import check_settings, takes_autoencoder
+from lafufu_sb.training.settings import check_settings, takes_representation
 
 
 @pytest.fixture
@@ -41,17 +42,19 @@ def test_score_weights_go_with_the_autoencoder_of_their_model(
     recipe, tiny_model, tmp_path, stage
 ):
     options = {
-        "ae_init": str(tiny_model / "autoencoder.ckpt"),
+        "ae_init": str(tiny_model / "representation.ckpt"),
         "score_init": str(tiny_model / "score_model.ckpt"),
         "ae_epochs": 0,
         "stage": stage,
     }
     hparams = recipe(**options)
     check_settings(hparams, tmp_path / "run")
-    assert takes_autoencoder(hparams, tmp_path / "run")
-    save_weights(hparams["autoencoder"], tmp_path / "other.ckpt")
+    assert takes_representation(hparams, tmp_path / "run")
+    save_weights(hparams["representation"], tmp_path / "other.ckpt")
     hparams["ae_init"] = str(tmp_path / "other.ckpt")
-    with pytest.raises(UsageError, match="latent of another autoencoder.*--ae_init="):
+    with pytest.raises(
+        UsageError, match="latent of another representation.*--ae_init="
+    ):
         check_settings(hparams, tmp_path / "run")
 
 
@@ -65,33 +68,30 @@ def test_score_weights_are_refused_where_an_autoencoder_is_trained(
 
 def test_a_run_that_began_needs_no_score_weights(recipe, tiny_run, tmp_path):
     shutil.copytree(tiny_run, tmp_path / "run")
-    (tmp_path / "run" / "autoencoder.ckpt").unlink()
+    (tmp_path / "run" / "representation.ckpt").unlink()
     given = str(tiny_run / "model" / "score_model.ckpt")
     check_settings(recipe(score_init=given), tmp_path / "run")
 
 
-def test_score_weights_of_a_run_are_bound_to_its_autoencoder(recipe, tiny_run, caplog):
+def test_score_weights_of_a_run_are_bound_to_its_encoder(tiny_run, caplog):
     """The decoder of the model folder is another one, its latent is the same."""
-    hparams = recipe()
     (checkpoint,) = (tiny_run / "score").glob("CKPT*")
     file = checkpoint / "score_model.ckpt"
     for folder in (tiny_run, tiny_run / "model"):
-        weights = torch.load(folder / "autoencoder.ckpt", weights_only=True)
-        check_latent(hparams["autoencoder"], weights, file)
+        weights = torch.load(folder / "representation.ckpt", weights_only=True)
+        check_latent(weights, file)
     assert "WARNING" not in caplog.text
-    weights["stem.weight"] += 1
-    with pytest.raises(UsageError, match="latent of another autoencoder"):
-        check_latent(hparams["autoencoder"], weights, file)
+    weights["encoder.stem.weight"] += 1
+    with pytest.raises(UsageError, match="latent of another representation"):
+        check_latent(weights, file)
 
 
 def test_score_weights_of_unknown_origin_are_taken_with_a_warning(
-    recipe, tiny_model, tmp_path, caplog
+    tiny_model, tmp_path, caplog
 ):
     shutil.copy(tiny_model / "score_model.ckpt", tmp_path / "score_model.ckpt")
-    autoencoder = recipe()["autoencoder"]
-    file = tmp_path / "score_model.ckpt"
     with caplog.at_level(logging.WARNING):
-        check_latent(autoencoder, autoencoder.state_dict(), file)
+        check_latent({}, tmp_path / "score_model.ckpt")
     assert "cannot be checked" in caplog.text
 
 
@@ -120,3 +120,26 @@ def test_a_cpu_is_told_nothing_of_a_mini_recipe(tmp_path, caplog):
     )
     warn_of_cost(mini, tmp_path, "cpu")
     assert "WARNING" not in caplog.text
+
+
+def test_a_decoder_is_only_trained_where_there_is_one(recipe, tmp_path):
+    hparams = recipe("sgmse_mini_wham")
+    check_settings(hparams, tmp_path / "run")
+    hparams["train_decoder"] = True
+    with pytest.raises(UsageError, match="SpectrogramRepresentation does not have"):
+        check_settings(hparams, tmp_path / "run")
+
+
+class Silent(SpectrogramRepresentation):
+    """Has a weight and no step to train it."""
+
+    def __init__(self, spectrogram):
+        super().__init__(spectrogram)
+        self.weight = torch.nn.Parameter(torch.ones(()))
+
+
+def test_weights_without_a_training_step_are_refused(recipe, tmp_path):
+    hparams = recipe("sgmse_mini_wham")
+    hparams["representation"] = Silent(hparams["spectrogram"])
+    with pytest.raises(UsageError, match="no forward.*returns Reconstructions"):
+        check_settings(hparams, tmp_path / "run")

@@ -253,8 +253,8 @@ def test(hparams, run_opts, folder):
     As ``lafufu evaluate`` does, with the exported model; ``lafufu report`` reads what
     the report folder then holds.
     """
-    stage, settings = last_stage(hparams), hparams["restorer"].settings
-    logger.info("Testing the weights in %s with %s", folder / stage, settings)
+    stage, sampling = last_stage(hparams), hparams["restorer"].describe()
+    logger.info("Testing the weights in %s: %s", folder / stage, sampling)
     try:
         export_run(folder, folder / "model")
     except FileNotFoundError as error:  # an epoch was never validated
