@@ -14,6 +14,7 @@ from lafufu_sb.audio.files import (
     recording_writer,
     write_recording,
 )
+from lafufu_sb.errors import UsageError
 
 
 def refusals(folder):
@@ -26,11 +27,11 @@ def refusals(folder):
     return {
         "missing.wav": (FileNotFoundError, "does not exist"),
         ".": (IsADirectoryError, "is a folder"),
-        "empty.wav": (ValueError, "is empty"),
-        "text.wav": (ValueError, "not audio"),
-        "none.wav": (ValueError, "holds no samples"),
-        "nan.wav": (ValueError, "NaN or infinite"),
-        "inf.wav": (ValueError, "NaN or infinite"),
+        "empty.wav": (UsageError, "is empty"),
+        "text.wav": (UsageError, "not audio"),
+        "none.wav": (UsageError, "holds no samples"),
+        "nan.wav": (UsageError, "NaN or infinite"),
+        "inf.wav": (UsageError, "NaN or infinite"),
     }
 
 
@@ -62,8 +63,8 @@ def test_loud_wav_becomes_float_instead_of_clipping(tmp_path):
 @pytest.mark.parametrize(
     "name, error, message",
     [
-        ("a.xyz", ValueError, "cannot write"),
-        ("a", ValueError, "cannot write"),
+        ("a.xyz", UsageError, "cannot write"),
+        ("a", UsageError, "cannot write"),
         ("no/a.wav", FileNotFoundError, "folder"),
     ],
 )
@@ -75,7 +76,7 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path, name, error, mes
 
 def test_folder_without_audio_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(ValueError, match="holds no audio"):
+    with pytest.raises(UsageError, match="holds no audio"):
         find_recordings(tmp_path)
 
 
@@ -130,7 +131,7 @@ def test_wav_that_may_pass_its_limit_is_rf64(tmp_path, wavs, monkeypatch):
 
 
 def test_format_that_cannot_hold_as_much_is_refused_at_once(tmp_path):
-    with pytest.raises(ValueError, match=r"24.0 GB, more than .aiff holds, use .wav"):
+    with pytest.raises(UsageError, match=r"24.0 GB, more than .aiff holds, use .wav"):
         with recording_writer(tmp_path / "a.aiff", 48000, 2, 3 * 10**9):
             raise AssertionError("began to write")
     assert not list(tmp_path.iterdir())

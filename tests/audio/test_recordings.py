@@ -8,6 +8,7 @@ import torch
 from lafufu_sb.audio import recordings
 from lafufu_sb.audio.recordings import Recording
 from lafufu_sb.audio.resampling import resample
+from lafufu_sb.errors import UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -66,14 +67,14 @@ def test_channels_are_signals(path, wavs):
 def test_file_that_shrinks_while_it_is_read_is_an_error(path, wavs):
     recording = Recording(path)
     soundfile.write(path, wavs[:, :500].T.numpy(), 44100, subtype="FLOAT")
-    with pytest.raises(ValueError, match="a.wav has changed while it was read"):
+    with pytest.raises(UsageError, match="a.wav has changed while it was read"):
         recording.read(0, 1234)
 
 
 def test_fault_near_the_end_shows_before_anything_is_read(path, wavs):
     wavs[1, -1] = float("nan")
     soundfile.write(path, wavs.T.numpy(), 44100, subtype="FLOAT")
-    with pytest.raises(ValueError, match="NaN or infinite"):
+    with pytest.raises(UsageError, match="NaN or infinite"):
         Recording(path)
 
 
@@ -85,9 +86,5 @@ def test_damaged_flac_says_where(tmp_path):
     middle = len(data) // 2
     data[middle : middle + 20000] = b"\0" * 20000
     path.write_bytes(data)
-    try:
-        recording = Recording(path)
-    except ValueError as error:
-        assert "a.flac" in str(error) and "damaged" in str(error)
-    else:
-        assert recording.samples <= 48000
+    with pytest.raises(UsageError, match=r"a.flac is damaged after 0\.\d\d seconds"):
+        Recording(path)
