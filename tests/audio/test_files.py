@@ -1,6 +1,9 @@
 """Recordings in and out: what is read, what is refused, what is written."""
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from lafufu_sb.audio.files import (
     write_recording,
 )
 from lafufu_sb.errors import UsageError
+from lafufu_sb.files import temporary_file, written_whole
 
 
 def refusals(folder):
@@ -157,6 +161,43 @@ def test_error_while_writing_leaves_nothing(tmp_path, wavs):
             write(wavs)
             raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
+
+
+def test_two_writers_of_a_file_do_not_mix_samples(tmp_path, wavs):
+    path = tmp_path / "a.wav"
+    with recording_writer(path, 48000, 2, 600) as first:
+        first(wavs)
+        with recording_writer(path, 48000, 2, 600) as second:
+            second(-wavs)
+            first(wavs)
+            second(-wavs)
+        assert torch.allclose(read_recording(path)[0], -wavs.repeat(1, 2), atol=2**-23)
+    assert torch.allclose(read_recording(path)[0], wavs.repeat(1, 2), atol=2**-23)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.wav"]
+
+
+KILLED = """
+import os, signal, sys
+from lafufu_sb.files import written_whole
+with written_whole(sys.argv[1]) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_a_killed_writer_leaves_nothing_after_the_next_one(tmp_path):
+    path = tmp_path / "a.txt"
+    subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    (left,) = tmp_path.iterdir()
+    assert left.suffix == ".part" and left.read_text() == "half"
+    with temporary_file(path) as running:
+        running.write_text("still being written")
+        with written_whole(path) as temporary:
+            temporary.write_text("whole")
+        assert running.exists() and not left.exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+    assert path.read_text() == "whole"
 
 
 @pytest.mark.parametrize("name", ["ä" * 120, "x" * 251])

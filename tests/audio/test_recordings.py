@@ -6,7 +6,7 @@ import soundfile
 import torch
 
 from lafufu_sb.audio import recordings
-from lafufu_sb.audio.recordings import Recording
+from lafufu_sb.audio.recordings import Recording, read, read_header
 from lafufu_sb.audio.resampling import resample
 from lafufu_sb.errors import UsageError
 
@@ -78,7 +78,29 @@ def test_fault_near_the_end_shows_before_anything_is_read(path, wavs):
         Recording(path)
 
 
-def test_damaged_flac_says_where(tmp_path):
+def test_segments_and_headers_are_those_of_the_file(path, wavs):
+    header = read_header(path)
+    assert (header.sample_rate, header.channels, header.frames) == (44100, 2, 1234)
+    assert header.seconds == 1234 / 44100
+    whole, rate = read(path)
+    assert rate == 44100 and torch.equal(whole, wavs)
+    assert torch.equal(read(path, 1200, 100)[0], wavs[:, 1200:])
+    assert torch.equal(read(path, 10, 20)[0], wavs[:, 10:30])
+    assert read(path, 5000)[0].shape == (2, 0)
+    assert torch.equal(read(path, dtype="float64")[0], wavs.double())
+
+
+@pytest.mark.parametrize("reader", [read, read_header, Recording])
+def test_all_readers_refuse_in_the_same_words(tmp_path, reader):
+    (tmp_path / "text.wav").write_text("not audio")
+    with pytest.raises(UsageError, match="text.wav is not audio that can be read"):
+        reader(tmp_path / "text.wav")
+    with pytest.raises(FileNotFoundError, match="gone.wav does not exist"):
+        reader(tmp_path / "gone.wav")
+
+
+@pytest.mark.parametrize("reader", [read, Recording])
+def test_damaged_flac_says_where(tmp_path, reader):
     path = tmp_path / "a.flac"
     noise = np.random.default_rng(0).normal(0, 0.1, 48000)
     soundfile.write(path, noise, 48000)
@@ -87,4 +109,4 @@ def test_damaged_flac_says_where(tmp_path):
     data[middle : middle + 20000] = b"\0" * 20000
     path.write_bytes(data)
     with pytest.raises(UsageError, match=r"a.flac is damaged after 0\.\d\d seconds"):
-        Recording(path)
+        reader(path)

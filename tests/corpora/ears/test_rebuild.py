@@ -123,7 +123,7 @@ def test_a_csv_that_fits_nothing_is_refused(corpus, sources, tmp_path):
     (published / "valid.csv").write_text(text.replace("0,-1", "0,480000"))
     with pytest.raises(UsageError, match="no piece"):
         rebuild()
-    with pytest.raises(UsageError, match="no csv of EARS-Reverb.*rir_file"):
+    with pytest.raises(UsageError, match="not a csv of EARS-Reverb.*rir_file"):
         rebuild("EARS-Reverb")
     rooms = (corpus("EARS-Reverb", "v1") / "valid.csv").read_text()
     (published / "valid.csv").write_text(rooms.replace(".wav", ".gone"))
