@@ -164,11 +164,18 @@ def test_data_sets_are_pickled_whole(tmp_path):
 
 def test_workers_may_be_spawned_with_a_mixer(tmp_path):
     """As on macOS and Windows; the items are those of the main process."""
-    hiss = numpy.random.default_rng(0).standard_normal(RATE)
-    noise = Noise([write(tmp_path / "hiss.wav", 0.1 * hiss)])
-    options = {"mixer": OnlineMixer(noise, sample_rate=RATE), "crop": 8000}
-    lengths = {"a": (RATE, RATE), "b": (RATE, RATE)}
-    data = dataset(tmp_path, lengths, epoch_counter=EpochCounter(3), **options)
+    hiss = write(
+        tmp_path / "a.wav", 0.1 * numpy.random.default_rng(0).standard_normal(RATE)
+    )
+    items = {name: {"noisy_wav": hiss, "clean_wav": hiss} for name in "ab"}
+    (tmp_path / "manifest.json").write_text(json.dumps(items))
+    data = paired_dataset(
+        tmp_path / "manifest.json",
+        sample_rate=RATE,
+        crop=8000,
+        epoch_counter=EpochCounter(3),
+        mixer=OnlineMixer(Noise([hiss]), sample_rate=RATE),
+    )
     loader = torch.utils.data.DataLoader(
         data, batch_size=None, num_workers=1, multiprocessing_context="spawn"
     )
