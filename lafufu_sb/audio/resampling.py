@@ -2,7 +2,6 @@
 
 import math
 
-import scipy.signal
 import torch
 import torchaudio
 
@@ -38,7 +37,9 @@ def resample(wavs, from_rate, to_rate, width=6):
     if from_rate * to_rate <= _LARGEST_KERNEL * math.gcd(from_rate, to_rate) ** 2:
         return torchaudio.functional.resample(wavs, from_rate, to_rate, width)
     # For rates with hardly a common factor the table would take gigabytes.
-    out = scipy.signal.resample_poly(wavs.cpu().numpy(), to_rate, from_rate, axis=-1)
+    from scipy.signal import resample_poly  # takes a second to import
+
+    out = resample_poly(wavs.cpu().numpy(), to_rate, from_rate, axis=-1)
     return torch.from_numpy(out).to(wavs)
 
 
