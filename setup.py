@@ -20,19 +20,20 @@ def absolute_links(text):
     return re.sub(pattern, absolute, text)
 
 
-setup(
-    long_description=absolute_links(README),
-    long_description_content_type="text/markdown",
-    # The folders of shipped models are at the top level of the repository.
-    packages=[
-        *find_packages(include=["lafufu_sb*"]),
-        "lafufu_sb.pretrained_interfaces",
-    ],
-    package_dir={"lafufu_sb.pretrained_interfaces": "pretrained_interfaces"},
-    project_urls={
-        "Homepage": REPOSITORY,
-        "Documentation": f"{REPOSITORY}/tree/main/docs",
-        "Issues": f"{REPOSITORY}/issues",
-        "Changelog": f"{REPOSITORY}/blob/main/CHANGELOG.md",
-    },
-)
+if __name__ == "__main__":
+    setup(
+        long_description=absolute_links(README),
+        long_description_content_type="text/markdown",
+        # The folders of shipped models are at the top level of the repository.
+        packages=[
+            *find_packages(include=["lafufu_sb*"]),
+            "lafufu_sb.pretrained_interfaces",
+        ],
+        package_dir={"lafufu_sb.pretrained_interfaces": "pretrained_interfaces"},
+        project_urls={
+            "Homepage": REPOSITORY,
+            "Documentation": f"{REPOSITORY}/tree/main/docs",
+            "Issues": f"{REPOSITORY}/issues",
+            "Changelog": f"{REPOSITORY}/blob/main/CHANGELOG.md",
+        },
+    )
