@@ -3,7 +3,7 @@
 import pytest
 import soundfile
 
-from lafufu_sb.cli import demo
+from lafufu_sb.cli import demo_run as demo
 from lafufu_sb.inference.shipped import TASKS, models_folder, shipped_model
 
 # What each shipped model must gain on every embedded test clip.
