@@ -115,7 +115,7 @@ def modules(folder):
             yield f"- [`{path.stem}`](../{where}): {sentence}"
     for inner in sorted(folder.glob("*/__init__.py")):
         yield f"\n### {inner.parent.relative_to(PACKAGE).as_posix()}\n"
-        yield docstring(inner) + "\n"
+        yield docstring(inner).split("\n\n")[0] + "\n"
         yield from modules(inner.parent)
 
 
