@@ -15,6 +15,7 @@ from lafufu_sb.cleaning.gate import (
     character_error,
 )
 from lafufu_sb.cleaning.sound import MemorySound
+from lafufu_sb.errors import MissingPackageError
 
 
 def sound(*levels, seconds=1.0, rate=16000):
@@ -97,14 +98,12 @@ def test_dnsmos_of_speech_is_that_of_one_window():
 
 
 def test_without_speechmos_the_gate_has_no_judge(monkeypatch):
-    monkeypatch.setitem(
-        __import__("lafufu_sb.evaluation.metrics").metrics._PACKAGES,
-        "dnsmos",
-        ("not_there",),
-    )
-    with pytest.raises(
-        ImportError, match="the do-no-harm gate has no judge.*--gate none"
-    ):
+    def check(names):
+        raise ImportError(f"{names[0]} needs speechmos")
+
+    monkeypatch.setattr(module, "check_metrics", check)
+    message = "has no judge: dnsmos needs speechmos.*--gate none"
+    with pytest.raises(MissingPackageError, match=message):
         DNSMOSJudge()
 
 

@@ -73,9 +73,7 @@ def _kind_of(path):
     from lafufu_sb.audio.files import AUDIO_SUFFIXES
 
     if path.suffix.lower() in AUDIO_SUFFIXES:
-        raise UsageError(
-            f"{path} is a single recording: restore it with `lafufu enhance`"
-        )
+        raise UsageError(f"{path} is a single recording: use `lafufu enhance` instead")
     known = ", ".join(e for manifest in FORMATS.values() for e in manifest.endings)
     raise UsageError(
         f"{path}: the format of this manifest is unknown, its name ends in none of "

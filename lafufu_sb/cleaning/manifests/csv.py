@@ -58,6 +58,12 @@ class CsvManifest(Manifest):
             for row in reader:
                 if row == [_END]:
                     return
+                if row and row[-1].endswith(_END):
+                    raise self.error(
+                        f"line {start}",
+                        "a quotation mark is never closed: close it, or double it if "
+                        "it is part of a quoted field",
+                    )
                 if row:
                     yield start, row
                 start = reader.line_num + 1
@@ -65,11 +71,6 @@ class CsvManifest(Manifest):
             raise self.error(
                 f"line {start}", f"not CSV ({error}): check the quotation marks"
             ) from error
-        raise self.error(
-            f"line {start}",
-            'a quotation mark is never closed: close it, or write "" for a quotation '
-            "mark in a quoted field",
-        )
 
     def write(self, path, cleaned):
         """See ``Manifest``."""
