@@ -22,7 +22,7 @@ from lafufu_sb.corpora.ears.sources import Request
 from lafufu_sb.corpora.manifests import write_manifest
 from lafufu_sb.errors import UsageError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CSV = Path(__file__).parent / "benchmark_csv"
 
 
