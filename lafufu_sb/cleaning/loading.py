@@ -9,7 +9,7 @@ import torch
 from lafufu_sb import __version__
 from lafufu_sb.cleaning.judges import folder_hash, load_gate
 from lafufu_sb.cleaning.work import Cleaner
-from lafufu_sb.inference.weights import fingerprint
+from lafufu_sb.lobes.fingerprint import fingerprint
 from lafufu_sb.restoration.devices import usable_dtype
 
 
@@ -34,8 +34,6 @@ def load_cleaner(options, state):
         with other settings.
     """
     model = options.model.load()
-    if options.windows_per_batch is not None:
-        model.restorer.windows_per_batch = options.windows_per_batch
     gate = load_gate(options.gate, str(model.device))
     state.agree(result_settings(options, model))
     return Cleaner(
@@ -53,28 +51,23 @@ def result_settings(options, model):
     Returns
     -------
     dict of str to object
-        Types of JSON.
+        The values have types of JSON.
     """
-    restorer, device = model.restorer, torch.device(model.device)
-    dtype = usable_dtype(restorer.precision, device, restorer.fallback)
-    gate = asdict(options.gate) | {
+    restorer, settings = model.restorer, model.restorer.settings
+    dtype = usable_dtype(settings.precision, restorer.device, restorer.fallback)
+    networks = restorer.representation, restorer.pre_enhancer, restorer.score_model
+    values = asdict(settings) | asdict(options.gate)
+    return values | {
+        "input": str(Path(options.input).resolve()),
+        "model": [None if n is None else fingerprint(n) for n in networks],
         "recogniser": folder_hash(options.gate.recogniser),
         "speaker_model": folder_hash(options.gate.speaker_model),
-    }
-    return gate | {
-        "input": str(Path(options.input).resolve()),
-        "model": [fingerprint(restorer.autoencoder), fingerprint(restorer.score_model)],
-        "sampler": [restorer.sampler_name, restorer.sampler_options],
-        "phase_averages": restorer.phase_averages,
-        "seed": model.seed,
-        "dry": model.dry,
         "precision": str(dtype),
-        "compile": restorer.compiled,
-        "windows": [restorer.plan.window, restorer.plan.stride],
-        "windows_per_batch": restorer.windows_per_batch,
+        "window": restorer.plan.window,  # samples
+        "overlap": restorer.plan.window - restorer.plan.stride,
         "sample_rate": options.sample_rate,
         "format": options.format,
-        "device": device.type,
+        "device": restorer.device.type,
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),  # sums are split among them
         "torch": torch.__version__,

@@ -49,8 +49,6 @@ class CleaningOptions:
         Folder of the results.
     model : ModelChoice
         Restores; workers load it themselves.
-    windows_per_batch : int, optional
-        Windows that are computed together, by default the model's number.
     kind, columns, placeholders
         See ``open_manifest``.
     sample_rate : str
@@ -76,7 +74,6 @@ class CleaningOptions:
     input: str
     output: str
     model: ModelChoice = ModelChoice()
-    windows_per_batch: int | None = None
     kind: str | None = None
     columns: tuple[str, ...] = ()
     placeholders: Mapping[str, str] = field(default_factory=dict)

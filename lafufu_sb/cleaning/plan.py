@@ -7,9 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import soundfile
-
-from lafufu_sb.audio.recordings import sndfile_name
+from lafufu_sb.audio.recordings import read_header
 from lafufu_sb.errors import UsageError
 
 LOSSLESS = (".wav", ".flac")  # formats of results; others become the first
@@ -132,9 +130,9 @@ def _examine(source):
     try:
         status = os.stat(source)
         found |= {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
-        info = soundfile.info(sndfile_name(source))
-        found |= {"seconds": info.duration, "channels": info.channels}
-    except (OSError, RuntimeError):
+        header = read_header(source)
+        found |= {"seconds": header.seconds, "channels": header.channels}
+    except (OSError, UsageError):
         pass
     return found
 

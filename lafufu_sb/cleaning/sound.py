@@ -2,12 +2,8 @@
 
 import math
 
-import soundfile
-import torch
-
-from lafufu_sb.audio.recordings import sndfile_name
+from lafufu_sb.audio.recordings import read, read_header
 from lafufu_sb.audio.resampling import resample
-from lafufu_sb.errors import UsageError
 
 _SNR_SECONDS = 30.0
 
@@ -31,6 +27,7 @@ class MemorySound:
 
     Example
     -------
+    >>> import torch
     >>> sound = MemorySound(torch.zeros(2, 16000), 16000)
     >>> sound.seconds, sound.read(0.5, 0.2).shape
     (1.0, torch.Size([2, 3200]))
@@ -68,31 +65,19 @@ class FileSound:
 
     Raises
     ------
-    UsageError
-        If it is not audio.
+    UsageError, OSError
+        See ``open_audio``.
     """
 
     def __init__(self, path):
-        self.path = sndfile_name(path)
-        try:
-            info = soundfile.info(self.path)
-        except soundfile.LibsndfileError as error:
-            raise UsageError(
-                f"{path} is not audio that can be read ({error.error_string})"
-            ) from error
-        self.rate, self.channels = info.samplerate, info.channels
-        self.samples, self.seconds = info.frames, info.frames / info.samplerate
+        self.path, header = path, read_header(path)
+        self.rate, self.channels = header.sample_rate, header.channels
+        self.samples, self.seconds = header.frames, header.seconds
 
     def read(self, start, seconds):
         """See ``MemorySound.read``."""
-        wavs, _ = soundfile.read(
-            self.path,
-            frames=round(seconds * self.rate),
-            start=min(round(start * self.rate), self.samples),
-            dtype="float32",
-            always_2d=True,
-        )
-        return torch.from_numpy(wavs.T.copy())
+        first, count = round(start * self.rate), round(seconds * self.rate)
+        return read(self.path, first, count)[0]
 
 
 def spread(seconds, length, most):
@@ -143,6 +128,7 @@ def estimate_snr(before, after, most=3):
 
     Example
     -------
+    >>> import torch
     >>> speech = torch.ones(1, 16000)
     >>> noise = 0.1 * torch.tensor([1.0, -1.0]).repeat(8000)
     >>> sounds = MemorySound(speech + noise, 16000), MemorySound(speech, 16000)

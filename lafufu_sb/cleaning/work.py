@@ -23,7 +23,7 @@ from lafufu_sb.cleaning.partial import PartialResult
 from lafufu_sb.cleaning.pipeline import Meter, WriteBehind, read_ahead
 from lafufu_sb.cleaning.results import save, transfer
 from lafufu_sb.cleaning.sound import FileSound, MemorySound, estimate_snr
-from lafufu_sb.errors import NotFiniteError
+from lafufu_sb.errors import NotFiniteError, UsageError
 from lafufu_sb.restoration.streaming import TensorSignal
 
 IN_MEMORY = 600.0  # seconds x channels; longer files are restored from disk to disk
@@ -115,10 +115,8 @@ class Cleaner:
         jobs = read_ahead(
             readers, self._read, files, _AHEAD, lambda file: file.cost, IN_MEMORY
         )
-        restorer, seed = self.model.restorer, self.model.seed
-        stream = restorer.stream(
-            self._signals(jobs, problems), seed, dry=self.model.dry, fill=True
-        )
+        restorer = self.model.restorer
+        stream = restorer.stream(self._signals(jobs, problems), fill=True)
         for signal, block in stream:
             job, channel = signal.key
             job.blocks[channel].append(block)
@@ -148,7 +146,7 @@ class Cleaner:
         job = _Job(file)
         try:
             wavs, rate = read_recording(file.source)
-        except (OSError, ValueError) as error:
+        except (OSError, UsageError) as error:
             job.problem = _one_line(error)
             return job
         job.before = MemorySound(wavs, rate)
@@ -185,7 +183,7 @@ class Cleaner:
         try:
             job.before = FileSound(file.source)
             recording = Recording(file.source, self.model.sample_rate)
-        except ValueError as error:
+        except (OSError, UsageError) as error:
             return _row(job, "failed", _one_line(error))
         lengths = self.model.restorer.plan.blocks(recording.samples)
         result = PartialResult(shard.partial(file), recording.channels, lengths)
@@ -203,7 +201,7 @@ class Cleaner:
         except NotFiniteError as error:
             verdict = Verdict({}, _one_line(error))
             row = self._place(job, None, verdict, None, shard)
-        except ValueError as error:  # the file was damaged or changed meanwhile
+        except UsageError as error:  # the file was damaged or changed meanwhile
             row = _row(job, "failed", _one_line(error))
         finally:
             restored.unlink(missing_ok=True)

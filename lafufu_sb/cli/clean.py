@@ -5,20 +5,18 @@ from dataclasses import fields
 
 from lafufu_sb.cleaning.manifests import KINDS
 from lafufu_sb.cleaning.options import CleaningOptions, GateOptions
-from lafufu_sb.inference.loading import ModelChoice
+from lafufu_sb.cli.options import add_model_options, model_choice
 
 _DATA, _GATE = CleaningOptions, GateOptions  # whose defaults the options have
 
 
-def add_parser(commands, add_model_options):
+def add_parser(commands):
     """Add the sub-command.
 
     Arguments
     ---------
     commands : argparse._SubParsersAction
         Sub-commands of ``lafufu``.
-    add_model_options : callable
-        Adds the options of the model to a parser.
     """
     parser = commands.add_parser(
         "clean",
@@ -27,9 +25,6 @@ def add_parser(commands, add_model_options):
     parser.add_argument("input", help="folder or manifest, see --kind")
     parser.add_argument("-o", "--output", required=True, help="folder to write")
     add_model_options(parser)
-    parser.add_argument(
-        "--windows-per-batch", type=_at_least(1), help="windows computed together"
-    )
     _add_data_options(parser)
     _add_gate_options(parser)
     _add_engine_options(parser)
@@ -175,22 +170,7 @@ def cleaning_options(options):
     values = {name: getattr(options, name) for name in same}
     values |= {"columns": tuple(options.columns)}
     values |= {"placeholders": dict(options.placeholders)}
-    return CleaningOptions(**values, model=_model_choice(options), gate=gate)
-
-
-def _model_choice(options):
-    names = ["sampler", "num_steps", "phase_averages", "window", "overlap"]
-    names += ["precision", "compile", "seed", "dry"]
-    values = {name: getattr(options, name) for name in names}
-    return ModelChoice(
-        model=options.model,
-        preset=options.preset,
-        settings={name: value for name, value in values.items() if value},
-        device=options.device,
-        threads=options.threads,
-        fallback=options.fallback,
-        trust=options.trust,
-    )
+    return CleaningOptions(**values, model=model_choice(options), gate=gate)
 
 
 def _at_least(least):

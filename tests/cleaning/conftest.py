@@ -13,7 +13,8 @@ from lafufu_sb.cli.clean import cleaning_options
 from lafufu_sb.cli.main import build_parser
 from lafufu_sb.inference.loading import ModelChoice
 from lafufu_sb.inference.shipped import shipped_model
-from lafufu_sb.inference.weights import fingerprint, save_weights
+from lafufu_sb.inference.weights import save_weights
+from lafufu_sb.lobes.fingerprint import fingerprint
 
 
 @pytest.fixture
@@ -33,16 +34,17 @@ def untrained_model(tmp_path_factory):
     """Model folder of a tiny network with random weights."""
     folder = tmp_path_factory.mktemp("untrained")
     settings = YAML().load(shipped_model("denoise") / "hyperparams.yaml")
-    settings["autoencoder"]["channels"] = 4
+    settings["representation"]["channels"] = 4
     settings["score_model"].update(base_channels=8, multipliers=[1, 1])
     settings["restorer"].update(window_frames=64, overlap_frames=16, preset="fast")
     text = io.StringIO()
     YAML().dump(settings, text)
     torch.manual_seed(0)
     modules = load_hyperpyyaml(text.getvalue())
-    for name in ("autoencoder", "score_model"):
+    for name in ("representation", "score_model"):
         save_weights(modules[name], folder / f"{name}.ckpt")
-    settings["autoencoder_fingerprint"] = fingerprint(modules["autoencoder"])
+    mark = fingerprint(modules["representation"])
+    settings["representation_fingerprint"] = mark
     YAML().dump(settings, folder / "hyperparams.yaml")
     return folder
 

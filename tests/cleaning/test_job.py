@@ -134,8 +134,7 @@ def test_another_model_or_setting_is_refused_unless_restarted(
     ):
         with pytest.raises(UsageError, match=f"was started with {name}"):
             cleaning(corpus, "-o", out, *arguments)
-    other = small_model()
-    other.seed = 5
+    other = small_model().with_settings(seed=5)
     with pytest.raises(UsageError, match="was started with seed 0, now it is 5"):
         cleaning(corpus, "-o", out, model=other)
     before = contents(out)

@@ -14,6 +14,7 @@ from lafufu_sb.cleaning.partial import PartialResult
 from lafufu_sb.cleaning.plan import make_plan, split
 from lafufu_sb.cleaning.state import State
 from lafufu_sb.cleaning.work import Cleaner
+from lafufu_sb.lobes.score_network import ScoreNetwork
 
 
 def clean(corpus, output, gate=None, shards=1, audio_format="same", **options):
@@ -79,8 +80,7 @@ def test_bytes_depend_on_neither_neighbours_nor_threads(corpus, tmp_path, option
 def test_seed_and_dry_are_the_models(corpus, tmp_path):
     wavs = []
     for name, seed, dry in (("a", 0, 0.0), ("b", 1, 0.0), ("c", 0, 1.0)):
-        model = small_model()
-        model.seed, model.dry = seed, dry
+        model = small_model().with_settings(seed=seed, dry=dry)
         clean(corpus, tmp_path / name, model=model)
         wavs.append(soundfile.read(tmp_path / name / "one" / "c.wav")[0])
     original = soundfile.read(corpus / "one" / "c.wav")[0]
@@ -121,8 +121,7 @@ def test_the_models_rate_on_request(corpus, tmp_path):
 def test_flac_is_turned_down_where_it_would_clip_and_wav_is_not(tmp_path):
     for suffix in ("wav", "flac"):
         write_noise(tmp_path / "in" / f"{suffix}.{suffix}", 0.1, level=0.5)
-    model = small_model()
-    model.restorer.score_model = Louder()
+    model = small_model(score_model=Louder())
     rows = clean(tmp_path / "in", tmp_path / "out", model=model)
     loud, _ = soundfile.read(tmp_path / "out" / "wav.wav")
     fits, _ = soundfile.read(tmp_path / "out" / "flac.flac")
@@ -132,18 +131,14 @@ def test_flac_is_turned_down_where_it_would_clip_and_wav_is_not(tmp_path):
     assert np.abs(fits).max() == pytest.approx(1.0, abs=1e-6)
 
 
-class Louder(torch.nn.Module):
-    grid = 1
-
-    def forward(self, x_t, y, t):
-        return y
+class Louder(ScoreNetwork):
+    def forward(self, x_t, condition, t):
+        return condition
 
 
-class Broken(torch.nn.Module):
-    grid = 1
-
-    def forward(self, x_t, y, t):
-        return y * float("nan")
+class Broken(ScoreNetwork):
+    def forward(self, x_t, condition, t):
+        return condition * float("nan")
 
 
 @pytest.mark.parametrize("in_memory", [600.0, 0.0])
@@ -180,11 +175,11 @@ class Watched(Entangled):
         super().__init__()
         self.windows, self.most = 0, most
 
-    def forward(self, x_t, y, t):
-        self.windows += len(y)
+    def forward(self, x_t, condition, t):
+        self.windows += len(t)
         if self.windows > self.most:
             raise KeyboardInterrupt
-        return super().forward(x_t, y, t)
+        return super().forward(x_t, condition, t)
 
 
 def partial_results(output):
