@@ -3,11 +3,12 @@
 from speechbrain.utils.fetching import fetch
 
 from lafufu_sb.errors import UsageError
+from lafufu_sb.restoration.devices import usable_device
 
 BACKENDS = ("torch", "onnx")
 
 
-def backend_run_opts(backend, options, run_opts):
+def usable_run_opts(backend, options, run_opts, fallback):
     """Check a backend and its options, and give run options that fit it.
 
     Arguments
@@ -18,6 +19,8 @@ def backend_run_opts(backend, options, run_opts):
         Of "onnx" alone, see ``use_graphs``.
     run_opts : dict or None
         See ``Pretrained.from_hparams``.
+    fallback : bool or None
+        Whether the CPU takes the place of a missing device; None means yes.
 
     Returns
     -------
@@ -26,8 +29,8 @@ def backend_run_opts(backend, options, run_opts):
     Raises
     ------
     UsageError
-        For another backend, options without "onnx", or "onnx" on another device than
-        the CPU.
+        For another backend, options without "onnx", "onnx" on another device than the
+        CPU, or a missing device without ``fallback``.
     """
     if backend not in BACKENDS:
         raise UsageError(f"backend must be 'torch' or 'onnx', got {backend!r}")
@@ -37,6 +40,9 @@ def backend_run_opts(backend, options, run_opts):
         return cpu_options(run_opts)
     if options:
         raise UsageError("backend_options are for backend 'onnx'")
+    if isinstance(run_opts, dict) and "device" in run_opts:
+        device = usable_device(run_opts["device"], fallback is not False)
+        run_opts = run_opts | {"device": device}
     return run_opts
 
 
