@@ -55,7 +55,11 @@ def cleaning(monkeypatch):
 
     def run(*arguments, model=None):
         model = model or small_model()
-        monkeypatch.setattr(ModelChoice, "load", lambda choice: model)
+
+        def load(choice):
+            return model.with_settings(**choice.settings) if choice.settings else model
+
+        monkeypatch.setattr(ModelChoice, "load", load)
         arguments = [str(argument) for argument in arguments]
         if "--gate" not in arguments:
             arguments += ["--gate", "none"]
