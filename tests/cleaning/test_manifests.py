@@ -3,8 +3,10 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from speechbrain.dataio.dataio import load_data_csv, load_data_json
@@ -219,22 +221,12 @@ def test_text_that_only_json_can_hold_survives(tmp_path):
     assert b"/new/\xff.wav" in written and b'"\\ud800 \xc3\xbc"' in written
 
 
-def test_a_new_format_is_one_registered_class(tmp_path, monkeypatch):
+def test_the_format_of_the_guide_needs_one_class(tmp_path, monkeypatch):
     monkeypatch.setattr(base, "FORMATS", base.FORMATS.copy())
     monkeypatch.setattr(manifests, "FORMATS", base.FORMATS)
-
-    @register
-    class ListManifest(Manifest):
-        kind, endings = "list", (".list",)
-
-        def read(self):
-            for number, line in enumerate(self.path.read_text().splitlines(), 1):
-                self.add(line, f"line {number}")
-
-        def write(self, path, cleaned):
-            new = [self.new_path(text, cleaned) for text in self.sources]
-            path.write_text("".join(f"{path}\n" for path in new if path))
-
+    guide = (Path(__file__).parents[2] / "docs" / "cleaning.md").read_text()
+    (code,) = re.findall(r"```python\n(@register\n.*?)```", guide, re.DOTALL)
+    exec(code, {"register": register, "Manifest": Manifest})
     path = tmp_path / "wavs.list"
     path.write_text("/d/a.wav\n/d/b.wav\n")
     text = rewritten(open_manifest(path), tmp_path / "new.list", drop=["a.wav"])
@@ -242,6 +234,8 @@ def test_a_new_format_is_one_registered_class(tmp_path, monkeypatch):
     path.write_text("/d/a.wav\n\n")
     with pytest.raises(UsageError, match="wavs.list, line 2: .* is empty"):
         open_manifest(path)
+    with pytest.raises(UsageError, match="--column does not apply to list"):
+        open_manifest(path, columns=["wav"])
 
 
 def test_two_formats_cannot_claim_one_ending():
