@@ -103,7 +103,7 @@ class DNSMOSJudge:
         old, new = (self._scores(sound, starts) for sound in (before, after))
         heard = ~old[:, 0].isnan()
         if not heard.any():
-            return Verdict({}, "DNSMOS cannot judge it: silence")
+            return Verdict({}, "DNSMOS cannot judge silence")
         old, new = old[heard], new[heard]
         measures = {
             f"{name}_{side}": float(mean)
@@ -111,7 +111,7 @@ class DNSMOSJudge:
             for name, mean in zip(_OPINIONS, scores.mean(dim=0), strict=True)
         }
         if new.isnan().any():
-            return Verdict(measures, "restored is silent")
+            return Verdict(measures, "the restoration is silent")
         objections = []
         for i, (_, label) in enumerate(_OPINIONS.values()):
             worst = int((old - new)[:, i].argmax())

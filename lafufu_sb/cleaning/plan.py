@@ -59,8 +59,7 @@ def make_plan(manifest, output, audio_format="same"):
     sources = list(dict.fromkeys(manifest.sources.values()))
     output = Path(os.path.abspath(output))
     _refuse_nesting(manifest, output)
-    folders = {os.path.dirname(source) for source in sources}
-    root = manifest.root or os.path.commonpath(folders)
+    root = manifest.root or _common_folder(sources, manifest.path)
     relative = [os.path.relpath(source, root) for source in sources]
     targets = [str(output / name) for name in _renamed(relative, audio_format)]
     _refuse_collisions(sources, targets, manifest, output)
@@ -74,10 +73,20 @@ def make_plan(manifest, output, audio_format="same"):
     ]
 
 
+def _common_folder(sources, manifest):
+    try:
+        return os.path.commonpath({os.path.dirname(source) for source in sources})
+    except ValueError as error:  # Windows
+        raise UsageError(
+            f"{manifest} has recordings on several drives: use a manifest per drive"
+        ) from error
+
+
 def _refuse_nesting(manifest, output):
     if manifest.name is None:
-        root, out = os.path.realpath(manifest.root), os.path.realpath(output)
-        if os.path.commonpath([root, out]) == root:
+        if Path(os.path.realpath(output)).is_relative_to(
+            os.path.realpath(manifest.root)
+        ):
             raise UsageError(
                 f"output {output} is inside {manifest.path}, the folder to clean: the "
                 "next run would clean the results, so choose another output folder"

@@ -41,7 +41,7 @@ def test_a_file_appears_when_it_is_whole(state):
     assert (state.output / "a.wav").read_bytes() == b"abc"
 
 
-def test_rows_survive_and_belong_to_the_file_as_it_was(state):
+def test_rows_hold_while_recording_and_result_are_unchanged(state):
     file = planned(state)
     with state.shard("1-of-1") as shard:
         write(shard, file)
@@ -65,7 +65,7 @@ def test_a_result_counts_more_than_a_failure_before_or_after(state):
     assert state.rows([file])[file.source]["decision"] == "restored"
 
 
-def test_a_torn_line_is_passed_over_and_cut_off(state):
+def test_an_incomplete_line_is_ignored_and_cut_off(state):
     file = planned(state)
     journal = state.folder / "shard-1-of-1" / "journal.jsonl"
     with state.shard("1-of-1") as shard:
@@ -87,7 +87,7 @@ def test_temporary_files_of_killed_runs_are_swept(state):
     assert list(state.folder.rglob("*.wav")) == []
 
 
-def test_a_process_at_work_is_left_alone(state):
+def test_a_working_process_is_not_disturbed(state):
     with state.shard("1-of-1") as shard:
         other = State(state.output)
         with shard.whole(state.output / "a.wav", 0) as temporary:
@@ -110,7 +110,7 @@ def test_changed_settings_are_refused_by_name_until_restarted(state):
     state.agree({"seed": 1})
 
 
-def test_restart_forgets_what_was_done(state):
+def test_restart_discards_the_journals(state):
     file = planned(state)
     with state.shard("1-of-1") as shard:
         write(shard, file)
@@ -126,7 +126,7 @@ def test_a_folder_with_other_things_is_refused(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_the_journal_refuses_what_json_has_not(state):
+def test_the_journal_refuses_nan(state):
     with state.shard("1-of-1") as shard, pytest.raises(ValueError, match="not JSON"):
         shard.note({"snr": float("nan")})
     assert json.loads("[]") == read_journal(state.folder / "missing")

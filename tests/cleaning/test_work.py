@@ -1,4 +1,4 @@
-"""Restoring a shard: what is written, what is kept, and on what results depend."""
+"""Restoring a shard: results, kept originals, and what results depend on."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from lafufu_sb.lobes.score_network import ScoreNetwork
 
 
 def clean(corpus, output, gate=None, shards=1, audio_format="same", **options):
-    """Rows by name; ``options`` are the cleaner's, or its model."""
+    """Rows by file name; ``options`` are those of ``Cleaner``, or ``model``."""
     model = options.pop("model", None) or small_model()
     files = make_plan(open_manifest(corpus), output, audio_format)
     state = State(output)
@@ -169,7 +169,7 @@ def test_long_files_go_from_disk_to_disk_with_the_same_result(
 
 
 class Watched(Entangled):
-    """Counts windows; runs no further than it may."""
+    """Counts windows and stops the run after ``most``."""
 
     def __init__(self, most=10**9):
         super().__init__()
@@ -188,8 +188,8 @@ def partial_results(output):
 
 
 @pytest.mark.parametrize("damage", [None, b"", b"\x00"])
-def test_long_files_go_on_where_they_were(corpus, tmp_path, monkeypatch, damage):
-    """With the same bytes, whatever the end of what was kept looks like."""
+def test_long_files_resume_where_they_stopped(corpus, tmp_path, monkeypatch, damage):
+    """The bytes are the same even if the end of the partial result is damaged."""
     monkeypatch.setattr(work, "IN_MEMORY", 0.0)
     made = {}
     for name, most in (("whole", 10**9), ("killed", 100), ("again", 10**9)):
@@ -199,7 +199,7 @@ def test_long_files_go_on_where_they_were(corpus, tmp_path, monkeypatch, damage)
             with pytest.raises(KeyboardInterrupt):
                 clean(corpus, out, model=model)
             (begun,) = partial_results(out)
-            if damage is not None:  # the last samples torn off, or lost
+            if damage is not None:  # the last samples cut off, or zero
                 data = begun.read_bytes()
                 begun.write_bytes(data[:-4] + damage * 4)
         else:
@@ -211,7 +211,7 @@ def test_long_files_go_on_where_they_were(corpus, tmp_path, monkeypatch, damage)
     assert not partial_results(tmp_path / "killed")
 
 
-def test_a_restart_forgets_what_was_begun(corpus, tmp_path, monkeypatch):
+def test_a_restart_discards_partial_results(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(work, "IN_MEMORY", 0.0)
     model = small_model(score_model=Watched(100), windows_per_batch=4)
     with pytest.raises(KeyboardInterrupt):
@@ -221,7 +221,7 @@ def test_a_restart_forgets_what_was_begun(corpus, tmp_path, monkeypatch):
     assert not partial_results(tmp_path / "out")
 
 
-def test_two_processes_do_not_share_what_is_begun(tmp_path):
+def test_two_processes_do_not_share_a_partial_result(tmp_path):
     def make(begin):
         return iter(torch.arange(6.0).reshape(3, 1, 2)[begin:])
 
@@ -235,7 +235,7 @@ def test_two_processes_do_not_share_what_is_begun(tmp_path):
 
 
 @pytest.mark.parametrize("in_memory", [600.0, 0.0])
-def test_broken_files_are_noted_and_the_rest_goes_on(
+def test_broken_files_are_reported_and_the_run_goes_on(
     corpus, tmp_path, monkeypatch, in_memory
 ):
     monkeypatch.setattr(work, "IN_MEMORY", in_memory)
@@ -249,7 +249,7 @@ def test_broken_files_are_noted_and_the_rest_goes_on(
 
 
 @pytest.mark.parametrize("in_memory", [600.0, 0.0])
-def test_what_cannot_be_written_ends_the_run(corpus, tmp_path, monkeypatch, in_memory):
+def test_a_write_error_ends_the_run(corpus, tmp_path, monkeypatch, in_memory):
     monkeypatch.setattr(work, "IN_MEMORY", in_memory)
     out = tmp_path / "out"
     with pytest.raises(OSError, match="one"):
@@ -258,7 +258,7 @@ def test_what_cannot_be_written_ends_the_run(corpus, tmp_path, monkeypatch, in_m
         state = State(out)
         (out / ".lafufu-clean").mkdir()
         state.open()
-        (out / "one").write_text("in the way of a folder")
+        (out / "one").write_text("a file where a folder must be")
         with state.shard("1") as shard:
             Cleaner(small_model(), Gate()).run(files, shard)
     assert not list((out / ".lafufu-clean").rglob("tmp/*"))
