@@ -14,7 +14,6 @@ Authors
 """
 
 import sys
-from functools import partial
 from pathlib import Path
 
 import speechbrain as sb
@@ -31,9 +30,9 @@ from yaml import YAMLError
 from lafufu_sb.corpora.pairs import paired_dataset
 from lafufu_sb.errors import UsageError
 from lafufu_sb.evaluation.clips import summarise_rows
-from lafufu_sb.evaluation.runs import evaluate_models, find_pairs
+from lafufu_sb.evaluation.runs import evaluate_models, read_manifest
 from lafufu_sb.inference.folder import RECIPE_NAME
-from lafufu_sb.inference.interface import EnhanceLatent
+from lafufu_sb.inference.loading import ModelChoice
 from lafufu_sb.inference.weights import load_weights, save_weights
 from lafufu_sb.training.brains import (
     AutoencoderBrain,
@@ -227,18 +226,15 @@ def test(hparams, run_opts, folder):
         export_run(folder, folder / "model")
     except FileNotFoundError as error:  # an epoch was never validated
         raise UsageError(str(error)) from error
-    load = partial(
-        EnhanceLatent.from_hparams,
-        source=folder / "model",
-        run_opts={"device": run_opts["device"]} if run_opts["device"] else {},
-    )
+    choice = ModelChoice(str(folder / "model"), device=run_opts["device"])
     rows = evaluate_models(
-        {"../model": load},
-        find_pairs(
+        {"../model": choice},
+        read_manifest(
             folder / "test.json", run_opts.debug_batches if run_opts.debug else None
         ),
         folder / REPORTS[stage],
         system=hparams["recipe"],
+        recipe=(folder / RECIPE_NAME).read_text(),
         metrics=hparams["test_metrics"],
     )
     summary = summarise_rows(rows[0])
