@@ -231,7 +231,8 @@ def evaluate_models(
     runs, rows = [], []
     for label, choice in models.items():
         model = choice.load()
-        for seed in range(model.seed, model.seed + seeds):
+        first = model.restorer.settings.seed
+        for seed in range(first, first + seeds):
             place = f"run{len(runs) + 1}" if several else "."
             rows.append(
                 run_system(
@@ -254,15 +255,14 @@ def evaluate_models(
 
 def describe_model(model):
     """Facts about a model and the machine, for ``evaluation.json``."""
-    restorer = model.restorer
-    networks = restorer.autoencoder, restorer.score_model
-    parameters = sum(p.numel() for module in networks for p in module.parameters())
+    restorer, settings = model.restorer, model.restorer.settings
+    parameters = sum(p.numel() for p in restorer.parameters())
     return {
-        "sampling": restorer.describe_sampling(),
+        "sampling": restorer.describe(),
         "calls": restorer.sampler.calls,
-        "phase_averages": restorer.phase_averages,
-        "dry": model.dry,
-        "precision": restorer.precision,
+        "phase_averages": settings.phase_averages,
+        "dry": settings.dry,
+        "precision": settings.precision,
         "parameters": parameters,
         "device": device_name(torch.device(model.device)),
         "threads": torch.get_num_threads(),

@@ -8,7 +8,7 @@ import torch
 import recipes
 from common import ROOT
 
-BASE = "lafufu_mini_predictor_wham"  # something to train in each stage
+BASE = "lafufu_mini_pre_enhancer_wham"  # something to train in each stage
 
 
 @pytest.fixture(scope="module")
