@@ -23,8 +23,9 @@ def inference_copy(network, dtype):
         The original, on the device that computes. Its tensors are shared where they
         need no conversion, so that a copy in float32 costs little memory.
     dtype : torch.dtype
-        Of the weights, if the network says ``computes_in_weight_dtype``. Four-
-        dimensional weights then become channels_last.
+        Of the weights, if the network says ``computes_in_weight_dtype``, but for
+        modules that say ``full_precision``. Four-dimensional weights then become
+        channels_last.
 
     Returns
     -------
@@ -49,6 +50,8 @@ def inference_copy(network, dtype):
 
 
 def _convert(module, dtype):
+    if getattr(module, "full_precision", False):
+        dtype = torch.float32
     for name, parameter in module.named_parameters(recurse=False):
         tensor = parameter.detach()
         if tensor.dim() == 4:

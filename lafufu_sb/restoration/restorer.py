@@ -7,244 +7,35 @@ Validation, test, ``EnhanceLatent``, the command line and the cleaner all call
 from __future__ import annotations
 
 import contextlib
-import copy
 
 import torch
-from torch import nn
 
-from lafufu_sb.diffusion.registry import check_objective
-from lafufu_sb.diffusion.samplers import get_sampler
-from lafufu_sb.errors import UsageError
 from lafufu_sb.lobes.pre_enhancer import SignalPreEnhancer
-from lafufu_sb.restoration.conditioning import Conditioning
 from lafufu_sb.restoration.devices import usable_dtype
 from lafufu_sb.restoration.inference_copies import InferenceNetworks
-from lafufu_sb.restoration.settings import RestoreSettings
+from lafufu_sb.restoration.method import Method
 from lafufu_sb.restoration.signal_pre_enhancement import pre_enhanced
 from lafufu_sb.restoration.streaming import batch_signals, gather, stream_windows
 from lafufu_sb.restoration.timing import NoTimer, PartTimer
-from lafufu_sb.restoration.windows import AnchoredNoise, WindowChoice
+from lafufu_sb.restoration.window_method import WindowMethod
+from lafufu_sb.restoration.windows import AnchoredNoise
 
-INDEPENDENT = ("precision", "compile", "windows_per_batch", "seed", "dry")  # of presets
 
-
-class Restorer(nn.Module):
-    """The five parts of a method, and the settings to restore with.
+class Restorer(Method):
+    """A method that restores.
 
     Level, features, pre-enhance, encode, sample, decode, waveform, overlap-add, level.
-    A restorer's settings never change: ``with_settings`` returns another restorer that
-    shares the networks.
+    Arguments, attributes and settings are those of ``Method``.
 
-    Arguments
-    ---------
-    representation : Representation
-        What the diffusion works on.
-    score_model : ScoreNetwork
-        ``score_model(x_t, condition, t)``.
-    process : Process
-        Diffusion process in the representation.
-    objective : Objective
-        What the score model was trained to estimate.
-    pre_enhancer : PreEnhancer or SignalPreEnhancer, optional
-        Gives the "enhanced" input.
-    condition, mean, skips : sequence of str, str, str
-        See ``Conditioning``.
-    sampler : str, optional
-        Name of a sampler that fits; without it, that of ``preset``.
-    sampler_options : dict, optional
-        Its keyword arguments, ``num_steps`` among them; or changes of the preset.
-    presets : dict of str to dict, optional
-        Settings by name, see ``RestoreSettings.from_preset``.
-    preset : str, optional
-        The default one.
-    sample_rate : int
-        Hz of everything that goes in and comes out.
-    window_frames : int
-        Feature frames of a window, by default the training crop of 256 (2.04 s at 48
-        kHz). Must suit the grid of the networks.
-    overlap_frames : int
-        Frames that neighbouring windows share; divides ``window_frames``.
-    windows_per_batch, precision, compile
-        See ``RestoreSettings``.
-    fallback : bool
-        Whether a precision that the device lacks, or a failing compilation, is
-        replaced with a warning instead of an error.
-
-    Attributes
-    ----------
-    settings : RestoreSettings
-    preset : str or None
-        Name of the preset, as long as nothing of it was changed.
-    presets : dict of str to RestoreSettings
-    sampler : callable
-        See ``get_sampler``.
-    plan : WindowPlan
-        Windows in samples.
-
-    Raises
-    ------
-    UsageError
-        For parts that do not go together, and settings that do not fit.
+    Example
+    -------
+    >>> from lafufu_sb import EnhanceLatent, shipped_model
+    >>> restorer = EnhanceLatent.from_hparams(source=shipped_model("denoise")).restorer
+    >>> restorer.describe()
+    'preset balanced, 1 call, 2 phase averages'
+    >>> restorer.with_settings(preset="fast").restore(torch.randn(1, 4800)).shape
+    torch.Size([1, 4800])
     """
-
-    def __init__(
-        self,
-        *,
-        representation,
-        score_model,
-        process,
-        objective,
-        pre_enhancer=None,
-        condition=("distorted",),
-        mean="distorted",
-        skips="distorted",
-        sampler=None,
-        sampler_options=None,
-        presets=None,
-        preset=None,
-        sample_rate=48000,
-        window_frames=256,
-        overlap_frames=128,
-        windows_per_batch=4,
-        precision="fp32",
-        compile=False,
-        fallback=True,
-    ):
-        super().__init__()
-        check_objective(process, objective)
-        self.representation = representation
-        self.score_model = score_model
-        self.pre_enhancer = pre_enhancer
-        self.process = process
-        self.objective = objective
-        pre_enhances = pre_enhancer is not None
-        self.conditioning = Conditioning(condition, mean, skips, pre_enhances)
-        self.sample_rate = sample_rate
-        self.fallback = fallback
-        self.frames = window_frames, overlap_frames
-        base = RestoreSettings(
-            sampler=sampler or "",
-            precision=precision,
-            compile=compile,
-            windows_per_batch=windows_per_batch,
-        )
-        self._preset_fields = {n: set(values) for n, values in (presets or {}).items()}
-        self.presets = {
-            name: RestoreSettings.from_preset(values, base)
-            for name, values in (presets or {}).items()
-        }
-        for settings in self.presets.values():  # refuse a wrong preset at once
-            self._use(settings)
-        self._copies = {}
-        self.timer = NoTimer()
-        if preset is None and sampler is None:
-            raise UsageError("a restorer needs a sampler or a preset")
-        chosen = base if sampler is not None else self._preset(preset)
-        self._use(chosen.changed(**(sampler_options or {})))
-        # Convolutions of the representation train faster so; those of the score
-        # network do not, on a CPU. Inference copies always have this layout.
-        self.representation.to(memory_format=torch.channels_last)
-
-    def with_settings(self, *, preset=None, **changes) -> Restorer:
-        """A restorer with the same networks and other settings.
-
-        Arguments
-        ---------
-        preset : str, optional
-            Settings to start from; by default the present ones. Precision, compilation,
-            batch size, seed and dry stay, unless the preset names them.
-        **changes
-            Fields of ``RestoreSettings`` or options of the sampler. None leaves a
-            field unchanged.
-
-        Returns
-        -------
-        Restorer
-
-        Raises
-        ------
-        UsageError
-            For a preset, field or value that does not exist or fit. The restorer
-            itself never changes.
-        """
-        settings = self.settings
-        if preset is not None:
-            wanted, own = self._preset(preset), self._preset_fields[preset]
-            kept = {n: getattr(settings, n) for n in INDEPENDENT if n not in own}
-            settings = wanted.changed(**kept)
-        other = copy.copy(self)
-        other._copies = self._copies
-        other._use(settings.changed(**changes))
-        return other
-
-    def _preset(self, name):
-        if name not in self.presets:
-            names = ", ".join(self.presets)
-            raise UsageError(
-                f"no preset {name!r}: this model has "
-                + (names or "none, choose a sampler and its num_steps instead")
-            )
-        return self.presets[name]
-
-    def _use(self, settings):
-        """Check settings against the parts and adopt them."""
-        fixed = self.score_model.fixed_precision
-        if fixed is not None:
-            self._check_graphs(settings, fixed)
-        turns = self.representation.phase_turns
-        if settings.phase_averages > turns:
-            raise UsageError(
-                f"phase_averages must be at most {turns} for this representation, got "
-                f"{settings.phase_averages}"
-            )
-        self.sampler = get_sampler(
-            settings.sampler,
-            self.process,
-            estimates=self.objective.estimates,
-            **settings.sampler_options(),
-        )
-        windows = WindowChoice(
-            self.representation, self.score_model.grid, self.sample_rate, *self.frames
-        )
-        self.window_frames, self.overlap_frames = windows.fit(
-            settings.window, settings.overlap
-        )
-        self.plan = windows.plan(self.window_frames, self.overlap_frames)
-        self.settings = settings
-
-    def _check_graphs(self, settings, precision):
-        asked = {
-            "window": settings.window is not None,
-            "compile": settings.compile,
-            f"precision {settings.precision!r}": settings.precision != precision,
-        }
-        for name, refused in asked.items():
-            if refused:
-                raise UsageError(
-                    f"{name} does not go with ONNX graphs, which have one window and "
-                    f"compute in {precision}: leave it out, or use backend 'torch'"
-                )
-
-    @property
-    def preset(self):
-        """Name of the preset of these settings, or None if something was changed."""
-        same = {name: getattr(self.settings, name) for name in INDEPENDENT}
-        for name, settings in self.presets.items():
-            if settings.changed(**same) == self.settings:
-                return name
-        return None
-
-    @property
-    def device(self) -> torch.device:
-        """Where the networks are."""
-        return self.representation.latent_scale.device
-
-    def describe(self) -> str:
-        """One line: preset or sampler, the network's calls per window, averages."""
-        calls, averages = self.sampler.calls, self.settings.phase_averages
-        chosen = f"preset {self.preset}" if self.preset else self.settings.sampler
-        averaged = f", {averages} phase averages" if averages > 1 else ""
-        return f"{chosen}, {calls} call{'s' if calls > 1 else ''}{averaged}"
 
     @contextlib.contextmanager
     def timed(self):
@@ -285,14 +76,6 @@ class Restorer(nn.Module):
             names = len(self.conditioning.condition)
             networks.compile(features, names, self.fallback)
         return networks
-
-    def __getstate__(self):
-        # Copies are large and tied to a device: whoever reads the pickle makes its own.
-        return self.__dict__ | {"_copies": {}, "sampler": None, "timer": NoTimer()}
-
-    def __setstate__(self, state):
-        super().__setstate__(state)
-        self._use(self.settings)
 
     @property
     def _module_pre_enhancer(self):
@@ -370,34 +153,23 @@ class Restorer(nn.Module):
         >>> [(signal.key, len(block)) for signal, block in blocks]
         [(480, 480), (100000, 49152), (100000, 50848)]
         """
-        networks, dry = self._networks(), self.settings.dry
+        method = self._method()
 
         def restore_windows(windows, places):
             seeds = [place.open.seed(self.settings.seed) for place in places]
             column = self.representation.grid * self.representation.hop_length
             columns = [place.start // column for place in places]
             chunk = self.overlap_frames // self.representation.grid
-            noise = AnchoredNoise(seeds, columns, chunk)
-            restored = self._restore_windows(networks, windows, noise)
-            distorted = windows if windows.dim() == 2 else windows[:, 0]
-            return torch.lerp(restored, distorted, dry) if dry else restored
+            return method.restore(windows, AnchoredNoise(seeds, columns, chunk))
 
-        yield from self._stream(restore_windows, networks, signals, out, fill)
+        yield from self._stream(restore_windows, method, signals, out, fill)
 
     @torch.no_grad()
     def pre_enhance(self, wavs, lengths=None):
         """Result of the pre-enhancer alone, (batch, time)."""
-        networks = self._networks()
-
-        @torch.inference_mode()
-        def enhance_windows(windows, _):
-            if windows.dim() == 3:
-                return windows[:, 1]
-            enhanced = networks.pre_enhance(self.representation.features(windows))
-            return self.representation.waveforms(enhanced, windows.shape[-1])
-
+        method = self._method()
         signals = batch_signals(wavs, lengths)
-        stream = self._stream(enhance_windows, networks, signals, wavs.device)
+        stream = self._stream(method.pre_enhance, method, signals, wavs.device)
         return gather(stream, wavs)
 
     @torch.no_grad()
@@ -418,75 +190,22 @@ class Restorer(nn.Module):
         torch.Tensor
             (batch, time).
         """
-        networks = self._networks()
-
-        def reconstruct(clean, inputs):
-            source = networks.encode(inputs[self.conditioning.skips])
-            latent = networks.encode(clean).latent
-            return networks.decode(latent, source.skips, source.size)
-
-        def reconstruct_windows(windows, _):
-            inputs, clean = windows[:, :-1], windows[:, -1]
-            return self._average(networks, reconstruct, inputs, clean)
-
+        method = self._method()
         signals = batch_signals(distorted, lengths, [clean])
-        stream = self._stream(reconstruct_windows, networks, signals, distorted.device)
+        stream = self._stream(method.bound, method, signals, distorted.device)
         return gather(stream, distorted)
 
-    def _restore_windows(self, networks, windows, noise):
-        """(windows, samples), or (windows, 2, samples) with what is enhanced."""
+    def _method(self):
+        return WindowMethod(
+            self._networks(),
+            self.conditioning,
+            self.objective,
+            self.sampler,
+            self.settings,
+            self.timer,
+        )
 
-        def restore(_, inputs):
-            with self.timer.part("encoder"):
-                encoded = {n: networks.encode(inputs[n]) for n in inputs}
-            mean, condition, source = self.conditioning.roles(encoded)
-            network = networks.bind(condition, mean)
-
-            def estimate(x_t, t):
-                return self.objective.estimate(network, x_t, mean, t)
-
-            with self.timer.part("sampler"):
-                latent = self.sampler(estimate, mean, generator=noise)
-            with self.timer.part("decoder"):
-                return networks.decode(latent, source.skips, source.size)
-
-        if windows.dim() == 2:
-            windows = windows[:, None]
-        return self._average(networks, restore, windows)
-
-    @torch.inference_mode()
-    def _average(self, networks, function, inputs, other=None):
-        """Map features of windows at each turn of the phase; average the waveforms.
-
-        Arguments
-        ---------
-        networks : InferenceNetworks
-            Pre-enhance the features.
-        function : callable
-            ``function(features of other, {name: features})`` to features.
-        inputs : torch.Tensor
-            (windows, 1 or 2, samples): distorted, enhanced by a ``SignalPreEnhancer``.
-        other : torch.Tensor, optional
-            (windows, samples)
-        """
-        representation, samples = self.representation, inputs.shape[-1]
-        features = [representation.features(wavs) for wavs in inputs.unbind(1)]
-        if other is not None:
-            other = representation.features(other)
-        total = 0.0
-        for quarters in range(self.settings.phase_averages):
-            turned = [representation.turn(f, quarters) for f in features]
-            if networks.pre_enhancer is not None:
-                with self.timer.part("pre_enhancer"):
-                    turned.append(networks.pre_enhance(turned[0]))
-            named = dict(zip(("distorted", "enhanced"), turned, strict=False))
-            needed = {name: named[name] for name in self.conditioning.needed}
-            clean = None if other is None else representation.turn(other, quarters)
-            result = representation.turn(function(clean, needed), -quarters)
-            total = total + representation.waveforms(result, samples)
-        return total / self.settings.phase_averages
-
-    def _stream(self, function, networks, signals, out, fill=False):
+    def _stream(self, function, method, signals, out, fill=False):
         if isinstance(self.pre_enhancer, SignalPreEnhancer):
             signals = pre_enhanced(signals, self.pre_enhancer, self.sample_rate)
         return stream_windows(
@@ -494,7 +213,7 @@ class Restorer(nn.Module):
             self.plan,
             signals,
             size=self.settings.windows_per_batch,
-            fill=fill or networks.compiled,
+            fill=fill or method.networks.compiled,
             device=self.device,
             out=out,
         )
