@@ -13,6 +13,7 @@ from lafufu_sb.restoration.restorer import Restorer
 
 WINDOW = 7 * 16  # samples of the windows of ``restorer``
 STRIDE = 6 * 16
+HALVED = 0.5 ** (1 / 0.667)  # of a waveform whose compressed spectrogram is halved
 
 
 class NoChange(ScoreNetwork):
@@ -67,7 +68,7 @@ class Quieter(PreEnhancer):
 
 
 class QuieterSignal(SignalPreEnhancer):
-    """Half of the signal; notes what it is given."""
+    """The same on whole signals; notes shape and rate of what it is given."""
 
     def __init__(self):
         super().__init__()
@@ -75,7 +76,7 @@ class QuieterSignal(SignalPreEnhancer):
 
     def enhance(self, signal, sample_rate):
         self.given.append((tuple(signal.shape), sample_rate))
-        return 0.5 * signal
+        return HALVED * signal
 
 
 def spectrogram_representation(**changes):

@@ -17,9 +17,8 @@ PRESETS = {
     "slow": {"sampler": "bridge_sde", "num_steps": 5, "spacing": "quadratic"},
     "turned": {"sampler": "bridge_sde", "num_steps": 5, "phase_averages": 2},
     "exact": {"sampler": "bridge_ode", "num_steps": 1, "precision": "fp32"},
-    "wide": {"sampler": "bridge_sde", "num_steps": 5, "overlap": 0.05},
+    "wide": {"sampler": "bridge_sde", "num_steps": 5, "overlap": 0.04},
 }
-HOP = 16 / 1600  # seconds of a frame below
 
 
 def with_presets(**changes):
@@ -106,12 +105,12 @@ def test_options_beside_a_preset_change_it():
 
 
 def test_sampler_beside_a_preset_replaces_it():
-    model = entangled(presets=PRESETS, preset="fast", sampler="bridge_sde")
+    model = with_presets(preset="fast", sampler="bridge_sde")
     assert model.settings.sampler == "bridge_sde" and model.preset is None
 
 
 def test_preset_restores_its_own_phase_averages_and_overlap():
-    model = with_presets().with_settings(phase_averages=4, overlap=2 * HOP)
+    model = with_presets().with_settings(phase_averages=4, overlap=0.02)
     assert (model.settings.phase_averages, model.overlap_frames) == (4, 2)
     fast = model.with_settings(preset="fast")
     assert fast.settings.phase_averages == 1 and fast.preset == "fast"
@@ -231,7 +230,7 @@ def test_restorer_needs_a_sampler_or_a_preset():
     [
         (
             {"process": SchroedingerBridge(), "objective": ScoreMatching()},
-            "ScoreMatching does not fit .*SchroedingerBridge: use one of DataPrediction",
+            "ScoreMatching does not fit .*Bridge: use one of DataPrediction",
         ),
         (
             {"process": OUVESDE(), "objective": DataPrediction()},
