@@ -222,8 +222,8 @@ def test_lengths_of_another_batch_are_refused(lengths):
         (8, 3, "overlap_frames must divide window_frames"),
         (8, 8, "stride must lie between half of the window and the window"),
         (8, 16, "overlap_frames must divide window_frames"),
-        (0, 2, "overlap_frames|window"),
-        (-8, 2, "overlap_frames|window"),
+        (0, 2, "window_frames must be a positive multiple of 1,"),
+        (-8, 2, "window_frames must be a positive multiple of 1,"),
         (1, 2, "overlap_frames must divide window_frames"),
     ],
 )
