@@ -1,6 +1,15 @@
-"""Speech as an old telephone line transmits it."""
+"""Speech as an old telephone line transmits it.
+
+To write the distorted side of a validation or test set:
+> python telephone.py pairs/test/clean pairs/test/noisy
+"""
+
+import sys
+import zlib
+from pathlib import Path
 
 import numpy as np
+import soundfile
 from scipy.signal import butter, sosfiltfilt
 
 from lafufu_sb.corpora.degradations import Degradation
@@ -36,3 +45,19 @@ def quantised(wav):
     scale = np.log1p(MU)
     coded = np.round(LEVELS * np.log1p(MU * np.abs(wav)) / scale) / LEVELS
     return np.sign(wav) * np.expm1(scale * coded) / MU
+
+
+def convert_folder(clean, distorted):
+    """Write telephone versions of the .wav files of a folder, under the same names."""
+    telephone = Telephone()
+    for path in Path(clean).rglob("*.wav"):
+        name = path.relative_to(clean)
+        rng = np.random.default_rng(zlib.crc32(name.as_posix().encode()))
+        wav, sample_rate = soundfile.read(path)
+        (distorted / name).parent.mkdir(parents=True, exist_ok=True)
+        degraded = telephone(wav, sample_rate, rng)
+        soundfile.write(distorted / name, degraded, sample_rate, subtype="FLOAT")
+
+
+if __name__ == "__main__":
+    convert_folder(*map(Path, sys.argv[1:]))
