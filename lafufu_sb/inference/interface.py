@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-import logging
 from pathlib import Path
 from typing import Any
 
 import torch
 from speechbrain.inference.interfaces import Pretrained
-from speechbrain.utils.fetching import fetch
 
 from lafufu_sb.audio.blocks import side_by_side
 from lafufu_sb.audio.files import at_file_rate, write_blocks
@@ -18,23 +16,21 @@ from lafufu_sb.audio.resampling import resample
 from lafufu_sb.audio.waveforms import as_rate, as_waveforms
 from lafufu_sb.errors import NotFiniteError, UsageError
 from lafufu_sb.files import refuse_same_file
+from lafufu_sb.inference.backends import usable_run_opts, use_onnx
 from lafufu_sb.inference.progress import with_progress
 from lafufu_sb.inference.sources import check_source
 from lafufu_sb.inference.weights import check_fingerprint
-from lafufu_sb.restoration.devices import to_device, usable_device
+from lafufu_sb.restoration.devices import to_device
 from lafufu_sb.restoration.restorer import Restorer
 from lafufu_sb.restoration.settings import FIELDS, RestoreSettings
 from lafufu_sb.restoration.streaming import TensorSignal, batch_signals, gather
-
-logger = logging.getLogger(__name__)
 
 
 class EnhanceLatent(Pretrained):
     """Restores 48-kHz speech: SpeechBrain's Pretrained interface around ``Restorer``.
 
-    Made with ``EnhanceLatent.from_hparams(source=...)``. ``source`` is a model folder
-    (``lafufu export`` writes one, ``shipped_model("denoise")`` finds one that comes
-    with the package) or an id of the Hugging Face Hub.
+    ``EnhanceLatent.from_hparams(source=...)`` takes a model folder (``lafufu export``
+    writes one, ``shipped_model("denoise")`` finds one) or an id of the Hub.
 
     Attributes
     ----------
@@ -78,83 +74,45 @@ class EnhanceLatent(Pretrained):
         ---------
         source : str or Path
             Folder, or id of the Hub.
-        hparams_file : str
-            Name of the YAML in it.
+        hparams_file, preset : str
+            Name of the YAML in it, and of a preset (by default the model's own).
         run_opts : dict, optional
             ``{"device": "cuda"}``; a ``torch.device`` is accepted too.
-        preset : str, optional
-            Name of a preset, by default the model's own.
-        backend : str
-            What runs the networks: "torch", or "onnx" for the graphs that ``lafufu
-            export --format onnx`` writes, with ONNX Runtime on the CPU.
-        backend_options : dict, optional
-            For "onnx": ``threads`` and ``optimization``, see ``use_graphs``.
+        backend, backend_options : str, dict
+            "torch", or "onnx" for the graphs of ``lafufu export --format onnx``, on the
+            CPU; options see ``use_graphs``.
         fallback : bool, optional
-            Whether a device, precision or compilation that this machine lacks is
-            replaced by CPU, fp32 or none, with one warning. True by default.
+            Whether a missing device, precision or compiler is replaced by CPU, fp32 or
+            none, with a warning. True by default.
         progress : bool
             Whether restorations show a progress bar.
         trust : bool
-            Whether the YAML may build any Python object. Without it, only networks,
-            processes and arithmetic are built (docs/security.md).
+            Whether the YAML may build any Python object (docs/security.md).
         **kwargs
-            Fields of ``RestoreSettings`` (sampler, num_steps, phase_averages, window,
-            overlap, precision, compile, seed, dry, ...) that differ from the preset.
-            The rest goes to SpeechBrain: ``savedir``, ``overrides``, ``fetch_config``
-            (revision, token, offline mode), ``local_strategy``, ``download_only``.
-
-        Returns
-        -------
-        EnhanceLatent
-            None with ``download_only``.
+            Fields of ``RestoreSettings`` that differ from the preset. The rest goes to
+            SpeechBrain: ``savedir``, ``overrides``, ``fetch_config``, ...
 
         Raises
         ------
-        FileNotFoundError
-            If ``source`` looks like a path and does not exist (the Hub is not asked
-            then), or has no graphs for backend "onnx".
-        UsageError
-            If weights, graphs and YAML do not fit each other, for an unknown preset or
-            setting, without ``trust`` for a YAML that asks for more than models need,
-            and without ``fallback`` for a device that the machine lacks.
+        FileNotFoundError, UsageError
+            Says what is missing, does not fit or needs ``trust``.
         """
         settings = {n: kwargs.pop(n) for n in FIELDS if n in kwargs}
-        if backend not in ("torch", "onnx"):
-            raise UsageError(f"backend must be 'torch' or 'onnx', got {backend!r}")
-        if backend == "onnx":
-            from lafufu_sb.restoration.onnx_runtime import cpu_options
-
-            run_opts = cpu_options(run_opts)
-        elif backend_options:
-            raise UsageError("backend_options are for backend 'onnx'")
+        run_opts = usable_run_opts(backend, backend_options, run_opts, fallback)
         names = ("savedir", "local_strategy", "fetch_config")
-        fetched_with = {name: kwargs[name] for name in names if name in kwargs}
+        fetched_with = {n: kwargs[n] for n in names if n in kwargs}
         source = check_source(source, hparams_file, trust, **fetched_with)
-        if isinstance(run_opts, dict) and "device" in run_opts:
-            device = usable_device(run_opts["device"], fallback is not False)
-            run_opts = run_opts | {"device": device}
         model = super().from_hparams(source, hparams_file, run_opts=run_opts, **kwargs)
-        if model is None:  # downloaded only
+        if model is None:  # download_only
             return None
         if fallback is not None:
             model.restorer.fallback = fallback
         if backend == "onnx":
             settings = {"precision": "fp32", **settings}
-            model._use_onnx(source, fetched_with, backend_options or {})
+            use_onnx(model.restorer, source, fetched_with, backend_options or {})
         model.restorer = model.restorer.with_settings(preset=preset, **settings)
         model.progress = progress
         return model
-
-    def _use_onnx(self, source, fetched_with, options):
-        from lafufu_sb.restoration.onnx_runtime import use_graphs
-
-        def find(name):
-            return fetch(name, source, **fetched_with)
-
-        restorer = self.restorer
-        score_model = restorer.score_model
-        use_graphs(restorer, find, **options)
-        score_model.to("meta")  # self.hparams still has it: free the weights
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -322,19 +280,19 @@ class EnhanceLatent(Pretrained):
 
         Raises
         ------
-        FileNotFoundError, IsADirectoryError, PermissionError, UsageError, OSError
+        UsageError, OSError
             See ``Recording`` and ``recording_writer``.
         NotFiniteError
             If the networks give values that are not finite.
         """
         if output_filename is not None:
-            output_filename = Path(output_filename)
             refuse_same_file(filename, output_filename)
         with Recording(filename, self.sample_rate) as recording:
             blocks = self.restored_blocks(recording, progress=progress, **settings)
             if output_filename is not None:
-                write_blocks(recording, blocks, output_filename, keep_sample_rate)
-                return output_filename
+                output = Path(output_filename)
+                write_blocks(recording, blocks, output, keep_sample_rate)
+                return output
             if keep_sample_rate:
                 blocks = at_file_rate(recording, blocks)
             restored = torch.cat(list(blocks), dim=1)
@@ -356,21 +314,14 @@ class EnhanceLatent(Pretrained):
         recording : Recording
             At the model's rate.
         begin : int
-            Window to begin with.
+            Window to start with.
         fill : bool
-            See ``Restorer.stream``: for the same bits whatever ``begin`` is.
-        progress, **settings
-            See ``enhance_batch``.
+            See ``Restorer.stream``: the same bits whatever ``begin`` is.
 
         Yields
         ------
         torch.Tensor
             (channels, samples) on the CPU.
-
-        Raises
-        ------
-        NotFiniteError
-            If the networks give values that are not finite.
         """
         signals = [recording.signals(begin=begin)]
         total = recording.samples * recording.channels
