@@ -42,7 +42,7 @@ def test_waveforms_of_many_kinds_come_back(unchanging, name):
 
 
 SHAPE = r"shape \(batch, time\)"
-KIND = "is none of samples"
+KIND = "cannot hold samples"
 REFUSED = {
     "unsigned": (torch.ones(1, 9, dtype=torch.uint8), KIND),
     "array of unsigned": (np.ones((1, 9), np.uint16), KIND),
