@@ -1,4 +1,4 @@
-"""Restoration in front of a recogniser: 48 kHz in, restored, words out.
+"""Speech recognition of restored recordings.
 
 Enhancement can hurt recognition, however good it sounds: a recogniser trained on noisy
 speech knows noise, but not the traces of an enhancer. So the chain has a share of the

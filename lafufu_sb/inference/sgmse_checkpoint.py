@@ -1,4 +1,4 @@
-"""What a public SGMSE+ checkpoint holds: weights, averages and options, checked."""
+"""Read public SGMSE+ checkpoints: weights, averaged weights and options."""
 
 import math
 import pickle

@@ -1,4 +1,4 @@
-"""Where the shipped model folders are."""
+"""Locations of the shipped model folders."""
 
 from pathlib import Path
 

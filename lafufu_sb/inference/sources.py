@@ -1,4 +1,4 @@
-"""Where a model comes from: a folder, an id of the Hub, and what is refused of them."""
+"""Model sources: folders and Hub ids, checked before anything is loaded."""
 
 import logging
 import os

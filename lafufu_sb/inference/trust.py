@@ -1,4 +1,4 @@
-"""What a model folder may make happen when it is loaded.
+"""Check that a model folder's YAML builds nothing but a model.
 
 HyperPyYAML builds whatever Python object a YAML names: reading a hyperparams.yaml is
 running a program. Those of this package need little of that, so anything else is

@@ -1,4 +1,4 @@
-"""What the machine can do of what was asked for, and data on its way to a device."""
+"""Devices and precisions that this machine supports, and moving data to a device."""
 
 import functools
 import logging
