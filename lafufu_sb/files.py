@@ -1,6 +1,7 @@
 """Files that appear under their final names only when they are complete."""
 
 import contextlib
+import functools
 import hashlib
 import os
 import platform
@@ -38,7 +39,7 @@ def temporary_file(path):
 
     The name is hidden, ends in ``.part`` and is unique: two writers of one file never
     share a temporary file. Temporary files of writers that were killed are removed by
-    the next writer of the same file on the same machine.
+    the next writer of the same file on the same machine (not on Windows).
 
     Arguments
     ---------
@@ -68,8 +69,13 @@ def _stem(name):
     return f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}."
 
 
+@functools.cache
 def _machine():
-    return f"{zlib.crc32(platform.node().encode()):08x}"
+    """A short name of the machine, or of a container with its own process ids."""
+    container = ""
+    with contextlib.suppress(OSError):
+        container = os.readlink("/proc/self/ns/pid")
+    return f"{zlib.crc32((platform.node() + container).encode()):08x}"
 
 
 def _tag():
@@ -87,8 +93,8 @@ def _remove_leftovers(folder, stem):
 
 
 def _is_running(pid):
-    if os.name == "nt":  # signal 0 would be Ctrl+C; Windows keeps open files anyway
-        return pid == os.getpid()
+    if os.name == "nt":  # signal 0 would be Ctrl+C there
+        return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,7 +1,7 @@
 """Read recordings: headers, segments, whole files, and streams of any length.
 
-Every reader of audio in the package goes through ``open_audio``, so that a file that
-cannot be read gives the same error everywhere.
+All readers open files with ``open_audio``, so a file that cannot be read gives the same
+error everywhere.
 """
 
 import os

@@ -36,9 +36,8 @@ def resample(wavs, from_rate, to_rate, width=6):
         return wavs
     if from_rate * to_rate <= _LARGEST_KERNEL * math.gcd(from_rate, to_rate) ** 2:
         return torchaudio.functional.resample(wavs, from_rate, to_rate, width)
-    # For rates with hardly a common factor the table would take gigabytes. SciPy is
-    # imported here because that takes a second.
-    from scipy.signal import resample_poly
+    # For rates with hardly a common factor the table would take gigabytes.
+    from scipy.signal import resample_poly  # takes a second to import
 
     out = resample_poly(wavs.cpu().numpy(), to_rate, from_rate, axis=-1)
     return torch.from_numpy(out).to(wavs)

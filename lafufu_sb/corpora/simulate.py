@@ -55,6 +55,10 @@ class Settings:
         Shortest and longest clip.
     subtype : str
         Sample format of soundfile.
+    clips : int, optional
+        Largest number of clips.
+    speaker_weights, source_weights : dict of str to float, optional
+        Glob on folder names -> probability, see ``sources.shares``.
     """
 
     sample_rate: int = 48000
@@ -63,6 +67,17 @@ class Settings:
     high_pass_hz: float = 50.0
     piece_seconds: tuple = (4.0, 10.0)
     subtype: str = "PCM_16"
+    clips: int | None = None
+    speaker_weights: dict | None = None
+    source_weights: dict | None = None
+
+    def piece_options(self):
+        """Options of ``plan_pieces``."""
+        return {
+            "piece_seconds": self.piece_seconds,
+            "weights": self.speaker_weights,
+            "clips": self.clips,
+        }
 
 
 @dataclass(frozen=True)
@@ -156,10 +171,6 @@ def simulate_corpus(
     minutes,
     seed,
     settings=None,
-    *,
-    clips=None,
-    speaker_weights=None,
-    source_weights=None,
     workers=1,
 ):
     """Write a subset, and ``simulated_<subset>.csv`` with the sources of each clip.
@@ -180,11 +191,7 @@ def simulate_corpus(
     seed : int
         The same files and seed give the same output.
     settings : Settings, optional
-        Sample rate, levels and lengths.
-    clips : int, optional
-        Largest number of clips.
-    speaker_weights, source_weights : dict of str to float, optional
-        Glob on folder names -> probability, see ``sources.shares``.
+        Sample rate, levels, lengths and weights.
     workers : int
         Processes; any number gives the same output.
 
@@ -208,16 +215,9 @@ def simulate_corpus(
         )
     sources = scan(noise_or_rir_files)
     amounts = [s.seconds if task.adds == "noise" else 1.0 for s in sources]
-    chances = shares([s.folder for s in sources], amounts, source_weights)
-    plan = plan_pieces(
-        scan(speech_files),
-        minutes,
-        seed,
-        subset,
-        settings.piece_seconds,
-        speaker_weights,
-        clips,
-    )
+    chances = shares([s.folder for s in sources], amounts, settings.source_weights)
+    speech = scan(speech_files)
+    plan = plan_pieces(speech, minutes, seed, subset, **settings.piece_options())
     unfinished = corpus / f".{subset}.part"  # renamed when it is complete
     shutil.rmtree(unfinished, ignore_errors=True)
     render = _Render(task, subset, unfinished, seed, settings, sources, chances)
@@ -282,6 +282,9 @@ def main(arguments=None):
         max_rt60=options.max_rt60,
         high_pass_hz=options.high_pass,
         piece_seconds=tuple(options.piece_seconds),
+        clips=options.clips,
+        speaker_weights=dict(options.speaker_weight),
+        source_weights=dict(options.source_weight),
     )
     try:
         minutes = simulate_corpus(
@@ -293,10 +296,7 @@ def main(arguments=None):
             options.minutes,
             options.seed,
             settings,
-            clips=options.clips,
-            speaker_weights=dict(options.speaker_weight),
-            source_weights=dict(options.source_weight),
-            workers=options.workers,
+            options.workers,
         )
     except (UsageError, OSError) as error:
         sys.exit(f"simulate: error: {error}")

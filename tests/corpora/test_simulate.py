@@ -1,5 +1,6 @@
 """Corpora out of any speech, noise and rooms."""
 
+import dataclasses
 import sys
 
 import numpy as np
@@ -48,10 +49,10 @@ def material(tmp_path_factory):
     return folder
 
 
-SHORT = simulate.Settings(piece_seconds=(2.0, 4.0))
+SHORT = simulate.Settings(piece_seconds=(2.0, 4.0), clips=4)
 
 
-def run(material, output, task="wham", seed=7, settings=SHORT, clips=4, workers=1):
+def run(material, output, task="wham", seed=7, workers=1, **changes):
     simulate.simulate_corpus(
         task,
         gather([material / "speech"]),
@@ -60,9 +61,8 @@ def run(material, output, task="wham", seed=7, settings=SHORT, clips=4, workers=
         "train",
         10.0,
         seed,
-        settings,
-        clips=clips,
-        workers=workers,
+        dataclasses.replace(SHORT, **changes),
+        workers,
     )
     return output / WORDS[task].name
 
@@ -154,18 +154,17 @@ def test_silent_speech_is_left_out_and_said(material, tmp_path, caplog):
     for number in range(3):
         soundfile.write(tmp_path / f"mute/{number}.wav", np.zeros(2 * RATE), RATE)
     mute, noise = gather([tmp_path / "mute"]), [material / "noise/all"]
-    options = {"settings": SHORT, "clips": 4}
 
-    def simulated(speech):
+    def simulated(speech, settings=SHORT):
         return simulate.simulate_corpus(
-            "wham", speech, gather(noise), tmp_path, "train", 1, 0, **options
+            "wham", speech, gather(noise), tmp_path, "train", 1, 0, settings
         )
 
     with pytest.raises(UsageError, match="silent: check"):
         simulated(mute)
     assert "clip 00003 left out" in caplog.text
-    options["speaker_weights"] = {"mute": 0.5}
-    assert simulated(mute + gather([material / "speech"])) > 0.0
+    half = dataclasses.replace(SHORT, speaker_weights={"mute": 0.5})
+    assert simulated(mute + gather([material / "speech"]), half) > 0.0
     speakers = {p.name for p in tmp_path.glob("EARS-WHAM/train/clean/*")}
     assert speakers and speakers <= {"anna", "bert"}
     assert 1 <= len(list(tmp_path.rglob("noisy/*/*.wav"))) < 4
@@ -180,12 +179,12 @@ def test_refusals_name_the_way_out(material, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         gather([tmp_path / "nowhere"])
     with pytest.raises(UsageError, match="span at least 1 s"):
-        run(material, tmp_path / "x", settings=simulate.Settings(piece_seconds=(4, 4)))
+        run(material, tmp_path / "x", piece_seconds=(4.0, 4.0))
     church = [material / "rir/all/church.wav"]
     speech = gather([material / "speech"])
     with pytest.raises(UsageError, match="church.wav: raise max_rt60"):
         simulate.simulate_corpus(
-            "reverb", speech, church, tmp_path, "train", 1.0, 0, clips=1
+            "reverb", speech, church, tmp_path, "train", 1.0, 0, SHORT
         )
 
 

@@ -51,7 +51,7 @@ REFUSED = {
     "text": ("in.wav", KIND),
     "nothing": (None, KIND),
     "objects": (np.array([object()]), KIND),
-    "ragged": ([[0.0, 1.0], [0.0]], "no array of numbers"),
+    "ragged": ([[0.0, 1.0], [0.0]], "not an array of numbers"),
     "number": (torch.tensor(1.0), SHAPE),
     "no samples": (torch.ones(2, 0), SHAPE),
     "empty list": ([], SHAPE),

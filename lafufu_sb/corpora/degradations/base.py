@@ -23,11 +23,12 @@ class SpeechFacts:
 class Degradation(abc.ABC):
     """Turns clean speech into the distorted input of a training pair.
 
-    Subclasses implement ``__call__``. In a recipe, ``OnlineMixer`` takes one:
+    Subclasses implement ``__call__``. A recipe names a class in ``my_module.py`` beside
+    train.py so:
 
     .. code-block:: yaml
 
-        mixer: !new:lafufu_sb.corpora.online.OnlineMixer
+        mixer:
             degradation: !new:my_module.Clipping
 
     Instances are pickled into the workers of a data loader. All randomness comes from
