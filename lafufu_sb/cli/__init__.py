@@ -1,5 +1,1 @@
 """Command line `lafufu`: one module for each sub-command."""
-
-from lafufu_sb.cli.main import main
-
-__all__ = ["main"]

@@ -3,9 +3,10 @@
 import argparse
 
 from lafufu_sb.cleaning import KINDS
+from lafufu_sb.cli.options import add_model_options
 
 
-def add_parser(commands, add_model_options):
+def add_parser(commands):
     """Add the sub-command.
 
     Arguments
@@ -26,9 +27,6 @@ def add_parser(commands, add_model_options):
     )
     parser.add_argument("-o", "--output", required=True, help="folder to write")
     add_model_options(parser)
-    parser.add_argument(
-        "--windows-per-batch", type=_at_least(1), help="windows computed together"
-    )
     _add_data_options(parser)
     _add_gate_options(parser)
     _add_engine_options(parser)

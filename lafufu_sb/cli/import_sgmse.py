@@ -17,12 +17,14 @@ def add_parser(commands):
     parser.add_argument("--num-steps", type=int, help="instead of the checkpoint's N")
     parser.add_argument("--corrector", choices=["ald", "none"])
     parser.add_argument("--snr", type=float, help="step size of the corrector")
-    parser.add_argument("--half", action="store_true", help="half-precision weights")
+    parser.add_argument(
+        "--fp16-weights", action="store_true", help="store half-precision weights"
+    )
     parser.set_defaults(run=run)
 
 
 def run(options):
-    """Import, and say what was taken from where."""
+    """Import, and print which settings come from where."""
     from lafufu_sb.inference.sgmse_import import import_sgmse
 
     changes = {
@@ -31,7 +33,9 @@ def run(options):
         "snr": options.snr,
     }
     changes = {name: value for name, value in changes.items() if value is not None}
-    settings = import_sgmse(options.checkpoint, options.output, options.half, **changes)
+    settings = import_sgmse(
+        options.checkpoint, options.output, options.fp16_weights, **changes
+    )
     print(f"taken over: {', '.join(f'{k} {v}' for k, v in settings.known.items())}")
     if settings.assumed:
         assumed = ", ".join(f"{k} {v}" for k, v in settings.assumed.items())

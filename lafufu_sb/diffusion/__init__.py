@@ -1,6 +1,6 @@
-"""Diffusion processes, what to train a network on, and samplers.
+"""Processes, training objectives and samplers. Knows no network.
 
-Three things that know nothing of each other's insides: a process (``sde``) gives
-means, deviations and drifts; an objective (``objectives``) says what the network
-estimates; a sampler (``samplers``) walks a process back with an estimate.
+A process gives means, deviations and drifts. An objective says what the network
+estimates and how it is trained. A sampler walks a process back with an estimate. Each
+is one file, registered by a decorator of :mod:`lafufu_sb.diffusion.registry`.
 """

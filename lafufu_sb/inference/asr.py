@@ -13,7 +13,6 @@ import torch
 from lafufu_sb.audio.files import read_recording
 from lafufu_sb.audio.resampling import resample
 from lafufu_sb.errors import UsageError
-from lafufu_sb.restoration.restorer import check_dry
 
 RECOGNISER_RATE = 16000  # Hz, of nearly all recognisers
 
@@ -37,7 +36,7 @@ class RestoredASR:
 
     Raises
     ------
-    ValueError
+    UsageError
         If ``dry`` is not between 0 and 1.
 
     Example
@@ -55,7 +54,8 @@ class RestoredASR:
     """
 
     def __init__(self, enhancer, recogniser, *, dry=0.0, recogniser_rate=None):
-        check_dry(dry)
+        if not 0 <= dry <= 1:
+            raise UsageError(f"dry must lie between 0 and 1, got {dry}")
         self.enhancer = enhancer
         self.recogniser = recogniser
         self.dry = dry

@@ -12,14 +12,12 @@ from ruamel.yaml.comments import CommentedMap
 
 RECIPE_NAME = "recipe.yaml"  # marks a run folder: all values as they were used
 HYPERPARAMS = "hyperparams.yaml"
-
-
 CARD = "README.md"
-
-
-LOADABLES = ("autoencoder", "score_model")
-
-
+LOADABLES = (
+    "representation",
+    "pre_enhancer",
+    "score_model",
+)  # parts, as keys of the YAML
 HEADER = """\
 # Model folder of lafufu_sb: EnhanceLatent.from_hparams(source="this folder").
 # The values are those of the training run; the weights fit no others.
@@ -27,7 +25,7 @@ HEADER = """\
 """
 
 
-def inference_recipe(recipe, autoencoder_mark):
+def inference_recipe(recipe, representation_mark, names):
     """Cut a training recipe down to what restoration needs.
 
     Keeps ``restorer`` and, in their order, all keys that it refers to, directly or
@@ -37,8 +35,10 @@ def inference_recipe(recipe, autoencoder_mark):
     ---------
     recipe : ruamel.yaml.comments.CommentedMap
         As ``read_recipe`` returns it.
-    autoencoder_mark : str
-        ``fingerprint`` of the autoencoder in whose latent the score model works.
+    representation_mark : str
+        ``fingerprint`` of the representation in whose latent the score model works.
+    names : sequence of str
+        Keys of the parts whose weights are in the folder, see ``loadables``.
 
     Returns
     -------
@@ -60,15 +60,15 @@ def inference_recipe(recipe, autoencoder_mark):
         for line in stream.getvalue().splitlines()
         if line.strip() and not line.lstrip().startswith("#")
     ]
-    loadables = "".join(f"    {name}: !ref <{name}>\n" for name in LOADABLES)
+    loadables = "".join(f"    {name}: !ref <{name}>\n" for name in names)
     hooks = "".join(
         f"    {name}: !name:lafufu_sb.inference.weights.load_weights\n"
-        for name in LOADABLES
+        for name in names
     )
     return (
         f"{HEADER}"
         + "\n".join(lines)
-        + f"\n\nautoencoder_fingerprint: {autoencoder_mark}\n"
+        + f"\n\nrepresentation_fingerprint: {representation_mark}\n"
         + "modules:\n  restorer: !ref <restorer>\n"
         + "pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer\n"
         + f"  loadables:\n{loadables}  custom_hooks:\n{hooks}"
@@ -85,9 +85,34 @@ def _references(node):
     ]
 
 
+def loadables(parts):
+    """Names of the parts that have weights, in the order of ``LOADABLES``.
+
+    Arguments
+    ---------
+    parts : mapping
+        Objects of a recipe, or ``vars`` of modules of a restorer.
+
+    Returns
+    -------
+    list of str
+    """
+    return [
+        name
+        for name in LOADABLES
+        if parts.get(name) is not None and parts[name].state_dict()
+    ]
+
+
 @contextlib.contextmanager
 def new_model_folder(output_folder):
-    """Give a temporary folder, which becomes the model folder if the block succeeds."""
+    """Yield a temporary folder, which becomes the model folder if the block succeeds.
+
+    Raises
+    ------
+    FileExistsError
+        If the output folder exists and is no model folder.
+    """
     output_folder = Path(output_folder)
     if output_folder.exists() and not is_model_folder(output_folder):
         raise FileExistsError(
@@ -102,12 +127,13 @@ def new_model_folder(output_folder):
         if not output_folder.exists():
             os.replace(temporary, output_folder)
             return
-        for path in temporary.iterdir():  # what else is there belongs to the user
+        for path in temporary.iterdir():  # other files belong to the user
             os.replace(path, output_folder / path.name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def is_model_folder(folder):
+    """Whether a folder is a model folder and not a training run."""
     # A run folder has a hyperparams.yaml too: SpeechBrain writes one.
     return (folder / HYPERPARAMS).is_file() and not (folder / RECIPE_NAME).exists()

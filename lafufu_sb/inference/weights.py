@@ -1,12 +1,13 @@
 """Weight files of networks, and the fingerprint that binds two networks together."""
 
-import hashlib
 import logging
 from pathlib import Path
 
 import torch
 
+from lafufu_sb.errors import UsageError
 from lafufu_sb.files import written_whole
+from lafufu_sb.lobes.fingerprint import fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def save_weights(module, path, half=False):
         torch.save(state, temporary)
 
 
-def load_weights(module, path, kept=None):
+def load_weights(module, path):
     """Load a module's state strictly, without running code from the file.
 
     SpeechBrain's own loading takes missing and unexpected keys for warnings and
@@ -44,12 +45,10 @@ def load_weights(module, path, kept=None):
         To fill.
     path : str or Path
         What ``save_weights`` wrote.
-    kept : str, optional
-        Weights whose names begin so may be missing: the module keeps its own.
 
     Raises
     ------
-    ValueError
+    UsageError
         If the file does not hold exactly the weights that the module has.
     """
     name = Path(path).name
@@ -58,15 +57,12 @@ def load_weights(module, path, kept=None):
     except FileNotFoundError as error:
         raise FileNotFoundError(f"weights {path} do not exist") from error
     except Exception as error:
-        raise ValueError(
+        raise UsageError(
             f"{name} is not a file of weights ({type(error).__name__})"
         ) from error
     if not isinstance(state, dict) or not all(map(torch.is_tensor, state.values())):
-        raise ValueError(f"{name} is not a file of weights")
+        raise UsageError(f"{name} is not a file of weights")
     expected = module.state_dict()
-    if kept is not None:
-        own = {key: expected[key] for key in expected if key.startswith(kept)}
-        state = own | state
     problems = [f"missing {key}" for key in sorted(set(expected) - set(state))]
     problems += [f"unexpected {key}" for key in sorted(set(state) - set(expected))]
     problems += [
@@ -76,55 +72,38 @@ def load_weights(module, path, kept=None):
     ]
     if problems:
         shown = "; ".join(problems[:5])
-        raise ValueError(
+        raise UsageError(
             f"{name} does not fit the model of the YAML, {len(problems)} differences: "
             f"{shown}. Use weights and hyperparams.yaml of the same export"
         )
     module.load_state_dict(state)
 
 
-def fingerprint(module):
-    """Short hash of a module's weights, the same in half and in full precision.
-
-    Binds a score model to the autoencoder in whose latent it was trained.
-
-    Example
-    -------
-    >>> module = torch.nn.Linear(2, 2)
-    >>> fingerprint(module) == fingerprint(module.half())
-    True
-    """
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().half().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def check_fingerprint(autoencoder, expected):
-    """Refuse an autoencoder that is not the one a score model was exported with.
+def check_fingerprint(representation, expected):
+    """Refuse a representation other than the one a score model was exported with.
 
     Arguments
     ---------
-    autoencoder : torch.nn.Module
-        As loaded.
+    representation : torch.nn.Module
+        With its weights loaded.
     expected : str or None
-        ``fingerprint`` that the model folder notes; without one there is a warning.
+        ``fingerprint`` that the model folder notes. Without one there is a warning.
 
     Raises
     ------
-    ValueError
-        If it is another one.
+    UsageError
+        If its fingerprint is another one.
     """
-    if expected is None:  # a folder of before there were any
+    if expected is None:
         logger.warning(
-            "the model does not say with which autoencoder it was trained: export the "
-            "run again, so that weights of another one are noticed"
+            "the model folder has no representation_fingerprint, so weights of another "
+            "representation go unnoticed: export the run again"
         )
         return
-    mark = fingerprint(autoencoder)
+    mark = fingerprint(representation)
     if mark != expected:
-        raise ValueError(
-            "the autoencoder's weights are not those that the score model was trained "
-            f"with (fingerprint {mark}, expected {expected}): export the run again"
+        raise UsageError(
+            "the weights of the representation are not those that the score model was "
+            f"trained with (fingerprint {mark}, expected {expected}): export the run "
+            "again"
         )

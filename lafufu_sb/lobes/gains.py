@@ -1,52 +1,51 @@
-"""A first estimate before the encoder: gains from a recurrent network.
+"""A pre-enhancer of bounded gains from a recurrent network.
 
-A predictor takes distorted to cleaner spectrograms; encoder, score model and decoder
-then see those, as in stochastic regeneration (Lemercier et al., "StoRM", 2023). But
-what it takes away is bounded, so that they can bring back what it took wrongly.
+Encoder, score model and decoder see its result. What it removes is bounded, so that
+they can restore what it removed wrongly.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lafufu_sb.errors import UsageError
+from lafufu_sb.lobes.pre_enhancer import PreEnhancer
+
 POWER_FLOOR = 1e-7  # of the compressed spectrogram: -70 dB beside its largest values
 
 
-class GainPredictor(nn.Module):
+class GainPreEnhancer(PreEnhancer):
     """Gains of each bin and frame, from whole spectra and the frames around.
 
-    Few multiplications a second, most of them in two recurrent layers that read a
-    window forwards and backwards: it learns from far more speech an hour than the
-    other networks.
+    Most of its few multiplications are in two bidirectional recurrent layers, so that
+    it can train on far more speech an hour than the other networks.
 
     Arguments
     ---------
     bins : int
-        Of the spectrogram.
+        Bins of the spectrogram.
     width : int
-        Of the layers before and after the recurrent ones.
+        Width of the layers before and after the recurrent ones.
     units : int
-        Of a recurrent layer, for each direction.
+        Units of a recurrent layer and direction.
     layers : int
-        Recurrent layers.
+        Number of recurrent layers.
     stack : int
-        Frames that are read, and given gains, in one recurrent step.
+        Frames that one recurrent step reads and gives gains to.
     floor : float
-        Least factor on a coefficient of the compressed spectrogram, in [0, 1).
+        Smallest factor on a coefficient of the compressed spectrogram, in [0, 1).
 
     Example
     -------
-    >>> predictor = GainPredictor(bins=12, width=8, units=4)
-    >>> predictor(torch.randn(3, 2, 12, 7)).shape
+    >>> enhancer = GainPreEnhancer(bins=12, width=8, units=4)
+    >>> enhancer(torch.randn(3, 2, 12, 7)).shape
     torch.Size([3, 2, 12, 7])
     """
-
-    full_precision = True  # see ``Twin``: recurrent layers gain nothing from less
 
     def __init__(self, bins=768, width=512, units=384, layers=2, stack=2, floor=0.25):
         super().__init__()
         if not 0.0 <= floor < 1.0:
-            raise ValueError(f"floor must lie in [0, 1), got {floor}")
+            raise UsageError(f"floor must lie in [0, 1), got {floor}")
         self.stack = stack
         self.floor = floor
         self.read = nn.Linear(stack * bins, width)

@@ -21,6 +21,7 @@ from lafufu_sb.lobes.ncsnpp_layers import (
     TimeEmbedding,
     conv,
 )
+from lafufu_sb.lobes.score_network import ScoreNetwork
 
 
 class Level(nn.Module):
@@ -86,7 +87,7 @@ class Bottleneck(nn.Module):
         return self.block_out(h, next(shifts))
 
 
-class NCSNpp(nn.Module):
+class NCSNpp(ScoreNetwork):
     """Noise-conditional score U-Net, NCSN++ in its 48-kHz SGMSE+ form.
 
     Source: Song et al., ICLR 2021; Richter et al., Interspeech 2024 (``ncsnpp_48k``).
@@ -94,7 +95,10 @@ class NCSNpp(nn.Module):
     Arguments
     ---------
     data_channels : int
-        Channels of ``x`` and of ``y``: 2 (real, imaginary) or the latent channels.
+        Channels of the state: 2 (real, imaginary) or the latent channels.
+    condition_channels : int, optional
+        Channels of the condition, ``data_channels`` for each of its names; by default
+        one name. 0 for an unconditional network.
     base_channels : int
         Width of the first level (``nf``, the "128" of LAFUFU_128).
     multipliers : sequence of int
@@ -129,12 +133,14 @@ class NCSNpp(nn.Module):
     2
     """
 
-    follows_weights = True  # computes in their type and layout, see ``Twin``
+    computes_in_weight_dtype = True
+    compiled_functions = ("step",)
 
     def __init__(
         self,
         *,
         data_channels=2,
+        condition_channels=None,
         base_channels=128,
         multipliers=(1, 1, 2, 2, 2, 2, 2),
         blocks_per_level=2,
@@ -152,7 +158,10 @@ class NCSNpp(nn.Module):
             raise ValueError(
                 f"attention_levels {attention_levels} must be level indices 0 to {last}"
             )
+        if condition_channels is None:
+            condition_channels = data_channels
         self.data_channels = data_channels
+        self.condition_channels = condition_channels
         self.multipliers = tuple(multipliers)
         self.attention_levels = tuple(attention_levels)
         self.divide_by_time = divide_by_time
@@ -160,7 +169,7 @@ class NCSNpp(nn.Module):
         shared = {"emb_features": 4 * base_channels, "dropout": dropout}
         widths = [base_channels * multiplier for multiplier in multipliers]
         self.time_embedding = TimeEmbedding(base_channels, fourier_scale)
-        self.stem = conv(2 * data_channels, base_channels, 3)
+        self.stem = conv(data_channels + condition_channels, base_channels, 3)
 
         self.encoder = nn.ModuleList()
         skips = [base_channels]  # widths of the joined maps, in order of appearance
@@ -191,62 +200,28 @@ class NCSNpp(nn.Module):
         """Multiple that freq and frames must have: one factor 2 per halving."""
         return 2 ** (len(self.multipliers) - 1)
 
-    def forward(self, x, y, t):
-        """Estimate from the diffused state and its condition.
+    def forward(self, x, condition, t):
+        """See ``ScoreNetwork``. One time expanded to all items is embedded once."""
+        return self.bind(condition)(x, t)
 
-        Arguments
-        ---------
-        x, y : torch.Tensor
-            Diffused state x_t and condition (the distorted spectrogram or latent),
-            both (batch, data_channels, freq, frames).
-        t : torch.Tensor
-            Diffusion times, (batch,), greater than 0. One time expanded to all items
-            is embedded once.
-
-        Returns
-        -------
-        torch.Tensor
-            Raw network output, shape and dtype of ``x``.
-
-        Raises
-        ------
-        ValueError
-            If freq or frames is not a multiple of ``grid``.
-        """
-        return self.bind(y)(x, t)
-
-    def bind(self, y, memo=None):
-        """Fix the condition, so that its part of the work is done once.
-
-        Arguments
-        ---------
-        y : torch.Tensor
-            Condition, (batch, data_channels, freq, frames).
-        memo : dict, optional
-            Keeps the time projections of calls on a CPU for later ones, of other
-            conditions too. For as long as the weights do not change.
+    def bind(self, condition, memo=None):
+        """Compute the condition's share of the stem once; see ``ScoreNetwork``.
 
         Returns
         -------
         BoundNCSNpp
-            ``bound(x, t)`` is ``network(x, y, t)``.
-
-        Raises
-        ------
-        ValueError
-            If freq or frames is not a multiple of ``grid``.
         """
-        freq, frames = y.shape[-2:]
-        if freq % self.grid or frames % self.grid:
-            raise ValueError(
-                f"pad freq {freq} and frames {frames} to multiples of {self.grid}"
-            )
-        return BoundNCSNpp(self, y, memo)
+        return BoundNCSNpp(self, condition, memo)
 
-    def condition(self, y):
-        """Share of ``y`` in the stem, (batch, base_channels, freq, frames)."""
+    def condition(self, condition):
+        """Share of the condition in the stem, (batch, base_channels, freq, frames).
+
+        Without a condition it is the bias alone, (base_channels, 1, 1).
+        """
+        if condition is None:
+            return self.stem.bias[:, None, None]
         weight = self.stem.weight[:, self.data_channels :]
-        return F.conv2d(self.enter(y), weight, self.stem.bias, padding=1)
+        return F.conv2d(self.enter(condition), weight, self.stem.bias, padding=1)
 
     def time_shifts(self, t):
         """Shifts of all residual blocks side by side, (..., widths), of times (...)."""
@@ -263,7 +238,7 @@ class NCSNpp(nn.Module):
         x : torch.Tensor
             (batch, data_channels, freq, frames), in the weights' dtype.
         condition : torch.Tensor
-            ``condition(y)``.
+            As ``condition`` returns it.
         t : torch.Tensor
             Times, (batch,) or ().
         shifts : torch.Tensor, optional
@@ -312,13 +287,19 @@ class BoundNCSNpp:
     torch.Size([2, 4, 12, 6])
     """
 
-    def __init__(self, network, y, memo=None):
+    def __init__(self, network, condition, memo=None):
         self.network = network
-        self.condition = network.condition(y)
+        self.condition = network.condition(condition)
         self.memo = memo
 
     def __call__(self, x, t):
         """(batch, data_channels, freq, frames) and (batch,) to the shape of ``x``."""
+        freq, frames = x.shape[-2:]
+        if freq % self.network.grid or frames % self.network.grid:
+            raise ValueError(
+                f"freq {freq} and frames {frames} must be multiples of "
+                f"{self.network.grid}"
+            )
         if t.stride(0) == 0 or t.shape[0] == 1:  # one time, found without reading
             t = t[0]
         entered, shifts = self.network.enter(x), self._known_shifts(t)

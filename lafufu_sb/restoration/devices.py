@@ -12,7 +12,7 @@ from lafufu_sb.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def give_way(problem, instead, fallback):
@@ -107,7 +107,7 @@ def usable_dtype(precision, device, fallback=True):
     >>> usable_dtype("fp32", torch.device("cpu"))
     torch.float32
     """
-    dtype = PRECISIONS[precision]
+    dtype = _DTYPES[precision]
     if dtype == torch.float32 or _has_arithmetic(dtype, device):
         return dtype
     problem = f"device {str(device)!r} has no {precision} arithmetic"

@@ -1,170 +1,80 @@
-"""The networks in the form that computes fastest without gradients.
-
-The networks of a ``Restorer`` are trained, saved and compared; what restores are their
-twins, which have the same code but weights in the wanted type and layout.
-"""
+"""Copies of networks in the form that computes fastest without gradients."""
 
 import contextlib
 import copy
 import logging
-import threading
 import time
 
 import torch
 from torch import nn
 
-from lafufu_sb.lobes.autoencoder import Encoded
+from lafufu_sb.lobes.representations import Encoded
 from lafufu_sb.restoration.devices import give_way
 
 logger = logging.getLogger(__name__)
 
-_LOCK = threading.Lock()  # several threads may restore with one restorer
 
-
-class Twin:
-    """A copy of a network for inference, kept equal to it.
-
-    The weights are in channels_last and in the wanted type, but for modules that say
-    ``full_precision``. Only networks that say ``follows_weights`` have twins: they
-    cast what they are given to the type and layout of their weights.
+def inference_copy(network, dtype):
+    """Copy a network for inference.
 
     Arguments
     ---------
     network : torch.nn.Module
-        The original, on the device that computes.
+        The original, on the device that computes. Its tensors are shared where they
+        need no conversion, so that a copy in float32 costs little memory.
     dtype : torch.dtype
-        Of the weights.
+        Of the weights, if the network says ``computes_in_weight_dtype``, but for
+        modules that say ``full_precision``. Four-dimensional weights then become
+        channels_last.
 
-    Attributes
-    ----------
-    module : torch.nn.Module
-        The copy, in evaluation mode.
-    compiled : bool
-        Whether it is compiled.
+    Returns
+    -------
+    torch.nn.Module
+        In evaluation mode. A network without parameters, such as an ONNX session, is
+        returned itself.
 
     Example
     -------
-    >>> network = nn.Conv2d(1, 1, 3)
-    >>> twin = Twin(network, torch.bfloat16)
-    >>> with torch.no_grad():
-    ...     _ = network.bias.fill_(3.0)
-    >>> twin.keeps_up_with(network, torch.bfloat16)
-    True
-    >>> twin.module.bias
-    Parameter containing:
-    tensor([3.], dtype=torch.bfloat16)
+    >>> from lafufu_sb.lobes.ncsnpp import NCSNpp
+    >>> network = NCSNpp(data_channels=4, base_channels=8, multipliers=(1, 2))
+    >>> next(inference_copy(network, torch.bfloat16).parameters()).dtype
+    torch.bfloat16
     """
-
-    def __init__(self, network, dtype):
-        tensors = _tensors(network)
-        # As if tensors were constants: those that need no conversion are shared.
-        self.module = copy.deepcopy(network, {id(t): t for t in tensors}).eval()
-        _convert(self.module, dtype)
-        self._own = _tensors(self.module)
-        self._network, self._dtype = network, dtype
-        self._places, self._versions = _places(tensors), _versions(tensors)
-        self.warm_for = set()  # numbers of windows that were compiled, or tried
-        self.install(compiled=False)
-
-    def keeps_up_with(self, network, dtype):
-        """Take over changes of the original; False if that takes a new twin."""
-        tensors = _tensors(network)
-        same = self._network is network and self._dtype == dtype
-        if not same or self._places != _places(tensors):
-            return False
-        versions = _versions(tensors)
-        if versions != self._versions:
-            with torch.no_grad():
-                for own, original in zip(self._own, tensors, strict=True):
-                    if own.data_ptr() != original.data_ptr():
-                        own.copy_(original)  # in place, where compiled code reads it
-        self._versions = versions
-        return True
-
-    def install(self, compiled):
-        """Set the functions that do the work, in place of the class's own."""
-        self.compiled = compiled
-        device = next(self.module.parameters()).device
-        for name in ("encode", "decode", "step"):
-            function = getattr(type(self.module), name, None)
-            if function is None:
-                continue
-            function = function.__get__(self.module)
-            if compiled:
-                # Graphs for what is called again and again, with no time between.
-                graph = name == "step" and device.type == "cuda"
-                function = _compile(function, graph)
-            if device.type == "cpu" and name in _SINGLY:
-                function = _SINGLY[name](function)
-            setattr(self.module, name, function)
-
-
-def _compile(function, graph):
-    if not graph:
-        return torch.compile(function, dynamic=False)
-    replay = torch.compile(function, dynamic=False, mode="reduce-overhead")
-    # The next replay writes its result to the same memory.
-    return lambda *arguments: replay(*arguments).clone()
-
-
-def _encode_singly(encode):
-    """Item by item: large activations leave a CPU's caches, and at each layer they
-    are given back to the system and taken anew."""
-
-    def encode_items(spectrograms):
-        items = [encode(item) for item in spectrograms.split(1)]
-        latent = torch.cat([item.latent for item in items])
-        return Encoded(latent, tuple(item.skips for item in items), items[0].size)
-
-    return encode_items
-
-
-def _decode_singly(decode):
-    def decode_items(latent, skips, size):
-        items = zip(latent.split(1), skips, strict=True)
-        return torch.cat([decode(*item, size) for item in items])
-
-    return decode_items
-
-
-_SINGLY = {"encode": _encode_singly, "decode": _decode_singly}
-
-
-def _tensors(network):
-    return [*network.parameters(), *network.buffers()]
-
-
-def _places(tensors):
-    return [(t.data_ptr(), t.device) for t in tensors]
-
-
-def _versions(tensors):
-    """PyTorch's counts of the changes in place."""
-    return [0 if t.is_inference() else t._version for t in tensors]
+    tensors = [*network.parameters(), *network.buffers()]
+    if not any(True for _ in network.parameters()):
+        return network.eval()
+    copied = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors}).eval()
+    if getattr(network, "computes_in_weight_dtype", False):
+        _convert(copied, dtype)
+    return copied
 
 
 def _convert(module, dtype):
-    kept = getattr(module, "full_precision", False)
+    if getattr(module, "full_precision", False):
+        dtype = torch.float32
     for name, parameter in module.named_parameters(recurse=False):
         tensor = parameter.detach()
         if tensor.dim() == 4:
             tensor = tensor.contiguous(memory_format=torch.channels_last)
-        tensor = tensor if kept else tensor.to(dtype)
-        setattr(module, name, nn.Parameter(tensor, requires_grad=False))
+        setattr(module, name, nn.Parameter(tensor.to(dtype), requires_grad=False))
     for child in module.children():
-        _convert(child, torch.float32 if kept else dtype)
+        _convert(child, dtype)
 
 
 class InferenceNetworks:
-    """The two networks as ``Restorer.restore`` computes with them.
+    """The networks of a restorer as ``Restorer.restore`` computes with them.
 
-    float32 in and out. A network whose weights are not of the wanted type, because it
-    is no twin, computes under autocast.
+    float32 in and out. A network that does not compute in the dtype of its weights runs
+    under autocast, a pre-enhancer in float32.
 
     Arguments
     ---------
-    autoencoder, score_model : torch.nn.Module
-        Modules of twins, or networks as they are.
+    representation : Representation
+        The original; copied here, like the others.
+    score_model : ScoreNetwork
+        The original.
+    pre_enhancer : PreEnhancer or None
+        The original.
     dtype : torch.dtype
         Of the arithmetic.
 
@@ -174,58 +84,136 @@ class InferenceNetworks:
         Whether they are, and want batches of one size.
     """
 
-    def __init__(self, autoencoder, score_model, dtype):
-        self.autoencoder = autoencoder
-        self.score_model = score_model
+    def __init__(self, representation, score_model, pre_enhancer, dtype):
+        with torch.inference_mode(False):
+            self.representation = inference_copy(representation, dtype)
+            self.score_model = inference_copy(score_model, dtype)
+            self.pre_enhancer = pre_enhancer and inference_copy(
+                pre_enhancer, torch.float32
+            )
         self.dtype = dtype
         self.compiled = False
-        self._memo = {}  # time projections; the weights stay while this object is used
+        self.tried = set()  # batch sizes that compilation was tried with
+        self._memo = {}  # of the score network; the weights of the copies never change
+        self._one_by_one = representation.latent_scale.device.type == "cpu"
         self._autocast = {
-            network: dtype != torch.float32 and not _has_weights_of(network, dtype)
-            for network in (autoencoder, score_model)
+            network: dtype != torch.float32
+            and not getattr(network, "computes_in_weight_dtype", False)
+            for network in (self.representation, self.score_model)
         }
 
-    def predict(self, spectrograms):
-        """What is encoded of distorted spectrograms; float32."""
-        return self.autoencoder.predictor(spectrograms)
+    def pre_enhance(self, features):
+        """Features of the pre-enhancer; float32."""
+        with torch.autocast(features.device.type, enabled=False):
+            return self.pre_enhancer(features)
 
-    def encode(self, spectrograms):
-        """See ``LatentAutoencoder.encode``; the latent is float32."""
-        # Convolutions of CPUs and of tensor cores run about twice as fast so.
-        x = spectrograms.contiguous(memory_format=torch.channels_last)
-        with self._arithmetic(self.autoencoder, x):
-            latent, skips, size = self.autoencoder.encode(x)
+    def encode(self, features):
+        """See ``Representation.encode``; the latent is float32.
+
+        Item by item on a CPU: large activations leave its caches, and each layer gives
+        them back to the system and takes them anew.
+        """
+        x = _fast_layout(features)
+        with self._arithmetic(self.representation, x):
+            if not self._one_by_one:
+                latent, skips, size = self.representation.encode(x)
+            else:
+                items = [self.representation.encode(item) for item in x.split(1)]
+                latent = torch.cat([item.latent for item in items])
+                pairs = zip(*(item.skips for item in items), strict=True)
+                skips = tuple(torch.cat(pair) for pair in pairs)
+                size = items[0].size
         return Encoded(latent.float(), skips, size)
 
     def decode(self, latent, skips, size):
-        """See ``LatentAutoencoder.decode``; float32."""
-        latent = latent.contiguous(memory_format=torch.channels_last)
-        with self._arithmetic(self.autoencoder, latent):
-            return self.autoencoder.decode(latent, skips, size).float()
+        """See ``Representation.decode``; float32."""
+        latent = _fast_layout(latent)
+        with self._arithmetic(self.representation, latent):
+            if not self._one_by_one:
+                return self.representation.decode(latent, skips, size).float()
+            split = [skip.split(1) for skip in skips]
+            items = [
+                self.representation.decode(item, tuple(s[i] for s in split), size)
+                for i, item in enumerate(latent.split(1))
+            ]
+            return torch.cat(items).float()
 
-    def bind(self, y):
-        """The score model with what it can do once for a condition done.
+    def bind(self, condition, like):
+        """The score network with its condition bound, once per window.
 
         Arguments
         ---------
-        y : torch.Tensor
-            Condition, (batch, channels, height, width).
+        condition : torch.Tensor or None
+            See ``ScoreNetwork.bind``.
+        like : torch.Tensor
+            On the device that computes.
 
         Returns
         -------
         callable
-            ``network(x, y, t)`` for this ``y``.
+            ``network(x_t, t)``.
         """
-        bound = None
-        if hasattr(self.score_model, "bind"):
-            with self._arithmetic(self.score_model, y):
-                bound = self.score_model.bind(y, self._memo)
+        with self._arithmetic(self.score_model, like):
+            bound = self.score_model.bind(condition, self._memo)
 
-        def network(x, y, t):
-            with self._arithmetic(self.score_model, x):
-                return self.score_model(x, y, t) if bound is None else bound(x, t)
+        def network(x_t, t):
+            with self._arithmetic(self.score_model, x_t):
+                return bound(x_t, t)
 
         return network
+
+    def compile(self, features, names, fallback):
+        """Compile the copies and run them once, for one batch size.
+
+        Arguments
+        ---------
+        features : torch.Tensor
+            Zeros of the shape that will come, made in inference mode like the rest.
+        names : int
+            Encoded inputs in the condition.
+        fallback : bool
+            Whether to go on without compilation, with a warning, where it fails.
+
+        Raises
+        ------
+        UsageError
+            If it fails and there is no fallback.
+        """
+        if len(features) in self.tried:
+            return
+        functions = _compilable(self.representation, self.score_model)
+        if not functions:
+            name = type(self.score_model).__name__
+            give_way(f"{name} cannot be compiled", "computing without", fallback)
+            return
+        logger.warning(
+            "compiling the networks for %d windows a batch: takes minutes",
+            len(features),
+        )
+        start = time.perf_counter()
+        for module, name in functions:
+            setattr(module, name, _compiled(getattr(module, name), name, features))
+        try:
+            self._run_once(features, names)
+        except Exception as error:  # whatever a compiler, or the lack of one, raises
+            for module, name in functions:
+                delattr(module, name)  # that of the class shows again
+            reason = str(error).strip().partition("\n")[0]
+            problem = f"compilation does not work here ({reason})"
+            give_way(problem, "computing without", fallback)
+        else:
+            self.compiled = True
+            logger.warning("compiled in %.0f s", time.perf_counter() - start)
+        self.tried.add(len(features))  # not tried again, unless it was an error
+
+    @torch.inference_mode()
+    def _run_once(self, features, names):
+        """Call everything there is to compile as a restoration does."""
+        latent, skips, size = self.encode(features)
+        t = torch.ones((), device=features.device).expand(len(features))
+        condition = torch.cat([latent] * names, dim=1) if names else None
+        self.bind(condition, latent)(latent, t)
+        self.decode(latent, skips, size)
 
     def _arithmetic(self, network, like):
         if self._autocast[network]:
@@ -233,108 +221,26 @@ class InferenceNetworks:
         return contextlib.nullcontext()
 
 
-def _has_weights_of(network, dtype):
-    return any(parameter.dtype == dtype for parameter in network.parameters())
+def _fast_layout(tensor):
+    # Convolutions of CPUs and of tensor cores run about twice as fast so.
+    if tensor.dim() != 4:
+        return tensor
+    return tensor.contiguous(memory_format=torch.channels_last)
 
 
-class Twins:
-    """Keeps the twins of a restorer's networks from one restoration to the next.
-
-    A copy of this object, and what is read from a pickled one, makes its own.
-    """
-
-    def __init__(self):
-        self._kept = {}
-
-    def __getstate__(self):
-        return {}
-
-    def __setstate__(self, state):
-        self._kept = {}
-
-    def networks(self, autoencoder, score_model, dtype):
-        """Up-to-date twins, where networks have them.
-
-        Arguments
-        ---------
-        autoencoder, score_model : torch.nn.Module
-            The originals.
-        dtype : torch.dtype
-            Of the arithmetic.
-
-        Returns
-        -------
-        InferenceNetworks
-        """
-        with _LOCK, torch.inference_mode(False):
-            return InferenceNetworks(
-                self._module("autoencoder", autoencoder, dtype),
-                self._module("score_model", score_model, dtype),
-                dtype,
-            )
-
-    def _module(self, role, network, dtype):
-        if not getattr(network, "follows_weights", False):
-            return network
-        twin = self._kept.get(role)
-        if twin is None or not twin.keeps_up_with(network, dtype):
-            twin = self._kept[role] = Twin(network, dtype)
-        return twin.module
-
-    def compile(self, networks, spectrograms, fallback):
-        """Compile the twins and warm them up, once for a number of windows.
-
-        Arguments
-        ---------
-        networks : InferenceNetworks
-            What ``networks`` gave; learns whether it is compiled.
-        spectrograms : torch.Tensor
-            Any of the shape that will come, (windows, 2, bins, frames), made in
-            inference mode like those.
-        fallback : bool
-            Whether to go on without, with a warning, where it does not work.
-
-        Raises
-        ------
-        UsageError
-            If it does not work and there is no fallback.
-        """
-        modules = {*networks.autoencoder.modules(), *networks.score_model.modules()}
-        windows = len(spectrograms)
-        with _LOCK:
-            twins = [twin for twin in self._kept.values() if twin.module in modules]
-            if not twins:
-                name = type(networks.score_model).__name__
-                give_way(f"{name} cannot be compiled", "computing as it is", fallback)
-            elif not all(windows in twin.warm_for for twin in twins):
-                _compile_all(twins, networks, spectrograms, fallback)
-            networks.compiled = any(twin.compiled for twin in twins)
+def _compilable(representation, score_model):
+    """(module, name) of the functions that a network wants compiled."""
+    pairs = []
+    for network in (representation, score_model):
+        names = getattr(network, "compiled_functions", ())
+        pairs += [(network, name) for name in names]
+    return pairs
 
 
-def _compile_all(twins, networks, spectrograms, fallback):
-    windows = len(spectrograms)
-    logger.warning("compiling the networks, %d windows a batch: takes minutes", windows)
-    start = time.perf_counter()
-    for twin in twins:
-        twin.install(compiled=True)
-    try:
-        _use(networks, spectrograms)
-    except Exception as error:  # whatever a compiler, or the lack of one, raises
-        for twin in twins:
-            twin.install(compiled=False)
-        reason = str(error).strip().partition("\n")[0]
-        problem = f"compilation does not work here ({reason})"
-        give_way(problem, "computing without", fallback)
-    else:
-        logger.warning("compiled in %.0f s", time.perf_counter() - start)
-    for twin in twins:  # not tried again, unless it was an error
-        twin.warm_for.add(windows)
-
-
-@torch.inference_mode()
-def _use(networks, spectrograms):
-    """Call all there is to compile as a restoration does."""
-    y = networks.encode(spectrograms)
-    t = torch.ones((), device=spectrograms.device).expand(len(spectrograms))
-    networks.bind(y.latent)(y.latent, y.latent, t)
-    networks.decode(*y)
+def _compiled(function, name, like):
+    if name != "step" or not like.is_cuda:
+        return torch.compile(function, dynamic=False)
+    # A CUDA graph for what is called again and again, with no time between.
+    replay = torch.compile(function, dynamic=False, mode="reduce-overhead")
+    # The next replay writes its result to the same memory.
+    return lambda *arguments: replay(*arguments).clone()

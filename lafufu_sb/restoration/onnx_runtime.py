@@ -1,8 +1,7 @@
-"""ONNX Runtime in the place of a restorer's networks.
+"""ONNX Runtime sessions in place of a restorer's networks.
 
-``use_graphs`` puts sessions of ONNX Runtime where a ``Restorer`` has its networks.
-Spectrogram, levels, sampler, windows and overlap-add stay what they are: there is no
-second way of the data. ``onnx_export`` writes the graphs.
+Spectrogram, levels, sampler, windows and overlap-add are those of the restorer: there
+is no second inference path. ``training.onnx_export`` writes the graphs.
 """
 
 import hashlib
@@ -11,13 +10,15 @@ import json
 from pathlib import Path
 
 import torch
-from torch import nn
 
-from lafufu_sb.errors import UsageError
-from lafufu_sb.inference.weights import fingerprint
-from lafufu_sb.lobes.autoencoder import Encoded, IdentityAutoencoder
+from lafufu_sb.errors import MissingPackageError, UsageError
+from lafufu_sb.lobes.fingerprint import fingerprint
+from lafufu_sb.lobes.pre_enhancer import PreEnhancer, SignalPreEnhancer
+from lafufu_sb.lobes.representations import Encoded, Representation
+from lafufu_sb.lobes.score_network import ScoreNetwork
 
 GRAPHS_NOTE = "onnx.json"  # in the model folder: what the graphs belong to
+PARTS = ("representation", "pre_enhancer", "score_model")
 OPTIMIZATIONS = {
     "all": "ORT_ENABLE_ALL",
     "extended": "ORT_ENABLE_EXTENDED",
@@ -32,8 +33,8 @@ def use_graphs(restorer, find, threads=None, optimization="all"):
     Arguments
     ---------
     restorer : Restorer
-        With the networks of the model folder, on the CPU. Changed in place; its
-        precision becomes "fp32", the only one of the graphs.
+        With the networks of the model folder, on the CPU. Its networks are replaced in
+        place. Graphs compute in "fp32": its settings must say so afterwards.
     find : callable
         ``find(name)`` gives the path of a file of the model folder.
     threads : int, optional
@@ -43,64 +44,70 @@ def use_graphs(restorer, find, threads=None, optimization="all"):
 
     Raises
     ------
-    ImportError
+    MissingPackageError
         If onnxruntime is not installed.
     FileNotFoundError
         If the folder has no graphs, or not all of them.
-    ValueError
+    UsageError
         If the graphs are of other weights or another window, damaged, or an option
         does not exist.
     """
     require("onnxruntime")
     threads = torch.get_num_threads() if threads is None else threads
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise ValueError(f"threads must be a whole number of at least 1, got {threads}")
+        raise UsageError(f"threads must be a whole number of at least 1, got {threads}")
     if optimization not in OPTIMIZATIONS:
-        raise ValueError(
+        raise UsageError(
             f"optimization must be one of {', '.join(OPTIMIZATIONS)}, got "
             f"{optimization!r}"
         )
-    autoencoder, score_model = restorer.autoencoder, restorer.score_model
     note = _read_note(find(GRAPHS_NOTE))
     _check_identity(note, identity(restorer))
     graphs = {}
-    for name in graph_names(autoencoder):
+    for name in graph_names(restorer):
         path = _existing(find(f"{name}.onnx"))
         if sha256_of(path) != note["sha256"].get(name):
             raise UsageError(
                 f"{path} is damaged or of another export than {GRAPHS_NOTE}. {_REMEDY}"
             )
         graphs[name] = Graph(path, threads, optimization)
-    predictor = autoencoder.predictor
+    representation, grid = restorer.representation, restorer.score_model.grid
     if "encoder" in graphs:
-        restorer.autoencoder = OnnxAutoencoder(
-            graphs["encoder"], graphs["decoder"], autoencoder
+        restorer.representation = OnnxRepresentation(
+            graphs["encoder"], graphs["decoder"], representation
         )
-    if "predictor" in graphs:
-        predictor = OnnxPredictor(graphs["predictor"])
-    restorer.autoencoder.predictor = predictor
-    restorer.score_model = OnnxScoreModel(graphs["score_model"], score_model.grid)
-    restorer.set_precision("fp32")
+    if "pre_enhancer" in graphs:
+        restorer.pre_enhancer = OnnxPreEnhancer(graphs["pre_enhancer"])
+    restorer.score_model = OnnxScoreModel(graphs["score_model"], grid)
 
 
-def graph_names(autoencoder):
-    """Names of the graphs that stand for a model, by its autoencoder."""
-    names = ["score_model"]
-    if not isinstance(autoencoder, IdentityAutoencoder):
-        names = ["encoder", *names, "decoder"]
-    if autoencoder.predicts:
-        names = ["predictor", *names]
-    return tuple(names)
+def graph_names(restorer):
+    """Names of the graphs that stand for a restorer's networks.
+
+    Raises
+    ------
+    UsageError
+        For networks that cannot be graphs.
+    """
+    if isinstance(restorer.pre_enhancer, SignalPreEnhancer):
+        raise UsageError(
+            f"{type(restorer.pre_enhancer).__name__} works on whole signals and has no "
+            "ONNX graph: use backend 'torch'"
+        )
+    names = []
+    if restorer.pre_enhancer is not None:
+        names.append("pre_enhancer")
+    if any(True for _ in restorer.representation.parameters()):
+        return (*names, "encoder", "score_model", "decoder")
+    return (*names, "score_model")
 
 
 def identity(restorer):
     """What graphs and restorer must agree on: a dict for ``onnx.json``."""
-    frames = restorer.spectrogram(torch.zeros(1, restorer.plan.window)).shape[-1]
-    return {
-        "window_frames": frames,
-        "autoencoder": fingerprint(restorer.autoencoder),
-        "score_model": fingerprint(restorer.score_model),
-    }
+    features = restorer.representation.features(torch.zeros(1, restorer.plan.window))
+    parts = {name: getattr(restorer, name) for name in PARTS}
+    marks = {n: fingerprint(part) for n, part in parts.items() if part is not None}
+    return {"window_frames": features.shape[-1]} | marks
 
 
 def sha256_of(path):
@@ -109,10 +116,10 @@ def sha256_of(path):
 
 
 def require(*packages):
-    """ImportError that says what to install, if one of them is missing."""
+    """Raise MissingPackageError if one of the packages is not installed."""
     missing = [p for p in packages if importlib.util.find_spec(p) is None]
     if missing:
-        raise ImportError(
+        raise MissingPackageError(
             f'ONNX needs {", ".join(missing)}: pip install "lafufu_sb[onnx]"'
         )
 
@@ -145,11 +152,11 @@ def _check_identity(note, restorer):
             f"window_frames is {restorer['window_frames']}: the window is fixed at "
             f"export. {_REMEDY}"
         )
-    for name in ("autoencoder", "score_model"):
-        if note.get(name) != restorer[name]:
+    for name in PARTS:
+        if note.get(name) != restorer.get(name):
             raise UsageError(
                 f"the ONNX graphs are stale: the weights of {name} have changed since "
-                f"the export (fingerprint {restorer[name]}, expected "
+                f"the export (fingerprint {restorer.get(name)}, expected "
                 f"{note.get(name)}). {_REMEDY}"
             )
 
@@ -197,13 +204,13 @@ class Graph:
 
         Raises
         ------
-        ValueError
+        UsageError
             For other shapes than those that the graph was exported with.
         """
         shapes = [list(tensor.shape[1:]) for tensor in tensors]
         if shapes != list(self.inputs.values()):
             expected = ", ".join(f"{n} {tuple(s)}" for n, s in self.inputs.items())
-            raise ValueError(
+            raise UsageError(
                 f"the ONNX graph {self.name} takes {expected} after the batch, got "
                 f"{', '.join(str(tuple(s)) for s in shapes)}"
             )
@@ -212,35 +219,40 @@ class Graph:
         return [torch.from_numpy(output) for output in outputs]
 
 
-class OnnxAutoencoder(nn.Module):
-    """Encoder and decoder graph with the signatures of ``LatentAutoencoder``.
+class OnnxRepresentation(Representation):
+    """Encoder and decoder graphs around the features of a representation.
+
+    The graphs include the latent scale.
 
     Arguments
     ---------
     encoder, decoder : Graph
         As ``write_graphs`` writes them.
-    like : LatentAutoencoder
-        The autoencoder that they were exported from.
+    like : Representation
+        The representation that they were exported from.
     """
 
     def __init__(self, encoder, decoder, like):
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
-        self.reduction = like.reduction
+        self.hop_length, self.grid = like.hop_length, like.grid
         self.latent_channels = like.latent_channels
+        self.phase_turns = like.phase_turns
+        self.features, self.waveforms = like.features, like.waveforms
+        self.samples, self.turn = like.samples, like.turn
 
-    def encode(self, spectrograms):
+    def encode_features(self, features):
         """(batch, 2, bins, frames) to ``Encoded``; sizes are those of the export."""
-        latent, *skips = self.encoder(spectrograms)
-        return Encoded(latent, tuple(skips), tuple(spectrograms.shape[-2:]))
+        latent, *skips = self.encoder(features)
+        return Encoded(latent, tuple(skips), tuple(features.shape[-2:]))
 
-    def decode(self, latent, skips=(), size=None):
-        """Latent and skips to (batch, 2, bins, frames), the size of the export."""
+    def decode_features(self, latent, skips=(), size=None):
+        """Latent and skips to features, the size of the export."""
         return self.decoder(latent, *skips)[0]
 
 
-class OnnxPredictor(nn.Module):
-    """Predictor graph with the signature of ``GainPredictor``.
+class OnnxPreEnhancer(PreEnhancer):
+    """A pre-enhancer's graph.
 
     Arguments
     ---------
@@ -252,13 +264,13 @@ class OnnxPredictor(nn.Module):
         super().__init__()
         self.graph = graph
 
-    def forward(self, spectrograms):
-        """(batch, 2, bins, frames), the size of the export, to the same."""
-        return self.graph(spectrograms)[0]
+    def forward(self, features):
+        """Features to features, the size of the export."""
+        return self.graph(features)[0]
 
 
-class OnnxScoreModel(nn.Module):
-    """Score graph with the signature of ``NCSNpp``.
+class OnnxScoreModel(ScoreNetwork):
+    """A score network's graph.
 
     Arguments
     ---------
@@ -268,15 +280,16 @@ class OnnxScoreModel(nn.Module):
         That of the network that it was exported from.
     """
 
-    precision = "fp32"
+    fixed_precision = "fp32"
 
     def __init__(self, graph, grid):
         super().__init__()
         self.graph, self.grid = graph, grid
 
-    def forward(self, x, y, t):
-        """(batch, channels, freq, frames) twice and (batch,) to the shape of ``x``."""
-        return self.graph(x, y, t)[0]
+    def forward(self, x_t, condition, t):
+        """See ``ScoreNetwork``."""
+        inputs = (x_t, t) if condition is None else (x_t, condition, t)
+        return self.graph(*inputs)[0]
 
 
 def cpu_options(run_opts):
@@ -293,7 +306,7 @@ def cpu_options(run_opts):
 
     Raises
     ------
-    ValueError
+    UsageError
         If they name another device.
 
     Example
@@ -305,7 +318,7 @@ def cpu_options(run_opts):
         run_opts = {name: run_opts[name] for name in run_opts.overridden_args}
     device = (run_opts or {}).get("device") or "cpu"
     if torch.device(device).type != "cpu":
-        raise ValueError(
+        raise UsageError(
             f"backend 'onnx' computes on the CPU, not on {device}: leave the device "
             "out, or use backend 'torch'"
         )

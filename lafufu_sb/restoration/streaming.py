@@ -1,17 +1,15 @@
-"""Signals in, blocks of finished samples out: memory that does not grow with length.
+"""Overlap-add over signals of any number and length, in flat memory.
 
-What a tensor, a file of ten hours and a corpus of short files have in common: fixed
-windows are read where they lie, computed in batches that may span several signals,
-cross-faded with what the last window of their signal left behind, and handed on.
+Windows are read from a tensor or a file when they are needed, computed in batches that
+may span several signals, and cross-faded with the tail of the signal's last window.
 """
 
-import sys
 from typing import NamedTuple
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
+from lafufu_sb.errors import UsageError
 from lafufu_sb.restoration.devices import to_device
 
 _AHEAD = 8  # batches' worth of silent windows, which cost nothing, to collect at most
@@ -83,7 +81,7 @@ class _Open:
 
     def __init__(self, signal):
         if not 0 <= signal.peak < float("inf"):
-            raise ValueError(
+            raise UsageError(
                 f"the peak of signal {signal.key!r} is {signal.peak}: its samples must "
                 "be finite"
             )
@@ -127,7 +125,7 @@ def stream_windows(function, plan, signals, *, size, fill=False, device, out="cp
 
     Raises
     ------
-    ValueError
+    UsageError
         If a peak is not finite, or signals of a tuple differ in length.
     """
     for batch in _batches(_windows(plan, signals), size):
@@ -150,7 +148,7 @@ def _windows(plan, signals):
         channels = [_Open(s) for s in (entry if isinstance(entry, tuple) else (entry,))]
         lengths = {channel.signal.samples for channel in channels}
         if len(lengths) != 1:
-            raise ValueError(f"channels must have one length, got {sorted(lengths)}")
+            raise UsageError(f"channels must have one length, got {sorted(lengths)}")
         starts = plan.starts(lengths.pop())
         begin = getattr(channels[0].signal, "begin", 0)
         for number in range(max(0, begin - 1), len(starts)):
@@ -221,7 +219,7 @@ def batch_signals(wavs, lengths=None, others=()):
 
     Raises
     ------
-    ValueError
+    UsageError
         If ``wavs`` is not (batch, time), empty, or not finite, or ``lengths`` are not
         those of its items.
     """
@@ -266,46 +264,20 @@ def gather(stream, like):
 def _valid_samples(wavs, lengths):
     """Check a batch and give the (batch,) number of valid samples of each item."""
     if wavs.dim() != 2 or wavs.shape[1] == 0:
-        raise ValueError(
+        raise UsageError(
             f"expected waveforms of shape (batch, time), got {tuple(wavs.shape)}"
         )
     if not torch.isfinite(wavs).all():
-        raise ValueError("the waveform has NaN or infinite samples")
+        raise UsageError("the waveform has NaN or infinite samples")
     if lengths is None:
         return torch.full((wavs.shape[0],), wavs.shape[1], device=wavs.device)
     if lengths.shape != wavs.shape[:1]:
-        raise ValueError(
+        raise UsageError(
             f"expected {wavs.shape[0]} relative lengths, got {tuple(lengths.shape)}"
         )
     lengths = lengths.to(wavs.device)
     if not ((lengths > 0) & (lengths <= 1)).all():
-        raise ValueError(
+        raise UsageError(
             f"relative lengths lie above 0 and up to 1, got {lengths.tolist()}"
         )
     return (lengths * wavs.shape[1]).round().long().clamp(min=1)
-
-
-def counted(stream, total, sample_rate, show):
-    """A stream with a bar on the standard error stream that counts its seconds.
-
-    Arguments
-    ---------
-    stream : iterable of (signal, block)
-        As ``stream_windows`` yields.
-    total : int
-        Samples of all signals together.
-    sample_rate : int
-        Hz.
-    show : bool
-        Whether there is a bar.
-    """
-    with tqdm(
-        total=total,
-        unit_scale=1 / sample_rate,
-        file=sys.stderr,
-        disable=not show,
-        bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} s [{elapsed}<{remaining}]",
-    ) as bar:
-        for signal, block in stream:
-            yield signal, block
-            bar.update(len(block))

@@ -1,14 +1,15 @@
-"""Fixed windows over a signal of any length, and noise that follows them.
+"""Windows over a signal of any length, their cross-fades, and anchored noise.
 
-Windows of one fixed length make the cost of a file proportional to its length, its
-memory flat, and its result independent of whatever else is in the batch: a network
-that normalises over all of its input (GroupNorm) never sees a neighbour's padding.
+Windows of one length make the cost of a file proportional to its length, its memory
+flat, and its result independent of the rest of the batch: a network that normalises
+over its whole input (GroupNorm) never sees a neighbour's padding.
 """
 
 import operator
 
 import torch
 
+from lafufu_sb.errors import UsageError
 from lafufu_sb.restoration.devices import to_device
 
 
@@ -33,7 +34,7 @@ class WindowPlan:
 
     def __init__(self, window, stride):
         if not window <= 2 * stride <= 2 * window:
-            raise ValueError(
+            raise UsageError(
                 f"stride must lie between half of the window and the window "
                 f"({window // 2} to {window} samples), got {stride}"
             )
@@ -90,7 +91,7 @@ def fit_window(seconds, rate, grid):
 
     Raises
     ------
-    ValueError
+    UsageError
         If the nearest one has no frames.
 
     Example
@@ -99,7 +100,7 @@ def fit_window(seconds, rate, grid):
     256
     """
     if not grid / 2 < seconds * rate < float("inf"):
-        raise ValueError(
+        raise UsageError(
             f"window must be some seconds, at least {grid / rate:.3g} and in steps of "
             f"as many, got {seconds}"
         )
@@ -122,7 +123,7 @@ def fit_overlap(seconds, rate, window, step):
 
     Raises
     ------
-    ValueError
+    UsageError
         For more than half of the window, or nothing; names the choices.
 
     Example
@@ -133,20 +134,99 @@ def fit_overlap(seconds, rate, window, step):
     choices = [n for n in range(step, window // 2 + 1, step) if window % n == 0]
     if not choices or not 0 < seconds * rate <= window / 2:
         names = ", ".join(f"{n / rate:.3g}" for n in choices) or "none"
-        raise ValueError(
+        raise UsageError(
             f"overlap must be above 0 and at most half of the window; for one of "
             f"{window / rate:.3g} seconds the choices are {names}, got {seconds}"
         )
     return min(choices, key=lambda frames: abs(frames - seconds * rate))
 
 
-class AnchoredNoise:
-    """Noise that belongs to a place in the signal, not to an order of drawing.
+class WindowChoice:
+    """Windows and overlaps that a model's networks can use.
 
-    Each chunk of columns has a generator of its own, seeded by the item's seed and the
-    chunk's place in the item. So two windows that overlap sample from the same
-    noise where they overlap, which keeps their results together, and an item gets
-    the same noise alone, in a batch, first or last.
+    Arguments
+    ---------
+    representation : Representation
+        Gives hop and grid.
+    network_grid : int
+        ``grid`` of the score network.
+    sample_rate : int
+        Hz.
+    window_frames, overlap_frames : int
+        The model's default.
+    """
+
+    def __init__(
+        self, representation, network_grid, sample_rate, window_frames, overlap_frames
+    ):
+        self.representation = representation
+        self.grid = representation.grid * network_grid
+        self.rate = sample_rate / representation.hop_length  # frames a second
+        self.default = window_frames, overlap_frames
+
+    def fit(self, window=None, overlap=None):
+        """Frames of the nearest window and overlap.
+
+        Arguments
+        ---------
+        window, overlap : float, optional
+            Seconds; by default those of the model. A shorter window than twice the
+            model's overlap gets the largest overlap that it can have.
+
+        Returns
+        -------
+        tuple of int
+            Frames of the window and of the overlap.
+
+        Raises
+        ------
+        UsageError
+            For lengths that nothing is near to; names the choices.
+        """
+        frames, shared = self.default
+        step = self.representation.grid
+        if window is not None:
+            frames = fit_window(window, self.rate, self.grid)
+        if window is not None or overlap is not None:
+            wanted = overlap
+            if overlap is None:
+                wanted = min(shared, frames / 2) / self.rate
+            shared = fit_overlap(wanted, self.rate, frames, step)
+        return frames, shared
+
+    def plan(self, window_frames, overlap_frames):
+        """The plan in samples.
+
+        Raises
+        ------
+        UsageError
+            For frames that the networks cannot use.
+        """
+        step = self.representation.grid
+        if window_frames % self.grid:
+            raise UsageError(
+                f"window_frames must be a multiple of {self.grid}, which the "
+                f"representation and the score model need, got {window_frames}"
+            )
+        fits = overlap_frames > 0 and window_frames % overlap_frames == 0
+        if not fits or overlap_frames % step:
+            raise UsageError(
+                f"overlap_frames must divide window_frames ({window_frames}) and be a "
+                f"multiple of {step}, got {overlap_frames}"
+            )
+        hop = self.representation.hop_length
+        return WindowPlan(
+            window=self.representation.samples(window_frames),
+            stride=(window_frames - overlap_frames) * hop,
+        )
+
+
+class AnchoredNoise:
+    """Noise that depends on the place in the signal, not on the order of draws.
+
+    Each chunk of columns has its own generator, seeded by the item's seed and the
+    chunk's place in the item. Overlapping windows share the noise of their overlap, so
+    their results agree there. An item gets the same noise alone and in any batch.
 
     Arguments
     ---------
@@ -176,14 +256,14 @@ class AnchoredNoise:
         self._generators = None
 
     def __call__(self, like):
-        """Draw the next noise for a (windows, channels, height, columns) tensor."""
-        windows, channels, height, columns = like.shape
+        """Draw the next noise for a (windows, ..., columns) tensor."""
+        windows, *shape, columns = like.shape
         if self._generators is None:
             self._generators = [
                 [_generator(seed, first + i) for i in range(-(-columns // self.chunk))]
                 for seed, first in self._places
             ]
-        shape = (channels, height, self.chunk)
+        shape = (*shape, self.chunk)
         drawn = torch.stack(
             [
                 torch.cat([torch.randn(shape, generator=g) for g in row], dim=-1)
@@ -197,86 +277,3 @@ def _generator(seed, chunk):
     # Drawn on the CPU, so that a seed means the same on every device.
     seed = (operator.index(seed) * 1_000_003 + chunk) % 2**63
     return torch.Generator().manual_seed(seed)
-
-
-class WindowSettings:
-    """The part of a ``Restorer`` that chooses its windows.
-
-    Needs the attributes ``spectrogram``, ``autoencoder``, ``score_model`` and
-    ``sample_rate``.
-
-    Attributes
-    ----------
-    window_frames, overlap_frames : int
-        Those of a window, and those that neighbours share.
-    plan : WindowPlan
-        The same in samples.
-    """
-
-    def _begin_windows(self, window_frames, overlap_frames):
-        self._usual_overlap = overlap_frames  # where a preset has none of its own
-        self._set_frames(window_frames, overlap_frames)
-
-    def set_windows(self, window=None, overlap=None):
-        """Choose windows by length, the nearest ones that the networks can use.
-
-        Arguments
-        ---------
-        window : float, optional
-            Seconds of a window; by default it stays.
-        overlap : float, optional
-            Seconds that neighbours share, at most half of the window; by default as
-            near to what it is as the window allows.
-
-        Raises
-        ------
-        ValueError
-            For what no window or overlap is near to; names those there are.
-        """
-        rate = self.sample_rate / self.spectrogram.hop_length  # frames a second
-        frames, shared = self.window_frames, self.overlap_frames
-        if window is not None:
-            if hasattr(self.score_model, "precision"):
-                raise ValueError("the window of ONNX graphs is fixed: leave window out")
-            frames = fit_window(window, rate, self._grid)
-        if window is not None or overlap is not None:
-            wanted = shared / rate if overlap is None else overlap
-            if overlap is None:
-                wanted = min(wanted, 0.5 * frames / rate)
-            shared = fit_overlap(wanted, rate, frames, self.autoencoder.reduction)
-        if overlap is not None:
-            self._usual_overlap = shared
-        self._set_frames(frames, shared)
-
-    def _share_frames(self, overlap):
-        window = self.window_frames
-        wanted = min(overlap or self._usual_overlap, window // 2)
-        self._set_frames(
-            window, fit_overlap(wanted, 1, window, self.autoencoder.reduction)
-        )
-
-    @property
-    def _grid(self):
-        return self.autoencoder.reduction * self.score_model.grid
-
-    def _set_frames(self, window_frames, overlap_frames):
-        reduction = self.autoencoder.reduction
-        if window_frames % self._grid:
-            raise ValueError(
-                f"window_frames must be a multiple of {self._grid}, which the "
-                f"autoencoder and the score model need, got {window_frames}"
-            )
-        fits = overlap_frames > 0 and window_frames % overlap_frames == 0
-        if not fits or overlap_frames % reduction:
-            raise ValueError(
-                f"overlap_frames must divide window_frames ({window_frames}) and be a "
-                f"multiple of {reduction}, got {overlap_frames}"
-            )
-        hop = self.spectrogram.hop_length
-        self.plan = WindowPlan(
-            window=self.spectrogram.samples(window_frames),
-            stride=(window_frames - overlap_frames) * hop,
-        )
-        self.window_frames, self.overlap_frames = window_frames, overlap_frames
-        self._samples_per_column = reduction * hop
-        self._chunk = overlap_frames // reduction

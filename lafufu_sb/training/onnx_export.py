@@ -1,6 +1,6 @@
 """The networks as ONNX graphs.
 
-``write_graphs`` exports encoder, score network and decoder; ``onnx_backend`` runs them.
+``restoration.onnx_runtime`` runs them.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from lafufu_sb.errors import UsageError
 from lafufu_sb.files import written_whole
 from lafufu_sb.restoration.onnx_runtime import (
     GRAPHS_NOTE,
@@ -29,20 +30,21 @@ def write_graphs(restorer, folder, quantize=None):
     """Export a restorer's networks.
 
     ``encoder.onnx``, ``score_model.onnx`` and ``decoder.onnx``, float32 in and out,
-    for the restorer's window and any batch; with ``IdentityAutoencoder`` the score
-    model alone. A predictor with weights has ``predictor.onnx``. ``onnx.json`` beside
-    them says which weights and window they are of.
+    for the restorer's window and any batch. A representation without weights has the
+    score model alone; a pre-enhancer adds ``pre_enhancer.onnx``. ``onnx.json`` says
+    which weights and window they belong to.
 
-    predictor
-        distorted to predicted spectrogram, which then is what goes into the encoder.
+    pre_enhancer
+        distorted to enhanced, features.
     encoder
-        spectrogram (batch, 2, bins, frames) to latent (batch, C, height, width) and
+        features (batch, 2, bins, frames) to latent (batch, C, height, width) and
         skip_0, skip_1, ...
     score_model
-        x, y like the latent, t (batch,) to estimate, like the latent: the raw
-        network, which an objective turns into a score or a clean latent.
+        x_t like the latent, condition (batch, names * C, height, width) unless there
+        is none, t (batch,) to estimate, like the latent: the raw network, which an
+        objective turns into a score or a clean latent.
     decoder
-        latent, skip_0, skip_1, ... to restored, like the spectrogram.
+        latent, skip_0, skip_1, ... to restored, features.
 
     Arguments
     ---------
@@ -56,15 +58,15 @@ def write_graphs(restorer, folder, quantize=None):
 
     Raises
     ------
-    ImportError
+    MissingPackageError
         If onnx, onnxscript or onnxruntime is not installed.
-    ValueError
+    UsageError
         For another ``quantize``.
     RuntimeError
         If a graph does not compute what its network does.
     """
     if quantize not in (None, "int8"):
-        raise ValueError(f"quantize must be 'int8' or None, got {quantize!r}")
+        raise UsageError(f"quantize must be 'int8' or None, got {quantize!r}")
     require("onnx", "onnxscript", "onnxruntime")
     folder, hashes = Path(folder), {}
     for name, (network, inputs, outputs) in _graphs(restorer.eval()).items():
@@ -80,7 +82,7 @@ def write_graphs(restorer, folder, quantize=None):
 
 
 class _Call(nn.Module):
-    """A function of a network as the module that the exporter asks for."""
+    """A function of a network as a module, which the exporter needs."""
 
     def __init__(self, network, function):
         super().__init__()
@@ -94,38 +96,46 @@ class _Call(nn.Module):
 @torch.no_grad()
 def _graphs(restorer):
     """{name: (module, {input name: example}, output names)} for a batch of two."""
-    autoencoder, score_model = restorer.autoencoder, restorer.score_model
-    spectrogram = restorer.spectrogram(torch.zeros(2, restorer.plan.window))
-    latent, skips, size = autoencoder.encode(spectrogram)
+    representation, score_model = restorer.representation, restorer.score_model
+    features = representation.features(torch.zeros(2, restorer.plan.window))
+    latent, skips, size = representation.encode(features)
     latent_and_skips = {"latent": latent}
     latent_and_skips |= {f"skip_{i}": skip for i, skip in enumerate(skips)}
+    names = len(restorer.conditioning.condition)
+    state = {"x_t": latent}
+    if names:
+        state["condition"] = torch.cat([latent] * names, dim=1)
 
-    def encode(spectrogram):
-        encoded = autoencoder.encode(spectrogram)
+    def encode(features):
+        encoded = representation.encode(features)
         return encoded.latent, *encoded.skips
 
     def decode(latent, *skips):
-        return autoencoder.decode(latent, skips, size)
+        return representation.decode(latent, skips, size)
 
+    def step(x_t, *rest):
+        return score_model(x_t, *(rest if names else (None, *rest)))
+
+    enhance = restorer.pre_enhancer
     graphs = {
-        "predictor": (
-            _Call(autoencoder.predictor, autoencoder.predictor),
-            {"distorted": spectrogram},
-            ["predicted"],
+        "pre_enhancer": (
+            _Call(enhance, enhance),
+            {"distorted": features},
+            ["enhanced"],
         ),
         "encoder": (
-            _Call(autoencoder, encode),
-            {"spectrogram": spectrogram},
+            _Call(representation, encode),
+            {"features": features},
             list(latent_and_skips),
         ),
         "score_model": (
-            _Call(score_model, score_model),
-            {"x": latent, "y": latent, "t": torch.full((2,), 0.5)},
+            _Call(score_model, step),
+            state | {"t": torch.full((2,), 0.5)},
             ["estimate"],
         ),
-        "decoder": (_Call(autoencoder, decode), latent_and_skips, ["restored"]),
+        "decoder": (_Call(representation, decode), latent_and_skips, ["restored"]),
     }
-    return {name: graphs[name] for name in graph_names(autoencoder)}
+    return {name: graphs[name] for name in graph_names(restorer)}
 
 
 def _export(network, inputs, outputs, path):

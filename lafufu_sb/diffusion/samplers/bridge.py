@@ -1,20 +1,23 @@
-"""Samplers of the Schroedinger bridge; see ``samplers`` for what they share."""
+"""Samplers of the Schroedinger bridge."""
 
-from lafufu_sb.diffusion.steps import check_choice, extrapolate, time_grid
+from lafufu_sb.diffusion.processes.bridge import SchroedingerBridge
+from lafufu_sb.diffusion.registry import register_sampler
+from lafufu_sb.diffusion.samplers.steps import check_choice, extrapolate, time_grid
 
 
-def _bridge_times(sde, y, num_steps, spacing, network_time):
-    """Times of the states, and for each step that which the network is told."""
+def _bridge_times(process, mean, num_steps, spacing, network_time):
+    """Times of the states, and for each step the time that the network is told."""
     check_choice("network_time", network_time, ("previous", "new"))
-    times = time_grid(sde, num_steps + 1, spacing=spacing, device=y.device)
+    times = time_grid(process, num_steps + 1, spacing=spacing, device=mean.device)
     told = times[:-1] if network_time == "previous" else times[1:]
-    return times, told[:, None].expand(-1, y.shape[0])
+    return times, told[:, None].expand(-1, mean.shape[0])
 
 
+@register_sampler(SchroedingerBridge, estimates="data")
 def bridge_ode(
     estimate,
-    sde,
-    y,
+    process,
+    mean,
     *,
     num_steps=1,
     generator=None,
@@ -42,39 +45,40 @@ def bridge_ode(
 
     Raises
     ------
-    ValueError
+    UsageError
         For another method, spacing or ``network_time``.
 
     (The other arguments: see ``lafufu_sb.diffusion.samplers``.)
     """
     check_choice("method", method, ("exponential", "multistep"))
-    x, last = y, None
-    times, told = _bridge_times(sde, y, num_steps, spacing, network_time)
+    x, last = mean, None
+    times, told = _bridge_times(process, mean, num_steps, spacing, network_time)
     for i, (now, following) in enumerate(zip(times[:-1], times[1:], strict=True)):
         x0_hat = estimate(x, told[i])
         if i == num_steps - 1:
             return x0_hat
         data = x0_hat
         if method == "multistep":
-            data = extrapolate(sde, x0_hat, now, following, last)
+            data = extrapolate(process, x0_hat, now, following, last)
             last = now, x0_hat
         if i == 0:
-            x = sde.mean(data, y, following.expand(y.shape[0]))
+            x = process.mean(data, mean, following.expand(mean.shape[0]))
             continue
-        since_p, left_p = sde.variances(now)
-        since, left = sde.variances(following)
+        since_p, left_p = process.variances(now)
+        since, left = process.variances(following)
         keep = (since * left / (since_p * left_p)).sqrt()
         total = since + left
         to_data = (left - (left_p * since * left / since_p).sqrt()) / total
         to_prior = (since - (since_p * since * left / left_p).sqrt()) / total
-        x = keep * x + to_data * data + to_prior * y
+        x = keep * x + to_data * data + to_prior * mean
     return x
 
 
+@register_sampler(SchroedingerBridge, estimates="data")
 def bridge_sde(
     estimate,
-    sde,
-    y,
+    process,
+    mean,
     *,
     num_steps=8,
     generator=None,
@@ -92,20 +96,20 @@ def bridge_sde(
 
     Raises
     ------
-    ValueError
+    UsageError
         For another spacing or ``network_time``.
 
     (The other arguments: see ``lafufu_sb.diffusion.samplers``.)
     """
-    x = y
-    times, told = _bridge_times(sde, y, num_steps, spacing, network_time)
+    x = mean
+    times, told = _bridge_times(process, mean, num_steps, spacing, network_time)
     for i, (now, following) in enumerate(zip(times[:-1], times[1:], strict=True)):
         x0_hat = estimate(x, told[i])
         if i == num_steps - 1:
             return x0_hat
-        since_p, _ = sde.variances(now)
-        since, _ = sde.variances(following)
+        since_p, _ = process.variances(now)
+        since, _ = process.variances(following)
         ratio = since / since_p
         std = (since * (1 - ratio)).sqrt()
-        x = ratio * x + (1 - ratio) * x0_hat + std * sde.noise(x, generator)
+        x = ratio * x + (1 - ratio) * x0_hat + std * process.noise(x, generator)
     return x

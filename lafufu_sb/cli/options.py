@@ -1,0 +1,131 @@
+"""Options of the sub-commands that load a model, made from ``RestoreSettings``."""
+
+import argparse
+from dataclasses import fields
+
+from lafufu_sb.errors import UsageError
+from lafufu_sb.inference.loading import ModelChoice
+from lafufu_sb.restoration.settings import RestoreSettings
+
+_TYPES = {"str": str, "int": int, "float": float}
+
+
+def add_model_options(parser, several=False):
+    """Add the options that ``model_choice`` reads.
+
+    Arguments
+    ---------
+    parser : argparse.ArgumentParser
+        Of a sub-command.
+    several : bool
+        Whether ``--model`` takes several models. Then it has no default.
+    """
+    group = parser.add_argument_group("model")
+    what = "denoise, dereverb, a model folder or a Hub id"
+    if several:
+        group.add_argument("-m", "--model", nargs="+", help=f"{what}; or several")
+    else:
+        group.add_argument("-m", "--model", action=_Once, default="denoise", help=what)
+    group.add_argument("--preset", help="preset of the model: fast, balanced, paper")
+    group.add_argument("--device", help="cpu, cuda, cuda:1, ...")
+    group.add_argument("--threads", type=int, help="CPU threads, by default all")
+    group.add_argument(
+        "--backend",
+        choices=["torch", "onnx"],
+        default="torch",
+        help="what runs the networks; onnx (ONNX Runtime, CPU) needs a model folder "
+        "of `lafufu export --format onnx`",
+    )
+    group.add_argument(
+        "--no-fallback",
+        dest="fallback",
+        action="store_false",
+        default=None,
+        help="an error instead of a warning if the machine lacks the device or "
+        "precision or cannot compile",
+    )
+    group.add_argument(
+        "--trust",
+        action="store_true",
+        help="let the model's YAML build any object (docs/security.md)",
+    )
+    settings = parser.add_argument_group("settings", "by default those of the preset")
+    for field in fields(RestoreSettings):
+        _add_setting(settings, field)
+
+
+class _Once(argparse.Action):
+    """An option that may be given once: a second one would silently win."""
+
+    def __call__(self, parser, namespace, value, option_string=None):
+        seen = getattr(namespace, "_seen", set())
+        if self.dest in seen:
+            parser.error(
+                f"{option_string} is given twice: one command restores with one model"
+            )
+        namespace._seen = seen | {self.dest}
+        setattr(namespace, self.dest, value)
+
+
+def _add_setting(group, field):
+    name, text = f"--{field.name.replace('_', '-')}", field.metadata.get("help")
+    if field.name == "options":
+        group.add_argument(
+            "--option",
+            dest="options",
+            type=_option,
+            action="append",
+            metavar="NAME=VALUE",
+            help="further option of the sampler, may be repeated",
+        )
+    elif field.type == "bool":
+        group.add_argument(name, action="store_true", default=None, help=text)
+    else:
+        kind = _TYPES[field.type.split()[0]]
+        choices = field.metadata.get("choices")
+        group.add_argument(name, type=kind, choices=choices, help=text)
+
+
+def _option(text):
+    import yaml
+
+    name, found, value = text.partition("=")
+    if not (name and found):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, yaml.safe_load(value)
+
+
+def model_choice(options, model=None):
+    """The model that parsed options ask for.
+
+    Arguments
+    ---------
+    options : argparse.Namespace
+        See ``add_model_options``.
+    model : str, optional
+        One of several models.
+
+    Returns
+    -------
+    ModelChoice
+
+    Raises
+    ------
+    UsageError
+        For a number of threads below one.
+    """
+    if options.threads is not None and options.threads < 1:
+        raise UsageError(f"--threads must be at least 1, got {options.threads}")
+    settings = {f.name: getattr(options, f.name) for f in fields(RestoreSettings)}
+    settings["options"] = dict(settings["options"] or {}) or None
+    return ModelChoice(
+        model=options.model if model is None else model,
+        preset=options.preset,
+        settings={n: value for n, value in settings.items() if value is not None},
+        device=options.device,
+        backend=options.backend,
+        threads=options.threads,
+        fallback=options.fallback,
+        trust=options.trust,
+        progress=getattr(options, "progress", False),
+    )

@@ -1,0 +1,132 @@
+"""The latent of a small spectrogram autoencoder (LAFUFU)."""
+
+from typing import NamedTuple
+
+import torch
+
+from lafufu_sb.lobes.autoencoder import LatentDecoder, LatentEncoder
+from lafufu_sb.lobes.representations.base import Encoded
+from lafufu_sb.lobes.representations.spectrogram import SpectrogramFeatures
+
+
+class Reconstructions(NamedTuple):
+    """What a training step of the autoencoder needs.
+
+    distorted : torch.Tensor
+        decode(distorted latent, distorted skips).
+    clean : torch.Tensor
+        decode(CLEAN latent, DISTORTED skips): the best result that this decoder allows.
+    distorted_latent, clean_latent : torch.Tensor
+        The latents, on the scale that the regulariser of the paper sees.
+    """
+
+    distorted: torch.Tensor
+    clean: torch.Tensor
+    distorted_latent: torch.Tensor
+    clean_latent: torch.Tensor
+
+
+class LatentRepresentation(SpectrogramFeatures):
+    """U-Net autoencoder with skip connections (Refusion, Luo et al. 2023).
+
+    The decoder receives, beside the latent, tensors of the encoder ("hidden
+    connections" in the paper). At restoration these always come from the distorted (or
+    pre-enhanced) input, while the latent has been replaced by the restored one. The
+    latent has ``patch * 2**halvings`` times fewer rows and columns than the
+    spectrogram: 16 times fewer positions with three levels, or with two levels and
+    patches of two.
+
+    Arguments
+    ---------
+    spectrogram : CompressedSpectrogram
+        See ``SpectrogramFeatures``.
+    channels : int
+        Width of the first level.
+    multipliers : sequence of int
+        One per level: the width that the level hands on, times ``channels``.
+        ``len(multipliers) - 1`` halvings.
+    latent_channels : int
+        Channels of the latent.
+    skip_connections : bool
+        Whether the decoder sees the encoder's tensors (an ablation of the paper trains
+        without).
+    gain : float
+        See ``LatentEncoder``.
+    patch : int
+        See ``LatentEncoder``.
+    filter_taps : int
+        See ``LatentDecoder``. Needs skip connections.
+
+    Attributes
+    ----------
+    encoder : LatentEncoder
+    decoder : LatentDecoder
+
+    Example
+    -------
+    >>> from lafufu_sb.lobes.spectrogram import CompressedSpectrogram
+    >>> representation = LatentRepresentation(CompressedSpectrogram(), channels=8)
+    >>> latent, skips, size = representation.encode(torch.randn(1, 2, 768, 64))
+    >>> latent.shape
+    torch.Size([1, 4, 192, 16])
+    >>> representation.decode(latent, skips, size).shape
+    torch.Size([1, 2, 768, 64])
+    """
+
+    computes_in_weight_dtype = True
+    compiled_functions = ("encode_features", "decode_features")
+
+    def __init__(
+        self,
+        spectrogram,
+        channels=64,
+        multipliers=(1, 2, 4),
+        latent_channels=4,
+        skip_connections=True,
+        gain=12.0,
+        patch=1,
+        filter_taps=0,
+    ):
+        super().__init__(spectrogram)
+        shared = {
+            "channels": channels,
+            "multipliers": tuple(multipliers),
+            "latent_channels": latent_channels,
+            "gain": gain,
+            "patch": patch,
+            "filter_taps": filter_taps,
+            "skip_connections": skip_connections,
+        }
+        self.encoder = LatentEncoder(**shared)
+        self.decoder = LatentDecoder(**shared)
+        self.latent_channels = latent_channels
+        self.grid = self.encoder.reduction
+        self.gain = gain
+
+    def encode_features(self, features):
+        """See ``LatentEncoder``."""
+        return Encoded(*self.encoder(features))
+
+    def decode_features(self, latent, skips=(), size=None):
+        """See ``LatentDecoder``."""
+        return self.decoder(latent, skips, size)
+
+    def forward(self, distorted, clean):
+        """Both reconstructions of a training step, in one call so that DDP sees it.
+
+        Arguments
+        ---------
+        distorted, clean : torch.Tensor
+            (batch, 2, bins, frames).
+
+        Returns
+        -------
+        Reconstructions
+        """
+        y, x = self.encode(distorted), self.encode(clean)
+        return Reconstructions(
+            self.decode(*y),
+            self.decode(x.latent, y.skips, y.size),
+            y.latent,
+            x.latent,
+        )
