@@ -15,6 +15,8 @@ from lafufu_sb.cleaning.gate import (
     character_error,
 )
 from lafufu_sb.cleaning.sound import MemorySound
+from lafufu_sb.errors import MissingPackageError
+from lafufu_sb.evaluation.metrics import METRICS
 
 
 def sound(*levels, seconds=1.0, rate=16000):
@@ -97,14 +99,9 @@ def test_dnsmos_of_speech_is_that_of_one_window():
 
 
 def test_without_speechmos_the_gate_has_no_judge(monkeypatch):
-    monkeypatch.setitem(
-        __import__("lafufu_sb.evaluation.metrics").metrics._PACKAGES,
-        "dnsmos",
-        ("not_there",),
-    )
-    with pytest.raises(
-        ImportError, match="the do-no-harm gate has no judge.*--gate none"
-    ):
+    absent = METRICS["dnsmos"]._replace(packages=("not_there",))
+    monkeypatch.setitem(METRICS, "dnsmos", absent)
+    with pytest.raises(MissingPackageError, match="has no judge.*--gate none"):
         DNSMOSJudge()
 
 

@@ -1,0 +1,143 @@
+"""Lhotse's cut and recording manifests, read and written by lhotse itself."""
+
+import gzip
+
+from lafufu_sb.cleaning.manifests.base import Manifest, register
+from lafufu_sb.cleaning.manifests.text import json_text
+from lafufu_sb.errors import MissingPackageError, UsageError
+
+
+@register
+class LhotseManifest(Manifest):
+    """MonoCuts, MultiCuts, MixedCuts or Recordings, one per line of JSON.
+
+    Items are read one at a time, so that the manifest need not fit in memory.
+    """
+
+    kind = "lhotse"
+    endings = (".jsonl", ".jsonl.gz")
+
+    def read(self):
+        """See ``Manifest``; the files of all recordings are the paths."""
+        for item in self._items():
+            for recording in self._recordings(item):
+                place = f"recording {recording.id!r}"
+                for source in recording.sources:
+                    if source.type != "file":
+                        raise self.error(
+                            place,
+                            f"its source is of type {source.type!r}, only files can "
+                            "be cleaned: write it to a file first, for example with "
+                            "lhotse's save_audios",
+                        )
+                    self.add(str(source.source), place)
+
+    def _items(self):
+        """All items; whatever lhotse raises is a UsageError that names the item."""
+        try:
+            from lhotse import CutSet, RecordingSet, load_manifest_lazy
+        except ImportError as error:
+            raise MissingPackageError(
+                f'{self.path} needs lhotse: pip install "lafufu_sb[lhotse]"'
+            ) from error
+        number = 1
+        try:
+            items = load_manifest_lazy(self.path)
+            found = type(items).__name__
+            if isinstance(items, CutSet | RecordingSet):
+                for item in items:
+                    yield item
+                    number += 1
+                return
+        except Exception as error:  # any type: lhotse does not check its input
+            raise self.error(
+                f"item {number}",
+                f"lhotse cannot read it ({type(error).__name__}: {error}): is the file "
+                "complete, and of cuts or recordings?",
+            ) from error
+        raise UsageError(
+            f"{self.path} must hold cuts or recordings, not a {found} of lhotse"
+        )
+
+    def _recordings(self, item):
+        if hasattr(item, "sources"):
+            return [item]
+        cuts = [track.cut for track in item.tracks] if _is_mixed(item) else [item]
+        for cut in cuts:
+            if getattr(cut, "features", None) is not None:
+                raise self.error(
+                    f"cut {cut.id!r}",
+                    "it has features of the original audio: remove them first, for "
+                    "example with lhotse's drop_features",
+                )
+        recordings = (getattr(cut, "recording", None) for cut in cuts)
+        return [recording for recording in recordings if recording is not None]
+
+    def check_rate_change(self):
+        """Refuse recordings with transforms, which depend on the sample rate."""
+        for item in self._items():
+            for recording in self._recordings(item):
+                if recording.transforms:
+                    raise self.error(
+                        f"recording {recording.id!r}",
+                        "lhotse transforms it while it is read, at its present sample "
+                        "rate: use --sample-rate keep",
+                    )
+
+    def write(self, path, cleaned):
+        """See ``Manifest``; a cut needs results of all its recordings."""
+        with open(path, "wb") as file:
+            # Without a time stamp, equal content gives equal files.
+            packed = self.name.endswith(".gz")
+            stream = gzip.GzipFile("", "wb", fileobj=file, mtime=0) if packed else file
+            for item in self._items():
+                new = self._replaced(item, cleaned)
+                if new is not None:
+                    line = json_text(new.to_dict()) + "\n"
+                    stream.write(line.encode("utf-8", "surrogateescape"))
+            if packed:
+                stream.close()
+
+    def _replaced(self, item, cleaned):
+        """The item with new recordings, or None if a result is missing."""
+        from lhotse.utils import fastcopy
+
+        if hasattr(item, "sources"):
+            return self._replaced_recording(item, cleaned)
+        if _is_mixed(item):
+            tracks = []
+            for track in item.tracks:
+                cut = self._replaced(track.cut, cleaned)
+                if cut is None:
+                    return None
+                tracks.append(fastcopy(track, cut=cut))
+            return fastcopy(item, tracks=tracks)
+        if getattr(item, "recording", None) is None:
+            return item  # padding
+        recording = self._replaced_recording(item.recording, cleaned)
+        return None if recording is None else fastcopy(item, recording=recording)
+
+    def _replaced_recording(self, recording, cleaned):
+        from lhotse.utils import fastcopy
+
+        new = [cleaned[self.sources[str(s.source)]] for s in recording.sources]
+        if None in new:
+            return None
+        sources = [
+            fastcopy(source, source=result.path)
+            for source, result in zip(recording.sources, new, strict=True)
+        ]
+        rate = new[0].sample_rate
+        if recording.transforms or rate == recording.sampling_rate:
+            return fastcopy(recording, sources=sources)  # all counts stay right
+        return fastcopy(
+            recording,
+            sources=sources,
+            sampling_rate=rate,
+            num_samples=new[0].samples,
+            duration=new[0].samples / rate,
+        )
+
+
+def _is_mixed(item):
+    return hasattr(item, "tracks")
