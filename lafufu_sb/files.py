@@ -1,18 +1,22 @@
-"""Files that appear under their names when they are whole."""
+"""Files that appear under their final names only when they are complete."""
 
 import contextlib
+import functools
 import hashlib
 import os
+import platform
+import secrets
+import zlib
 from pathlib import Path
 
 from lafufu_sb.errors import UsageError
 
-_LONGEST_NAME = 255  # bytes, of most file systems
+_LONGEST_NAME = 255  # bytes, the limit of most file systems
 
 
 @contextlib.contextmanager
 def written_whole(path):
-    """Write to a temporary name beside ``path``, renamed once the block succeeds.
+    """Write to a temporary file beside ``path`` and rename it on success.
 
     Arguments
     ---------
@@ -22,22 +26,82 @@ def written_whole(path):
     Yields
     ------
     Path
-        Where to write. Gone again if the block raises.
+        Where to write, see ``temporary_file``. Removed if the block raises.
     """
-    path = Path(path)
-    temporary = path.with_name(_temporary_name(path.name))
-    try:
+    with temporary_file(path) as temporary:
         yield temporary
         os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def temporary_file(path):
+    """Reserve a temporary name beside ``path``; its file is removed at the end.
+
+    The name is hidden, ends in ``.part`` and is unique: two writers of one file never
+    share a temporary file. Temporary files of writers that were killed are removed by
+    the next writer of the same file on the same machine (not on Windows).
+
+    Arguments
+    ---------
+    path : str or Path
+        The final name.
+
+    Yields
+    ------
+    Path
+        A name in the same folder. The file does not exist yet.
+    """
+    path = Path(path)
+    stem = _stem(path.name)
+    _remove_leftovers(path.parent, stem)
+    temporary = path.with_name(f"{stem}{_tag()}.part")
+    try:
+        yield temporary
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _temporary_name(name):
-    temporary = f".{name}.part"
-    if len(os.fsencode(temporary)) <= _LONGEST_NAME:
-        return temporary
-    return f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.part"
+def _stem(name):
+    """Beginning of a file's temporary names; hashed where they would be too long."""
+    stem = f".{name}."
+    if len(os.fsencode(stem)) <= _LONGEST_NAME - 48:
+        return stem
+    return f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}."
+
+
+@functools.cache
+def _machine():
+    """A short name of the machine, or of a container with its own process ids."""
+    container = ""
+    with contextlib.suppress(OSError):
+        container = os.readlink("/proc/self/ns/pid")
+    return f"{zlib.crc32((platform.node() + container).encode()):08x}"
+
+
+def _tag():
+    return f"{_machine()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def _remove_leftovers(folder, stem):
+    start = f"{stem}{_machine()}-"
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        leftovers = [entry for entry in entries if entry.name.startswith(start)]
+        for entry in leftovers:
+            pid = entry.name.removeprefix(start).partition("-")[0]
+            if pid.isdigit() and not _is_running(int(pid)):
+                os.unlink(entry.path)
+
+
+def _is_running(pid):
+    if os.name == "nt":  # signal 0 would be Ctrl+C there
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        pass
+    return True
 
 
 def refuse_same_file(source, target):

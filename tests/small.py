@@ -1,52 +1,94 @@
-"""Restorers that are small enough to think about, and signals for them."""
+"""Restorers with networks of known behaviour, and signals for them."""
 
 import torch
 from torch import nn
 
 from lafufu_sb.diffusion.objectives import DataPrediction
-from lafufu_sb.diffusion.sde import SchroedingerBridge
-from lafufu_sb.lobes.autoencoder import IdentityAutoencoder
+from lafufu_sb.diffusion.processes import SchroedingerBridge
+from lafufu_sb.lobes.pre_enhancer import PreEnhancer, SignalPreEnhancer
+from lafufu_sb.lobes.representations import SpectrogramRepresentation
+from lafufu_sb.lobes.score_network import ScoreNetwork
 from lafufu_sb.lobes.spectrogram import CompressedSpectrogram
 from lafufu_sb.restoration.restorer import Restorer
 
-WINDOW = 7 * 16  # samples of the small windows below
+WINDOW = 7 * 16  # samples of the windows of ``restorer``
 STRIDE = 6 * 16
+HALVED = 0.5 ** (1 / 0.667)  # of a waveform whose compressed spectrogram is halved
 
 
-class NoChange(nn.Module):
-    """Predicts the distorted latent."""
+class NoChange(ScoreNetwork):
+    """Data prediction of the end of the process: restores nothing."""
 
-    grid = 1
-
-    def forward(self, x_t, y, t):
-        return torch.zeros_like(y)
+    def forward(self, x_t, condition, t):
+        return torch.zeros_like(x_t)
 
 
-class Half(nn.Module):
-    """Estimates a fixed share of what it is given: the same in every window."""
+class Half(ScoreNetwork):
+    """Removes half of the condition."""
 
-    grid = 1
-
-    def forward(self, x_t, y, t):
-        return -0.5 * y
+    def forward(self, x_t, condition, t):
+        return -0.5 * condition
 
 
-class Entangled(nn.Module):
-    """Every output depends on noise, time and all of the window."""
+class Entangled(ScoreNetwork):
+    """Every output depends on state, condition, time and the whole window."""
 
-    grid = 1
-
-    def forward(self, x_t, y, t):
+    def forward(self, x_t, condition, t):
         energy = x_t.square().mean(dim=(1, 2, 3), keepdim=True)
-        return torch.tanh(x_t - y) * (0.5 + energy) * t.reshape(-1, 1, 1, 1) - 0.3 * y
+        change = torch.tanh(x_t - condition) * (0.5 + energy)
+        return change * t.reshape(-1, 1, 1, 1) - 0.3 * condition
+
+
+class Notes(list):
+    """A list that the copies of a network share."""
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+class Scaled(ScoreNetwork):
+    """Has parameters, and notes output dtype, input dtype and batch of each call."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 2, 1)
+        self.seen = Notes()
+
+    def forward(self, x_t, condition, t):
+        out = self.conv(condition)
+        self.seen.append((out.dtype, x_t.dtype, len(t)))
+        return out
+
+
+class Quieter(PreEnhancer):
+    """Half of the compressed spectrogram."""
+
+    def forward(self, features):
+        return 0.5 * features
+
+
+class QuieterSignal(SignalPreEnhancer):
+    """The same on whole signals; notes shape and rate of what it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.given = Notes()
+
+    def enhance(self, signal, sample_rate):
+        self.given.append((tuple(signal.shape), sample_rate))
+        return HALVED * signal
+
+
+def spectrogram_representation(**changes):
+    return SpectrogramRepresentation(CompressedSpectrogram(62, 16, **changes))
 
 
 def restorer(**changes):
+    """Restores nothing, unless changed; any ``Restorer`` argument can be changed."""
     options = {
-        "spectrogram": CompressedSpectrogram(n_fft=62, hop_length=16),
-        "autoencoder": IdentityAutoencoder(),
+        "representation": spectrogram_representation(),
         "score_model": NoChange(),
-        "sde": SchroedingerBridge(),
+        "process": SchroedingerBridge(),
         "objective": DataPrediction(),
         "sampler": "bridge_ode",
         "window_frames": 8,
@@ -56,6 +98,7 @@ def restorer(**changes):
 
 
 def entangled(**changes):
+    """A restorer whose result depends on everything, noise included."""
     options = {
         "score_model": Entangled(),
         "sampler": "bridge_sde",
@@ -71,8 +114,20 @@ def speech(batch, samples, seed=0):
 
 
 def small_model(**changes):
-    """``EnhanceLatent`` around a small restorer; by default it changes nothing."""
+    """``EnhanceLatent`` around ``restorer``; restores nothing unless changed."""
     from lafufu_sb import EnhanceLatent
 
     modules = {"restorer": restorer(**changes)}
     return EnhanceLatent(modules, hparams={"sample_rate": 48000, "modules": modules})
+
+
+def lively(network):
+    """Fill a network with random weights of a visible scale."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, value in network.named_parameters():
+            if value.ndim > 1 and not name.endswith("gain"):
+                value.normal_(0, value[0].numel() ** -0.5)
+            elif not name.endswith("frequencies"):
+                value.add_(torch.randn_like(value), alpha=0.1)
+    return network

@@ -1,1 +1,1 @@
-"""Audio files: read, write, resample, cut into blocks."""
+"""Audio input and output: files, streams of blocks, sample rates, waveform checks."""

@@ -1,17 +1,18 @@
-"""Blocks of audio, (channels, samples) each, one after the other."""
+"""Regroup and cut streams of audio blocks, (channels, samples) each."""
 
 import torch
 
 
 def side_by_side(stream, channels):
-    """Blocks of channels, which take turns, as blocks of them all.
+    """Stack blocks of single channels, which arrive in turns, to multichannel blocks.
 
     Arguments
     ---------
     stream : iterable of (signal, block)
-        As ``stream_windows`` yields for a tuple of signals.
+        Blocks (samples,) of channel 0, 1, ... in turn, as ``stream_windows`` yields
+        them for a tuple of signals.
     channels : int
-        Their number.
+        Number of channels.
 
     Yields
     ------
@@ -27,19 +28,19 @@ def side_by_side(stream, channels):
 
 
 def cut_blocks(blocks, length):
-    """Blocks without what lies beyond a length.
+    """Drop all samples of a stream beyond a total length.
 
     Arguments
     ---------
     blocks : iterable of torch.Tensor
         (channels, samples) each.
     length : int
-        Samples of all together.
+        Total number of samples to keep.
 
     Yields
     ------
     torch.Tensor
-        (channels, samples), some of which may be empty.
+        (channels, samples); some may be empty.
 
     Example
     -------

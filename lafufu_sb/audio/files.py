@@ -1,11 +1,12 @@
-"""Recordings of users: read whatever is sound, write without clipping or loss.
+"""Whole recordings: read, write without clipping, and find them in folders.
 
-``recordings.Recording`` reads piece by piece, ``recording_writer`` writes so.
+``recordings.Recording`` reads piece by piece; ``recording_writer`` writes so.
 """
 
 import contextlib
 import logging
 import math
+import os
 import shutil
 from pathlib import Path
 
@@ -16,19 +17,20 @@ import torch
 from lafufu_sb.audio.blocks import cut_blocks
 from lafufu_sb.audio.recordings import BLOCK, Recording, sndfile_name
 from lafufu_sb.audio.resampling import resample_blocks
-from lafufu_sb.files import written_whole
+from lafufu_sb.errors import UsageError
+from lafufu_sb.files import temporary_file, written_whole
 
 logger = logging.getLogger(__name__)
 
-# RAW has no header: nobody knows its rate, and cameras use the suffix for photos.
+# RAW is left out: it has no header, and cameras use the suffix for photos.
 FORMATS = tuple(name for name in soundfile.available_formats() if name != "RAW")
 AUDIO_SUFFIXES = tuple(f".{name.lower()}" for name in FORMATS)
-LARGEST_FILE = 2**32 - 2**20  # bytes, where sizes are noted in 32 bits
+LARGEST_FILE = 2**32 - 2**20  # bytes, in formats with 32-bit sizes
 _UNLIMITED = ("CAF", "FLAC", "MP3", "OGG", "RF64", "W64")
 
 
 def read_recording(path):
-    """Read all channels of a recording at its own rate.
+    """Read and check a whole recording at its own sample rate.
 
     Arguments
     ---------
@@ -44,7 +46,7 @@ def read_recording(path):
 
     Raises
     ------
-    FileNotFoundError, IsADirectoryError, PermissionError, ValueError
+    UsageError, OSError
         See ``Recording``.
     """
     recording = Recording(path)
@@ -53,49 +55,46 @@ def read_recording(path):
 
 @contextlib.contextmanager
 def recording_writer(path, sample_rate, channels, samples):
-    """Write a file block by block, which appears whole or not at all.
+    """Write a file block by block; it appears complete or not at all.
 
-    24 bits, and nothing clips: once the peak is above full scale, a format that can
-    hold 32-bit float changes to it, and in another (FLAC) the whole is turned down
-    until it fits. WAV becomes RF64 where it may pass 4 GB.
+    Blocks go to a temporary file of 32-bit floats, which is converted to 24 bits at
+    the end. If the peak exceeds full scale, the file stays 32-bit float where the
+    format allows it; otherwise (FLAC) it is attenuated until it fits. WAV becomes RF64
+    if it may exceed 4 GB.
 
     Arguments
     ---------
     path : str or Path
-        The suffix chooses the format.
+        The suffix selects the format.
     sample_rate : int
         Hz.
     channels : int
-        Their number.
+        Number of channels.
     samples : int
-        How many there will be, of each channel.
+        Number of samples per channel that will be written.
 
     Yields
     ------
     callable
-        ``write(block)`` appends (channels, time). Its ``gain_db``, 0 or below, is
-        known after the last one: what the result was turned down by.
+        ``write(block)`` appends (channels, time). After the context has ended,
+        ``write.gain_db`` is the gain that was applied, 0 or below.
 
     Raises
     ------
     FileNotFoundError
         If the folder does not exist.
-    ValueError
-        If the suffix is of no format, or the format cannot hold as much.
+    UsageError
+        If the suffix is of no known format, or the format cannot hold the audio.
     OSError
-        If the folder may not be written to, or the disk is full.
+        If the folder is not writable or the disk is full.
     """
     path = Path(path)
     kind = _format(path, channels, samples)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"folder {path.parent} does not exist")
-    with written_whole(path) as temporary:
-        writer = _Writer(path, temporary, kind, sample_rate, channels)
-        try:
-            yield writer
-            writer.close()
-        finally:
-            writer.abandon()
+    with _FloatFile(path, kind, sample_rate, channels) as writer:
+        yield writer
+        writer.finish()
 
 
 def _format(path, channels, samples):
@@ -103,103 +102,97 @@ def _format(path, channels, samples):
         raise IsADirectoryError(f"{path} is a folder: give the name of a file in it")
     kind = path.suffix[1:].upper()
     if kind not in FORMATS:
-        raise ValueError(
+        raise UsageError(
             f"{path}: cannot write {path.suffix or 'a file without suffix'}, use .wav "
             "or .flac"
         )
-    size = 4 * channels * samples  # as float
+    size = 4 * channels * samples  # as 32-bit float
     if kind == "WAV" and size > LARGEST_FILE:
         return "RF64"
     if kind not in _UNLIMITED and size > LARGEST_FILE:
-        raise ValueError(
+        raise UsageError(
             f"{path}: the result may take {size / 1e9:.1f} GB, more than {path.suffix} "
             "holds, use .wav or .flac"
         )
     return kind
 
 
-class _Writer:
-    """Writes to a temporary name, speaks of the final one."""
+class _FloatFile:
+    """A temporary float file that becomes the final one in ``finish``."""
 
-    def __init__(self, path, temporary, kind, sample_rate, channels):
-        self.path, self.temporary, self.kind = path, temporary, kind
+    def __init__(self, path, kind, sample_rate, channels):
+        self.path, self.kind = path, kind
         self.sample_rate, self.channels = sample_rate, channels
         self.subtype = "PCM_24" if soundfile.check_format(kind, "PCM_24") else None
-        self.started = False
-        self.peak = 0.0
-        self.narrow = None  # (kind, subtype) to end with, which has no float
-        with self._clear_errors():
-            open(temporary, "wb").close()  # says what is wrong, unlike libsndfile
-            self.file = self._create(temporary)
+        self.holds_float = soundfile.check_format(kind, "FLOAT")
+        self.peak, self.gain_db = 0.0, 0.0
+
+    def __enter__(self):
+        with contextlib.ExitStack() as stack, self._clear_errors():
+            self.temporary = stack.enter_context(temporary_file(self.path))
+            open(self.temporary, "wb").close()  # libsndfile does not report the cause
+            kind = self.kind
+            if not self.holds_float:  # refuse what the final format cannot hold
+                self._create(self.temporary, kind, self.subtype).close()
+                kind = "RF64"
+            self.file = self._create(self.temporary, kind, "FLOAT")
+            stack.callback(self._abandon)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_):
+        self._stack.close()
 
     def __call__(self, block):
         """Append (channels, time)."""
         samples = block.detach().cpu().float().numpy().T
+        self.peak = max(self.peak, float(numpy.abs(samples).max(initial=0.0)))
         with self._clear_errors():
-            self.peak = max(self.peak, float(numpy.abs(samples).max(initial=0.0)))
-            if self.peak > 1.0 and self.subtype != "FLOAT":
-                self._change_to_float()
             self.file.write(samples)
-        self.started = True
 
-    @property
-    def gain_db(self):
-        """What the whole is turned down by, 0 or below."""
-        return 0.0 if self.narrow is None else -20.0 * math.log10(self.peak)
-
-    def close(self):
-        """Complete the file."""
+    def finish(self):
+        """Complete the file and give it its final name."""
         with self._clear_errors():
             self.file.close()
-            if self.narrow is not None:
-                self.kind, self.subtype = self.narrow
-                self._rewrite(1 / self.peak)
+            if self.peak > 1.0 and self.holds_float:
+                os.replace(self.temporary, self.path)
+                return
+            gain = 1.0 / max(1.0, self.peak)
+            self._convert(gain)
+            self.gain_db = 20.0 * math.log10(gain)
 
-    def abandon(self):
-        """Close, whatever state the file is in."""
-        with contextlib.suppress(soundfile.SoundFileError, OSError, AttributeError):
-            self.file.close()
+    def _convert(self, gain):
+        with (
+            written_whole(self.path) as converted,
+            soundfile.SoundFile(sndfile_name(self.temporary)) as old,
+            self._create(converted, self.kind, self.subtype) as new,
+        ):
+            for block in old.blocks(BLOCK, dtype="float32"):
+                new.write(gain * block)
 
-    def _create(self, name):
+    def _create(self, name, kind, subtype):
         try:
             return soundfile.SoundFile(
                 sndfile_name(name),
                 "w",
                 self.sample_rate,
                 self.channels,
-                subtype=self.subtype,
-                format=self.kind,
+                subtype=subtype,
+                format=kind,
             )
         except soundfile.LibsndfileError as error:
-            raise ValueError(
-                f"{self.path}: {self.kind} with {self.channels} channels at "
+            raise UsageError(
+                f"{self.path}: {kind} with {self.channels} channels at "
                 f"{self.sample_rate} Hz cannot be written ({error.error_string})"
             ) from error
 
-    def _change_to_float(self):
-        if not soundfile.check_format(self.kind, "FLOAT"):
-            self.narrow, self.kind = (self.kind, self.subtype), "RF64"
-        self.subtype = "FLOAT"
-        self.file.close()
-        if not self.started:
-            self.file = self._create(self.temporary)
-            return
-        self._rewrite()
-        self.file = soundfile.SoundFile(sndfile_name(self.temporary), "r+")
-        self.file.seek(0, soundfile.SEEK_END)
-
-    def _rewrite(self, gain=1.0):
-        """Change what is written so far to the present kind and subtype."""
-        with (
-            written_whole(self.temporary) as changed,
-            soundfile.SoundFile(sndfile_name(self.temporary)) as old,
-            self._create(changed) as new,
-        ):
-            for block in old.blocks(BLOCK, dtype="float32"):
-                new.write(gain * block)
+    def _abandon(self):
+        with contextlib.suppress(soundfile.SoundFileError, OSError):
+            self.file.close()
 
     @contextlib.contextmanager
     def _clear_errors(self):
+        """Name the final file in errors, and the likely cause."""
         try:
             yield
         except OSError as error:
@@ -207,21 +200,21 @@ class _Writer:
                 raise
             raise OSError(error.errno, error.strerror, str(self.path)) from error
         except (AssertionError, soundfile.LibsndfileError) as error:
-            # Fewer samples were taken than given, and nobody says why.
+            # soundfile asserts that all samples were written and reports no cause.
             free = shutil.disk_usage(self.path.parent).free
             raise OSError(
                 f"{self.path} cannot be written to its end: is the disk full, or a "
-                f"limit reached? {free / 1e6:.0f} MB are free"
+                f"size limit reached? {free / 1e6:.0f} MB are free"
             ) from error
 
 
 def write_recording(path, wavs, sample_rate):
-    """Write channels to a file, which appears whole or not at all.
+    """Write channels to a file, which appears complete or not at all.
 
     Arguments
     ---------
     path : str or Path
-        The suffix chooses the format, see ``recording_writer``.
+        The suffix selects the format, see ``recording_writer``.
     wavs : torch.Tensor
         (channels, time) or (time,).
     sample_rate : int
@@ -229,7 +222,7 @@ def write_recording(path, wavs, sample_rate):
 
     Raises
     ------
-    FileNotFoundError, ValueError, OSError
+    UsageError, OSError
         See ``recording_writer``.
     """
     wavs = wavs if wavs.dim() == 2 else wavs[None]
@@ -238,12 +231,12 @@ def write_recording(path, wavs, sample_rate):
 
 
 def find_recordings(folder):
-    """Audio files below a folder, sorted.
+    """List the audio files below a folder, sorted.
 
     Raises
     ------
-    ValueError
-        If there is none.
+    UsageError
+        If there are none.
     """
     found = sorted(
         path
@@ -251,19 +244,19 @@ def find_recordings(folder):
         if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()
     )
     if not found:
-        raise ValueError(f"{folder} holds no audio files")
+        raise UsageError(f"{folder} holds no audio files")
     return found
 
 
 def at_file_rate(recording, blocks):
-    """Blocks at the rate and of the length of the file that they were read from.
+    """Resample blocks to the sample rate and length of the file they came from.
 
     Arguments
     ---------
     recording : Recording
-        That file.
+        The file.
     blocks : iterable of torch.Tensor
-        (channels, samples) each, at the rate at which it is read.
+        (channels, samples) each, at ``recording.sample_rate``.
 
     Yields
     ------
@@ -275,22 +268,22 @@ def at_file_rate(recording, blocks):
 
 
 def write_blocks(recording, blocks, filename, keep_sample_rate=False):
-    """Write what was made of a recording, in missing folders too.
+    """Write the result of processing a recording; missing folders are created.
 
     Arguments
     ---------
     recording : Recording
-        What it was made of.
+        The input.
     blocks : iterable of torch.Tensor
-        (channels, samples) each, at the rate at which it is read.
+        (channels, samples) each, at ``recording.sample_rate``.
     filename : Path
         See ``recording_writer``.
     keep_sample_rate : bool
-        Write at the file's rate instead.
+        Write at the input file's rate instead.
 
     Raises
     ------
-    ValueError, OSError
+    UsageError, OSError
         See ``recording_writer``.
     """
     rate, length = recording.sample_rate, recording.samples
@@ -303,8 +296,8 @@ def write_blocks(recording, blocks, filename, keep_sample_rate=False):
             write(block)
     if write.gain_db:
         logger.warning(
-            "%s holds nothing above full scale: turned down by %.1f dB, which .wav "
-            "would not need",
+            "%s cannot hold samples above full scale: turned down by %.1f dB, which "
+            "a .wav file does not need",
             filename,
             -write.gain_db,
         )

@@ -1,6 +1,11 @@
-"""Recordings that are read where they are needed, at the rate that is wanted."""
+"""Read recordings: headers, segments, whole files, and streams of any length.
+
+All readers open files with ``open_audio``, so a file that cannot be read gives the same
+error everywhere.
+"""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
@@ -8,46 +13,191 @@ import soundfile
 import torch
 
 from lafufu_sb.audio.resampling import resample_blocks
+from lafufu_sb.errors import UsageError
 
 BLOCK = 2**16  # frames that are read at once
 
 
-class Recording:
-    """A file of audio that is read piece by piece, at the rate that is wanted.
+@dataclass(frozen=True)
+class Header:
+    """Sample rate (Hz), channels and frames of an audio file."""
 
-    Making one reads the file to its end, once: a fault anywhere in it shows before
-    anything is done with it, and the level is known.
+    sample_rate: int
+    channels: int
+    frames: int
+
+    @property
+    def seconds(self):
+        """Duration."""
+        return self.frames / self.sample_rate
+
+
+def read_header(path):
+    """Read the header of an audio file.
+
+    Arguments
+    ---------
+    path : str or Path
+        Any format of libsndfile.
+
+    Returns
+    -------
+    Header
+
+    Raises
+    ------
+    UsageError, OSError
+        See ``open_audio``.
+    """
+    with open_audio(path) as file:
+        return Header(file.samplerate, file.channels, file.frames)
+
+
+def read(path, start=0, frames=-1, dtype="float32"):
+    """Read all channels of an audio file, or of a segment of it.
+
+    Arguments
+    ---------
+    path : str or Path
+        Any format of libsndfile.
+    start : int
+        First frame; beyond the end, no samples are returned.
+    frames : int
+        How many; -1 reads to the end. Fewer are returned where the file ends.
+    dtype : str
+        "float32" or "float64".
+
+    Returns
+    -------
+    samples : torch.Tensor
+        (channels, time), at the file's sample rate.
+    sample_rate : int
+        Hz.
+
+    Raises
+    ------
+    UsageError
+        If the file is not audio or is damaged.
+    OSError
+        See ``open_audio``.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "a.wav"
+    >>> soundfile.write(path, numpy.zeros((100, 2)), 16000)
+    >>> samples, sample_rate = read(path, start=10, frames=20)
+    >>> samples.shape, sample_rate
+    (torch.Size([2, 20]), 16000)
+    """
+    with open_audio(path) as file:
+        file.seek(min(start, file.frames))
+        samples = _read(file, path, frames, dtype)
+        return torch.from_numpy(samples.T), file.samplerate
+
+
+def open_audio(path):
+    """Open an audio file for reading.
+
+    Arguments
+    ---------
+    path : str or Path
+        Any format of libsndfile, except headerless .raw files.
+
+    Returns
+    -------
+    soundfile.SoundFile
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, PermissionError
+        If the file does not exist or may not be read.
+    UsageError
+        If it is empty, not a regular file, or not audio.
+    """
+    path = Path(path)
+    _check_readable(path)
+    try:
+        return soundfile.SoundFile(sndfile_name(path))
+    except soundfile.LibsndfileError as error:
+        raise UsageError(
+            f"{path} is not audio that can be read ({error.error_string})"
+        ) from error
+
+
+def sndfile_name(path):
+    """Encode a path for libsndfile, which takes names that are not UTF-8 as bytes."""
+    return str(path) if os.name == "nt" else os.fsencode(path)
+
+
+def _check_readable(path):
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, not a recording")
+    if not path.exists():
+        what = "is a broken link" if path.is_symlink() else "does not exist"
+        raise FileNotFoundError(f"{path} {what}")
+    if not path.is_file():
+        raise UsageError(
+            f"{path} is not a regular file: save the audio to a file, which can be "
+            "read more than once"
+        )
+    with open(path, "rb"):  # libsndfile does not report the cause
+        pass
+    if path.stat().st_size == 0:
+        raise UsageError(f"{path} is empty (0 bytes)")
+    if path.suffix.lower() == ".raw":
+        raise UsageError(
+            f"{path} has no header, so its sample rate is unknown: convert it to .wav"
+        )
+
+
+def _read(file, path, frames, dtype="float32"):
+    """(frames, channels) from the current position on."""
+    position = file.tell()
+    try:
+        return file.read(frames, dtype=dtype, always_2d=True)
+    except soundfile.LibsndfileError as error:
+        seconds = position / file.samplerate
+        raise UsageError(
+            f"{path} is damaged after {seconds:.2f} seconds ({error.error_string})"
+        ) from error
+
+
+class Recording:
+    """An audio file that is read piece by piece at a chosen sample rate.
+
+    The constructor reads the file once to its end: damage anywhere in it is reported
+    before any other work is done, and the peaks are known.
 
     Arguments
     ---------
     path : str or Path
         Any format of libsndfile.
     sample_rate : int, optional
-        Hz, of what is read; by default that of the file.
+        Rate (Hz) to read at; by default the file's.
 
     Attributes
     ----------
     channels : int
-        Their number.
+        Number of channels.
     file_rate, frames : int
-        Rate (Hz) and length of the file.
+        Sample rate (Hz) and length of the file.
     sample_rate, samples : int
-        Rate (Hz) and length of what is read.
+        Sample rate (Hz) and length of what is read.
     peaks : list of float
-        Largest magnitude of each channel, of what is read.
+        Largest magnitude of each channel of what is read.
 
     Raises
     ------
     FileNotFoundError, IsADirectoryError, PermissionError
-        If there is no such file, or none that may be read.
-    ValueError
-        If it is no audio, damaged, holds no samples, or samples that are not finite.
+        If the file does not exist or may not be read.
+    UsageError
+        If it is not audio, is damaged, or has no samples or samples that are not
+        finite.
     """
 
     def __init__(self, path, sample_rate=None):
         self.path = Path(path)
-        _check_readable(self.path)
-        with _open_to_read(self.path) as file:
+        with open_audio(self.path) as file:
             self.file_rate, self.channels = file.samplerate, file.channels
         self.sample_rate = self.file_rate if sample_rate is None else sample_rate
         self.samples, self.frames, peaks = 0, 0, torch.zeros(self.channels)
@@ -56,31 +206,22 @@ class Recording:
             if block.shape[1]:
                 peaks = torch.maximum(peaks, block.abs().amax(dim=1))
         if self.samples == 0:
-            raise ValueError(f"{self.path} holds no samples")
+            raise UsageError(f"{self.path} holds no samples")
         self.peaks = peaks.tolist()
-        self._source = None  # of the blocks that come next
+        self._source = None  # iterator over the blocks after the buffer
         self._buffer = torch.empty(self.channels, 0)
-        self._start = 0  # sample that the buffer begins with
+        self._start = 0  # position of the buffer's first sample
 
     def blocks(self):
-        """All of it, in blocks (channels, time) of lengths as they come."""
+        """Iterate over the recording in blocks (channels, time) of varying length."""
         return resample_blocks(self._file_blocks(), self.file_rate, self.sample_rate)
 
     def _file_blocks(self):
         frames = 0
-        with _open_to_read(self.path) as file:
-            while True:
-                try:
-                    block = file.read(BLOCK, dtype="float32", always_2d=True)
-                except soundfile.LibsndfileError as error:
-                    raise ValueError(
-                        f"{self.path} is damaged after {frames / file.samplerate:.2f} "
-                        f"seconds ({error.error_string})"
-                    ) from error
-                if len(block) == 0:
-                    break
+        with open_audio(self.path) as file:
+            while len(block := _read(file, self.path, BLOCK)):
                 if not numpy.isfinite(block).all():
-                    raise ValueError(
+                    raise UsageError(
                         f"{self.path} has NaN or infinite samples: repair it first"
                     )
                 frames += len(block)
@@ -88,13 +229,13 @@ class Recording:
         self.frames = frames
 
     def read(self, start, stop):
-        """Samples from ``start`` up to ``stop``, fewer where the recording ends.
+        """Read samples ``start`` to ``stop``, fewer where the recording ends.
 
         Arguments
         ---------
         start, stop : int
-            Samples at ``sample_rate``. Best in rising order of ``start``: the file is
-            read onwards, and from its beginning for what lies further back.
+            Samples at ``sample_rate``. Fast while ``start`` rises from call to call;
+            a smaller ``start`` reads the file from its beginning again.
 
         Returns
         -------
@@ -103,7 +244,7 @@ class Recording:
 
         Raises
         ------
-        ValueError
+        UsageError
             If the file has become shorter.
         """
         if self._source is None or start < self._start:
@@ -113,8 +254,8 @@ class Recording:
         while end < min(stop, self.samples):
             block = next(self._source, None)
             if block is None:
-                raise ValueError(f"{self.path} has changed while it was read")
-            # What lies before `start` is not needed again.
+                raise UsageError(f"{self.path} has changed while it was read")
+            # Samples before `start` are not needed again.
             self._buffer = self._buffer[:, max(0, start - self._start) :]
             self._start = end - self._buffer.shape[1]
             self._buffer = torch.cat([self._buffer, block], dim=1)
@@ -122,7 +263,7 @@ class Recording:
         return self._buffer[:, start - self._start : min(stop, end) - self._start]
 
     def close(self):
-        """Close the file and forget what was read; reading starts anew."""
+        """Close the file and drop the buffer; the next ``read`` starts again."""
         if self._source is not None:
             self._source.close()
         self._source = None
@@ -135,21 +276,26 @@ class Recording:
         self.close()
 
     def signals(self, seed=None, begin=0):
-        """The channels for ``Restorer.stream``: a tuple, keys are their numbers.
+        """Return the channels as a tuple of signals for ``Restorer.stream``.
 
         Arguments
         ---------
         seed : int, optional
-            Of the sampler's noise, the same for all; by default that of the stream.
+            Seed of the sampler's noise for all channels; by default the stream's.
         begin : int
-            First window that is wanted.
+            First window to restore.
+
+        Returns
+        -------
+        tuple
+            Signals as ``TensorSignal``, with the channel's number as their key.
         """
         channels = range(self.channels)
         return tuple(_Channel(self, number, seed, begin) for number in channels)
 
 
 class _Channel:
-    """See ``TensorSignal``."""
+    """One channel of a recording, see ``TensorSignal``."""
 
     def __init__(self, recording, key, seed, begin):
         self.recording, self.key, self.seed = recording, key, seed
@@ -158,36 +304,3 @@ class _Channel:
 
     def read(self, start, stop):
         return self.recording.read(start, stop)[self.key]
-
-
-def _check_readable(path):
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, not a recording")
-    if not path.exists():
-        what = "is a link that leads nowhere" if path.is_symlink() else "does not exist"
-        raise FileNotFoundError(f"{path} {what}")
-    if not path.is_file():
-        raise ValueError(f"{path} is not a file: a recording is read more than once")
-    with open(path, "rb"):  # libsndfile does not say what is wrong
-        pass
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path} is empty (0 bytes)")
-    if path.suffix.lower() == ".raw":
-        raise ValueError(
-            f"{path} has no header, nobody knows its sample rate: convert it to .wav"
-        )
-
-
-def _open_to_read(path):
-    try:
-        return soundfile.SoundFile(sndfile_name(path))
-    except soundfile.LibsndfileError as error:
-        raise ValueError(
-            f"{path} is not audio that can be read ({error.error_string})"
-        ) from error
-
-
-def sndfile_name(path):
-    """A path as libsndfile takes it."""
-    # Names that are not UTF-8 reach libsndfile only as the bytes that they are.
-    return str(path) if os.name == "nt" else os.fsencode(path)

@@ -1,15 +1,15 @@
-"""Waveforms as users hand them over: which types and rates mean audio."""
+"""Check waveforms and sample rates that users pass."""
 
 import numpy
 import torch
 
 from lafufu_sb.errors import UsageError
 
-_NO_SAMPLES = " is none of samples: use floating-point numbers or signed integers"
+_NO_SAMPLES = " cannot hold samples: use floating-point numbers or signed integers"
 
 
 def as_waveforms(noisy):
-    """A tensor of samples.
+    """Convert a waveform to a tensor.
 
     Arguments
     ---------
@@ -19,13 +19,13 @@ def as_waveforms(noisy):
     Returns
     -------
     torch.Tensor
-        Of arrays and lists float32 on the CPU; a tensor as it is, but for its graph.
+        Arrays and lists become float32 on the CPU. A tensor is only detached.
 
     Raises
     ------
     UsageError
-        For what is no array, or of another type: in unsigned integers zero is not
-        silence.
+        If it is not an array of numbers or has another type. Unsigned integers are
+        refused because their zero is not silence.
 
     Example
     -------
@@ -37,7 +37,7 @@ def as_waveforms(noisy):
             array = numpy.asarray(noisy)
         except ValueError as error:
             raise UsageError(
-                f"the waveform is no array of numbers ({error})"
+                f"the waveform is not an array of numbers ({error})"
             ) from error
         if array.dtype.kind not in "fi":
             raise UsageError(f"the waveform's type {array.dtype}{_NO_SAMPLES}")
@@ -50,7 +50,7 @@ def as_waveforms(noisy):
 
 
 def as_rate(sample_rate):
-    """A sample rate as an int; UsageError for what is none.
+    """Return a sample rate as an int; raise UsageError if it is not one.
 
     Example
     -------

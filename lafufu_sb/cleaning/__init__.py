@@ -1,7 +1,6 @@
-"""Corpus cleaning: every file of a folder or manifest restored, or kept where it harms.
+"""Cleaning of corpora: restore all files of a folder or manifest, and harm none.
 
-The way of a file: ``manifests`` names it, ``plan`` says where it goes, ``work``
-restores it, ``gate`` compares, ``state`` remembers, ``report`` tells.
+``manifests`` lists the files, ``plan`` assigns each a result, ``work`` restores it,
+``gate`` compares it with the original, ``state`` records it, ``report`` summarises all.
+``job`` runs these in turn, ``ray_engine`` on many machines.
 """
-
-KINDS = ("folder", "csv", "json", "kaldi", "lhotse")  # of input

@@ -1,8 +1,7 @@
-"""The do-no-harm gate: a restored recording passes its judges, or the original stays.
+"""The do-no-harm gate: if a judge objects to a restoration, the original is kept.
 
-A judge is a callable ``judge(before, after)`` of two sounds (``MemorySound``,
-``FileSound``) that returns measures for the report, and what it objects to. Every
-channel must pass.
+A judge is a callable ``judge(before, after)`` of two sounds (``MemorySound`` or
+``FileSound``) that returns a ``Verdict``. Every channel must pass.
 """
 
 import math
@@ -14,32 +13,33 @@ from speechbrain.utils.edit_distance import count_ops, op_table
 
 from lafufu_sb.audio.resampling import resample
 from lafufu_sb.cleaning.sound import spread
+from lafufu_sb.errors import MissingPackageError
 from lafufu_sb.evaluation.metrics import check_metrics, dnsmos
 from lafufu_sb.inference.asr import normalise_text
 
-# The model hears 9.01 s and longer pieces would cost a run per further second.
+# The model hears 9.01 s; a longer piece costs one more run per second.
 _DNSMOS_SECONDS = 9.02
-# Opinions of the whole by two networks: name in reports to part and label. The shipped
-# models are trained to please the first, so it does not judge them alone.
+# Overall opinions of two networks: name in reports to part and label. The shipped
+# models have the first in their loss, so it must not judge them alone.
 _OPINIONS = {"dnsmos": ("ovr", "DNSMOS"), "p808": ("p808", "DNSMOS P.808")}
-_SPEECH_SECONDS = 30.0  # what recognisers are made for
+_SPEECH_SECONDS = 30.0  # the window of Whisper
 _SPEECH_RATE = 16000  # Hz
 
 
 class Verdict(NamedTuple):
-    """What a judge found."""
+    """Result of a judge."""
 
     measures: dict  # name to float, for the report
-    objection: str = ""  # empty if it has none
+    objection: str = ""  # reason to keep the original, or empty
 
 
 class Gate:
-    """Judges in a row; without any, everything passes but samples that are not finite.
+    """All judges together; without any, everything passes.
 
     Arguments
     ---------
     judges : sequence of callable
-        See above.
+        ``judge(before, after)`` to ``Verdict``.
 
     Example
     -------
@@ -53,7 +53,7 @@ class Gate:
         self.judges = list(judges)
 
     def __call__(self, before, after):
-        """``Verdict`` of all judges together; one that fails objects."""
+        """Joint ``Verdict`` of all judges; a judge that raises an error objects."""
         measures, objections = {}, []
         for judge in self.judges:
             try:
@@ -61,7 +61,7 @@ class Gate:
             except torch.OutOfMemoryError:
                 raise
             except (RuntimeError, ValueError, IndexError, AssertionError) as error:
-                # Models fail on what they were not made for, such as a single sample.
+                # Models may fail on unusual input, such as a single sample.
                 verdict = Verdict({}, f"a judge failed: {type(error).__name__} {error}")
             measures |= verdict.measures
             objections += [verdict.objection] if verdict.objection else []
@@ -69,21 +69,21 @@ class Gate:
 
 
 class DNSMOSJudge:
-    """Objects where a predicted opinion of the whole drops.
+    """Objects if a predicted overall opinion drops.
 
-    There are two, of networks that were trained apart: DNSMOS P.835 ovr, and DNSMOS
-    P.808. Hears pieces of 9 s; shorter recordings are repeated to fill one.
+    The opinions are DNSMOS P.835 ovr and DNSMOS P.808, of two separately trained
+    networks. Hears pieces of 9 s; shorter recordings are repeated to fill one.
 
     Arguments
     ---------
     drop : float
-        Points by which a channel may become worse, in either opinion.
+        Points by which either opinion of a channel may drop.
     pieces : int
-        Pieces to hear at most, spread over the recording; 0 for all of it.
+        Largest number of pieces, spread over the recording; 0 for all of it.
 
     Raises
     ------
-    ImportError
+    MissingPackageError
         If speechmos is missing.
     """
 
@@ -91,19 +91,19 @@ class DNSMOSJudge:
         try:
             check_metrics(["dnsmos"])
         except ImportError as error:
-            raise ImportError(
-                f"the do-no-harm gate has no judge: {error}, or say --gate none to "
-                "keep restored files unheard"
+            raise MissingPackageError(
+                f"the do-no-harm gate has no judge: {error}, or accept restored files "
+                "unchecked with --gate none"
             ) from error
         self.drop, self.pieces = drop, pieces
 
     def __call__(self, before, after):
-        """See ``Gate``."""
+        """``Verdict`` on a restoration."""
         starts = spread(before.seconds, _DNSMOS_SECONDS, self.pieces)
         old, new = (self._scores(sound, starts) for sound in (before, after))
         heard = ~old[:, 0].isnan()
         if not heard.any():
-            return Verdict({}, "DNSMOS cannot judge it: silence")
+            return Verdict({}, "DNSMOS cannot judge silence")
         old, new = old[heard], new[heard]
         measures = {
             f"{name}_{side}": float(mean)
@@ -111,7 +111,7 @@ class DNSMOSJudge:
             for name, mean in zip(_OPINIONS, scores.mean(dim=0), strict=True)
         }
         if new.isnan().any():
-            return Verdict(measures, "restored is silent")
+            return Verdict(measures, "the restoration is silent")
         objections = []
         for i, (_, label) in enumerate(_OPINIONS.values()):
             worst = int((old - new)[:, i].argmax())
@@ -145,16 +145,16 @@ def _repeated(wav, length):
 
 
 class RecogniserJudge:
-    """Objects where a recogniser understands something else than before.
+    """Objects if a recogniser hears a different text.
 
     Arguments
     ---------
     recogniser : callable
-        ``recogniser(wav)`` from (time,), float32 at 16 kHz on the CPU, to text.
+        (time,), float32 at 16 kHz on the CPU, to text.
     limit : float
-        Largest share of characters that may differ, of those before.
+        Largest ``character_error``.
     pieces : int
-        Pieces of 30 s to hear at most, spread over the recording; 0 for all of it.
+        Largest number of pieces of 30 s, spread over the recording; 0 for all of it.
     """
 
     def __init__(self, recogniser, limit=0.1, pieces=3):
@@ -162,7 +162,7 @@ class RecogniserJudge:
         self._lock = threading.Lock()
 
     def __call__(self, before, after):
-        """See ``Gate``."""
+        """``Verdict`` on a restoration."""
         pairs = _speech(before, after, self.pieces, self._text)
         texts = [
             tuple(" ".join(filter(None, side)) for side in zip(*channel, strict=True))
@@ -185,17 +185,17 @@ class RecogniserJudge:
 
 
 class SpeakerJudge:
-    """Objects where the restored voice is another speaker's.
+    """Objects if the voice has changed.
 
     Arguments
     ---------
     embed : callable
-        ``embed(wav)`` from (time,), float32 at 16 kHz on the CPU, to (size,).
+        (time,), float32 at 16 kHz on the CPU, to (size,).
     limit : float
-        Smallest cosine between before and after; 0.25 is where SpeechBrain's
-        SpeakerRecognition draws the line between speakers.
+        Smallest cosine of the embeddings before and after. The default 0.25 is the
+        threshold of SpeechBrain's SpeakerRecognition.
     pieces : int
-        As for ``RecogniserJudge``.
+        See ``RecogniserJudge``.
     """
 
     def __init__(self, embed, limit=0.25, pieces=3):
@@ -203,7 +203,7 @@ class SpeakerJudge:
         self._lock = threading.Lock()
 
     def __call__(self, before, after):
-        """See ``Gate``."""
+        """``Verdict`` on a restoration."""
         pairs = _speech(before, after, self.pieces, self._embedding)
         cosines = []
         for channel in pairs:
@@ -214,7 +214,7 @@ class SpeakerJudge:
         lowest = min(cosines)
         objection = ""
         if not lowest >= self.limit:
-            objection = f"the voice has changed: cosine {lowest:.2f} of the embeddings"
+            objection = f"the voice has changed: cosine {lowest:.2f} of embeddings"
         return Verdict({"speaker_cosine": lowest}, objection)
 
     def _embedding(self, wav):
@@ -223,7 +223,7 @@ class SpeakerJudge:
 
 
 def _speech(before, after, pieces, function):
-    """For each channel a list of (before, after) results of a function of a piece."""
+    """For each channel a list of (before, after): the function of each piece."""
     results = [[] for _ in range(before.channels)]
     for start in spread(before.seconds, _SPEECH_SECONDS, pieces):
         sides = [
@@ -236,17 +236,17 @@ def _speech(before, after, pieces, function):
 
 
 def character_error(before, after):
-    """Edits from one text to the other, as a share of the characters of the first.
+    """Character error rate of a text with another as the reference.
 
     Arguments
     ---------
     before, after : str
-        Plain texts.
+        Reference and hypothesis.
 
     Returns
     -------
     float
-        0 for equal texts; 1 where there was no text and now is.
+        Edits per character of ``before``; 1 if exactly one text is empty.
 
     Example
     -------

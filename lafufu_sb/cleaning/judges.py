@@ -1,4 +1,4 @@
-"""The gate that options ask for: recognisers and speaker models from their folders."""
+"""Loading the judges of a gate: recognisers and speaker models from their folders."""
 
 import contextlib
 import hashlib
@@ -18,15 +18,15 @@ from lafufu_sb.inference.asr import (
 )
 
 
-def load_gate(options):
-    """Make the gate of a ``lafufu clean``.
+def load_gate(options, device="cpu"):
+    """Load the gate of a cleaning.
 
     Arguments
     ---------
-    options : dict
-        ``gate`` ("dnsmos" or "none"), ``max_dnsmos_drop``, ``recogniser`` and
-        ``speaker_model`` (folders or None), ``max_cer``, ``min_cosine``,
-        ``judge_pieces``, ``device``.
+    options : GateOptions
+        Judges and limits.
+    device : str
+        Of recogniser and speaker model.
 
     Returns
     -------
@@ -34,70 +34,73 @@ def load_gate(options):
 
     Raises
     ------
-    ImportError
+    MissingPackageError
         If a judge lacks its package.
     FileNotFoundError, UsageError
-        If a folder is none of a model.
+        If a folder does not exist or holds no such model.
     """
-    pieces, device = options["judge_pieces"], options["device"]
-    judges = []
-    if options["gate"] == "dnsmos":
-        judges.append(DNSMOSJudge(options["max_dnsmos_drop"], pieces))
-    if options["recogniser"]:
-        transcribe = load_transcriber(options["recogniser"], device)
-        judges.append(RecogniserJudge(transcribe, options["max_cer"], pieces))
-    if options["speaker_model"]:
-        embed = load_speaker_model(options["speaker_model"], device)
-        judges.append(SpeakerJudge(embed, options["min_cosine"], pieces))
+    pieces, judges = options.judge_pieces, []
+    if options.gate == "dnsmos":
+        judges.append(DNSMOSJudge(options.max_dnsmos_drop, pieces))
+    if options.recogniser:
+        transcribe = load_transcriber(options.recogniser, device)
+        judges.append(RecogniserJudge(transcribe, options.max_cer, pieces))
+    if options.speaker_model:
+        embed = load_speaker_model(options.speaker_model, device)
+        judges.append(SpeakerJudge(embed, options.min_cosine, pieces))
     return Gate(judges)
 
 
 def load_transcriber(folder, device="cpu"):
-    """A function from speech to text, always the same for the same speech.
+    """Load a recogniser as a deterministic function from speech to text.
 
     Arguments
     ---------
     folder : str or Path
         See ``lafufu_sb.inference.asr.load_recogniser``.
     device : str
-        That computes.
+        Such as "cpu" or "cuda:1".
 
     Returns
     -------
     callable
-        From (time,), float32 at 16 kHz, to text.
+        (time,), float32 at 16 kHz, to text.
     """
-    model = load_recogniser(folder, device, beam_size=1)  # quick: it hears everything
+    model = load_recogniser(folder, device, beam_size=1)  # fast: it hears all files
     rate = rate_of(model)
 
     def transcribe(wav):
         with _repeatable():
-            words, _ = model.transcribe_batch(_at_rate(wav, rate)[None], torch.ones(1))
+            wavs = resample(wav, RECOGNISER_RATE, rate)[None]
+            words, _ = model.transcribe_batch(wavs, torch.ones(1))
         return as_text(words[0])
 
     return transcribe
 
 
 def load_speaker_model(folder, device="cpu"):
-    """A speaker embedding from the folder of SpeechBrain's EncoderClassifier.
+    """Load a deterministic speaker embedding.
 
     Arguments
     ---------
     folder : str or Path
-        With hyperparams.yaml.
+        Model folder of SpeechBrain's EncoderClassifier.
     device : str
-        That computes.
+        Such as "cpu" or "cuda:1".
 
     Returns
     -------
     callable
-        From (time,), float32 at 16 kHz, to (size,).
+        (time,), float32 at 16 kHz, to (size,).
     """
     from speechbrain.inference.classifiers import EncoderClassifier
 
     folder = existing_folder(folder)
     if not (folder / "hyperparams.yaml").is_file():
-        raise UsageError(f"{folder} is no speaker model: it has no hyperparams.yaml")
+        raise UsageError(
+            f"{folder} is no speaker model: it has no hyperparams.yaml (SpeechBrain's "
+            "EncoderClassifier)"
+        )
     model = EncoderClassifier.from_hparams(
         source=str(folder), run_opts={"device": device}
     )
@@ -105,13 +108,14 @@ def load_speaker_model(folder, device="cpu"):
 
     def embed(wav):
         with _repeatable():
-            return model.encode_batch(_at_rate(wav, rate)[None]).reshape(-1)
+            wavs = resample(wav, RECOGNISER_RATE, rate)[None]
+            return model.encode_batch(wavs).reshape(-1)
 
     return embed
 
 
 def folder_hash(folder):
-    """Hash of all files below a folder, hidden ones left out; None for no folder."""
+    """Hash of all files below a folder except hidden ones; None if folder is None."""
     if folder is None:
         return None
     digest = hashlib.sha256()
@@ -128,11 +132,7 @@ def folder_hash(folder):
 
 @contextlib.contextmanager
 def _repeatable():
-    """The same random numbers at every call, such as SpeechBrain's pooling adds."""
+    """Seed random numbers, such as the noise that SpeechBrain's pooling adds."""
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
         yield
-
-
-def _at_rate(wav, rate):
-    return resample(wav, RECOGNISER_RATE, rate) if rate != RECOGNISER_RATE else wav

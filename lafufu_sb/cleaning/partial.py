@@ -1,22 +1,25 @@
-"""What is restored so far of a long recording, from which a killed run goes on."""
+"""The restored part of a long recording, from which a killed run resumes."""
 
-import fcntl
+import contextlib
 import zlib
 
 import torch
 
+from lafufu_sb.cleaning.locks import locked
+from lafufu_sb.errors import UsageError
+
 
 class PartialResult:
-    """The restored blocks of a recording in a file, each written once it is made.
+    """The restored blocks of a recording, each appended to a file once computed.
 
     Arguments
     ---------
     path : Path
-        The file: after each other the blocks' check sums and samples, float32.
+        The file: check sum and samples (float32) of each block in turn.
     channels : int
         Of the recording.
     lengths : sequence of int
-        Samples of all its blocks.
+        Samples of each of its blocks.
 
     Example
     -------
@@ -44,16 +47,16 @@ class PartialResult:
 
     @property
     def share_made(self):
-        """Of all blocks those that were not found in the file, one at least."""
+        """Share of the blocks that were not found in the file, at least one block."""
         return max(1, len(self._lengths) - self._found) / len(self._lengths)
 
     def blocks(self, make):
-        """All blocks: those of the file, then those that are made and added to it.
+        """All blocks: first those in the file, then new ones, which are appended.
 
         Arguments
         ---------
         make : callable
-            ``make(begin=n)``: iterable over the blocks from number ``n`` on.
+            ``make(begin=n)`` iterates over the blocks from number ``n`` on.
 
         Yields
         ------
@@ -66,12 +69,14 @@ class PartialResult:
             If the file cannot be written, as on a full disk.
         """
         self._path.parent.mkdir(exist_ok=True)
-        with open(self._path, "a+b") as file:
+        with contextlib.ExitStack() as stack:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:  # another process makes the same: each its own
+                lock = locked(self._path.with_name(f"{self._path.name}.lock"), "it")
+                stack.enter_context(lock)
+            except UsageError:  # another process restores it: do not share the file
                 yield from make(begin=0)
                 return
+            file = stack.enter_context(open(self._path, "a+b"))
             file.seek(0)
             end = 0
             for length in self._lengths:
@@ -83,7 +88,7 @@ class PartialResult:
                 yield block
             if self._found == len(self._lengths):
                 return
-            file.truncate(end)  # a block that was cut off
+            file.truncate(end)  # an incomplete block
             for block in make(begin=self._found):
                 data = block.float().contiguous().numpy().tobytes()
                 file.write(_sum(data) + data)
@@ -93,14 +98,14 @@ class PartialResult:
     def _read(self, file, length):
         size = 4 * self._channels * length
         check, data = file.read(4), file.read(size)
-        # A machine that went down may have left zeros where there should be samples.
+        # After a crash of the machine, the file may hold zeros instead of samples.
         if len(data) < size or check != _sum(data):
             return None
         samples = torch.frombuffer(bytearray(data), dtype=torch.float32)
         return samples.reshape(self._channels, length)
 
     def remove(self):
-        """Delete the file: the recording is done."""
+        """Delete the file once the recording is done."""
         self._path.unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""Work beside work: read ahead, write behind, and know which of them one waits for."""
+"""Concurrency: read ahead, write behind, and measure what computing waits for."""
 
 import collections
 import contextlib
@@ -6,22 +6,23 @@ import time
 
 
 def read_ahead(pool, function, items, most, cost=None, budget=0.0):
-    """Map in threads, a few items ahead, in order.
+    """Map a function in threads, a few items ahead, in order.
 
     Arguments
     ---------
     pool : concurrent.futures.Executor
-        That maps.
+        Its threads.
     function : callable
-        Of one item.
+        ``function(item)``.
     items : iterable
-        To map.
+        Its arguments.
     most : int
-        Items ahead.
+        Largest number of items ahead.
     cost : callable, optional
-        Of an item; no more are begun while those ahead cost more than ``budget``.
+        ``cost(item)``, a number. No item is started while those ahead cost more than
+        ``budget``.
     budget : float
-        See above.
+        See ``cost``.
 
     Yields
     ------
@@ -56,16 +57,16 @@ def read_ahead(pool, function, items, most, cost=None, budget=0.0):
 
 
 class WriteBehind:
-    """Calls that run in threads, of which only so many may wait.
+    """Calls in threads, with a limit on those that are unfinished.
 
     Arguments
     ---------
     pool : concurrent.futures.Executor
-        That runs them.
+        Its threads.
     most : int
-        Calls that may be open; the next one waits for the oldest.
+        Largest number of unfinished calls; the next one waits for the oldest.
     budget : float
-        What open calls may cost together; beyond it, the next one waits too.
+        Largest cost of all unfinished calls; beyond it the next one waits, too.
     """
 
     def __init__(self, pool, most, budget=float("inf")):
@@ -73,7 +74,7 @@ class WriteBehind:
         self._open, self._spent = collections.deque(), 0.0
 
     def submit(self, function, *arguments, cost=0.0):
-        """Run a call; raises what an earlier one raised."""
+        """Start a call; raises the exception of an earlier one."""
         while self._open and (
             self._open[0][0].done()
             or len(self._open) >= self._most
@@ -84,12 +85,12 @@ class WriteBehind:
         self._spent += cost
 
     def finish(self):
-        """Wait for all; raises what one raised."""
+        """Wait for all calls; raises the exception of one of them."""
         while self._open:
             self._wait()
 
     def cancel(self):
-        """Drop the calls that have not begun."""
+        """Drop the calls that have not started."""
         for future, _ in self._open:
             future.cancel()
 
@@ -100,23 +101,23 @@ class WriteBehind:
 
 
 class Meter:
-    """Seconds that the computing thread computes, and seconds that it waits.
+    """Time that the computing thread computes and waits.
 
     Attributes
     ----------
     waited : dict of str to float
-        Seconds by what was waited for.
+        Seconds of waiting, by reason.
     """
 
     def __init__(self):
-        self.begun = time.perf_counter()
+        self._start = time.perf_counter()
         self.waited = collections.Counter()
         self._windows = 0
         self._marks = collections.deque([(0.0, 0)], maxlen=32)
 
     @contextlib.contextmanager
     def waiting(self, what):
-        """Count the time of the block as waiting."""
+        """Context whose time counts as waiting."""
         start = time.perf_counter()
         try:
             yield
@@ -125,8 +126,8 @@ class Meter:
 
     @property
     def seconds(self):
-        """Since the beginning."""
-        return time.perf_counter() - self.begun
+        """Seconds since the start."""
+        return time.perf_counter() - self._start
 
     @property
     def computing(self):
@@ -134,12 +135,31 @@ class Meter:
         return self.seconds - sum(self.waited.values())
 
     def share(self, windows):
-        """Seconds of computing that the windows of a finished file took.
+        """Seconds of computing that count for a finished file.
 
-        Windows of several files are computed together, so a file has its share by
-        their number, at the mean time of a window over the last files.
+        Windows of several files are computed together, so each counts with the mean
+        time of a window over the last files.
+
+        Arguments
+        ---------
+        windows : int
+            Of the file.
+
+        Returns
+        -------
+        float
         """
         self._windows += windows
         self._marks.append((self.computing, self._windows))
         seconds, before = self._marks[0]
         return windows * (self._marks[-1][0] - seconds) / (self._windows - before)
+
+    def summary(self):
+        """One line: total time, and the shares of computing and waiting."""
+        seconds = max(self.seconds, 1e-9)
+        parts = [f"computing {100 * self.computing / seconds:.0f} %"]
+        parts += [
+            f"waiting for {what} {100 * waited / seconds:.0f} %"
+            for what, waited in self.waited.items()
+        ]
+        return f"{seconds:.1f} s: " + ", ".join(parts)

@@ -1,4 +1,4 @@
-"""Which file goes where, and which files go together."""
+"""The plan of a cleaning: the result of each file, and the division into shards."""
 
 import heapq
 import os
@@ -7,46 +7,44 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import soundfile
-
-from lafufu_sb.audio.recordings import sndfile_name
+from lafufu_sb.audio.recordings import read_header
 from lafufu_sb.errors import UsageError
 
-LOSSLESS = (".wav", ".flac")  # what is written; other formats become the first
-_SCANNERS = 16  # threads: opening files waits for the disk or the network
+LOSSLESS = (".wav", ".flac")  # formats of results; others become the first
+_SCANNERS = 16  # threads that wait for the disk or the network
 
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """A recording, where its result goes, and what its header says."""
+    """A recording, the path of its result, and the content of its header."""
 
     index: int  # in the manifest's order
     source: str
     target: str
     seconds: float = 0.0
-    channels: int = 0  # 0 if the header cannot be read
+    channels: int = 0  # 0 if the header is unreadable
     size: int = -1  # bytes
     mtime_ns: int = 0
 
     @property
     def cost(self):
-        """Seconds to restore: a short file costs a window all the same."""
+        """Seconds times channels to restore; a short file still costs a window."""
         return max(1, self.channels) * max(self.seconds, 1.0)
 
 
 def make_plan(manifest, output, audio_format="same"):
-    """Give each recording of a manifest its place, and read all headers.
+    """Assign a result to each recording of a manifest, and read all headers.
 
-    The folders below the one that all recordings share are mirrored.
+    Results mirror the folders below the one that all recordings have in common.
 
     Arguments
     ---------
-    manifest : FolderManifest or alike
-        See ``open_manifest``.
+    manifest : Manifest
+        Names the recordings.
     output : str or Path
         Folder of the results.
     audio_format : str
-        "same" keeps .wav and .flac and turns others into .wav; "wav" or "flac".
+        "same" keeps .wav and .flac and writes others as .wav; "wav" or "flac".
 
     Returns
     -------
@@ -55,14 +53,13 @@ def make_plan(manifest, output, audio_format="same"):
     Raises
     ------
     UsageError
-        If results would overwrite recordings, each other, or the manifest, or would
-        become part of the folder that is cleaned.
+        If results would overwrite recordings, each other, or the manifest, or would be
+        inside the folder that is cleaned.
     """
     sources = list(dict.fromkeys(manifest.sources.values()))
     output = Path(os.path.abspath(output))
     _refuse_nesting(manifest, output)
-    folders = {os.path.dirname(source) for source in sources}
-    root = manifest.root or os.path.commonpath(folders)
+    root = manifest.root or _common_folder(sources, manifest.path)
     relative = [os.path.relpath(source, root) for source in sources]
     targets = [str(output / name) for name in _renamed(relative, audio_format)]
     _refuse_collisions(sources, targets, manifest, output)
@@ -76,18 +73,28 @@ def make_plan(manifest, output, audio_format="same"):
     ]
 
 
+def _common_folder(sources, manifest):
+    try:
+        return os.path.commonpath({os.path.dirname(source) for source in sources})
+    except ValueError as error:  # Windows
+        raise UsageError(
+            f"{manifest} has recordings on several drives: use a manifest per drive"
+        ) from error
+
+
 def _refuse_nesting(manifest, output):
     if manifest.name is None:
-        root, out = os.path.realpath(manifest.root), os.path.realpath(output)
-        if os.path.commonpath([root, out]) == root:
+        if Path(os.path.realpath(output)).is_relative_to(
+            os.path.realpath(manifest.root)
+        ):
             raise UsageError(
-                f"output {output} lies in {manifest.path}, which is to be cleaned: the "
-                "next run would clean the results, so choose a folder elsewhere"
+                f"output {output} is inside {manifest.path}, the folder to clean: the "
+                "next run would clean the results, so choose another output folder"
             )
 
 
 def _renamed(names, audio_format):
-    """Relative names with the suffix of their format; clashes keep both suffixes."""
+    """Relative names with the suffix of the result; on clashes it is appended."""
     suffixes = [_new_suffix(Path(name).suffix, audio_format) for name in names]
     short = [str(Path(n).with_suffix(s)) for n, s in zip(names, suffixes, strict=True)]
     counts = Counter(short)
@@ -127,22 +134,22 @@ def _refuse_collisions(sources, targets, manifest, output):
 
 
 def _examine(source):
-    """What ``stat`` and the header tell; restoring says what is wrong with others."""
+    """Size, time and header of a file; restoring reports what is wrong with it."""
     found = {}
     try:
         status = os.stat(source)
         found |= {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
-        info = soundfile.info(sndfile_name(source))
-        found |= {"seconds": info.duration, "channels": info.channels}
-    except (OSError, RuntimeError):
+        header = read_header(source)
+        found |= {"seconds": header.seconds, "channels": header.channels}
+    except (OSError, UsageError):
         pass
     return found
 
 
 def split(files, count):
-    """Shards of about equal cost, the longest files dealt out first.
+    """Divide files into shards of about equal cost, the longest files first.
 
-    The fullest shard has at most 4/3 of what it has in the best split (Graham, "Bounds
+    The largest shard costs at most 4/3 of that of the optimal division (Graham, "Bounds
     on multiprocessing timing anomalies", SIAM J. Appl. Math. 17(2), 1969).
 
     Arguments
@@ -155,7 +162,7 @@ def split(files, count):
     Returns
     -------
     list of list of PlannedFile
-        Each in the order of the plan; some are empty if files are few.
+        Each in the order of the plan; some are empty if there are fewer files.
 
     Example
     -------

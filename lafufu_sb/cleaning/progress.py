@@ -1,4 +1,4 @@
-"""One line that says how far a cleaning is."""
+"""The progress line of a cleaning."""
 
 import sys
 import threading
@@ -8,18 +8,18 @@ from lafufu_sb.cleaning.report import count
 
 
 class Progress:
-    """Counts finished files and shows a line.
+    """Counts finished files and prints a line.
 
-    On a terminal the line is renewed in place; elsewhere one is written now and then.
+    On a terminal the line is updated in place; elsewhere one is printed every 30 s.
 
     Arguments
     ---------
     files : sequence of PlannedFile
-        All that are to be done, those of earlier runs too.
+        All files, including those that earlier runs have finished.
     rows : sequence of dict
-        Of files that are done already.
+        Journal rows of the finished files.
     stream : text file, optional
-        By default standard error.
+        Where to print, by default standard error.
     """
 
     def __init__(self, files, rows=(), stream=None):
@@ -29,11 +29,11 @@ class Progress:
         self._before = self._done = sum(self._costs[row["source"]] for row in rows)
         self._stream = stream or sys.stderr
         self._terminal = self._stream.isatty()
-        self._begun = self._shown = time.perf_counter()
+        self._start = self._shown = time.perf_counter()
         self._lock = threading.Lock()
 
     def __call__(self, row):
-        """Count a finished file."""
+        """Count a finished file by its journal row."""
         with self._lock:
             self.rows.append(row)
             self._done += self._costs[row["source"]]
@@ -46,20 +46,20 @@ class Progress:
 
     @property
     def speed(self):
-        """Seconds of audio, of all channels, per second since the beginning."""
-        seconds = time.perf_counter() - self._begun
+        """Seconds of audio, times channels, per second since the start."""
+        seconds = time.perf_counter() - self._start
         return (self._done - self._before) / max(seconds, 1e-9)
 
     def show(self):
-        """Write the line."""
+        """Print the line."""
         self._write(self.line() + ("" if self._terminal else "\n"))
 
     def close(self):
-        """Write the last line and leave it."""
+        """Print the final line."""
         self._write(self.line() + "\n")
 
     def line(self):
-        """How much is done, how fast, and how long the rest takes at that speed."""
+        """Files and audio done, speed, and the time that is left at that speed."""
         decisions = count(self.rows)
         left = (self._total - self._done) / self.speed if self.speed > 0 else 0.0
         return (

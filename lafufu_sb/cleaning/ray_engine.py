@@ -1,24 +1,24 @@
-"""The same plan on Ray Data: actors that hold a model each take shard after shard.
+"""The same plan on Ray Data: actors that hold one model each clean shard after shard.
 
-All machines see the recordings and the output folder under the same paths. What is
-done stands in the journals there, so a run goes on wherever it was begun: here, as a
-job array, or on Ray.
+All machines must see the recordings and the output folder under the same paths. The
+journals there hold the state, so a cleaning can be resumed by any engine.
 """
 
-import dataclasses
 import json
 import logging
 import os
+from dataclasses import asdict, replace
 
 import numpy
 
+from lafufu_sb.cleaning.loading import load_cleaner
 from lafufu_sb.cleaning.plan import PlannedFile, split
 from lafufu_sb.cleaning.progress import Progress
 from lafufu_sb.cleaning.state import State
-from lafufu_sb.errors import UsageError
+from lafufu_sb.errors import MissingPackageError, UsageError
 
-_SHARDS = 8  # per worker at least: the last ones to end wait for an eighth at most
-_LARGEST = 3600.0  # seconds of audio in a shard: what is seen of progress
+_SHARDS = 8  # per worker at least: at the end, workers wait for an eighth at most
+_LARGEST = 3600.0  # seconds of audio in a shard; progress is reported per shard
 
 
 def run(options, files, state):
@@ -26,8 +26,8 @@ def run(options, files, state):
 
     Arguments
     ---------
-    options : dict
-        Of ``lafufu clean``.
+    options : CleaningOptions
+        Of the cleaning.
     files : sequence of PlannedFile
         The plan.
     state : State
@@ -40,21 +40,19 @@ def run(options, files, state):
 
     Raises
     ------
-    ImportError
+    MissingPackageError
         If Ray Data is missing.
     UsageError
-        If a single shard is asked for: Ray deals out all.
-    RuntimeError
-        If a worker met an error that ends the run; the message is the worker's.
+        If a single shard is asked for, or if a worker met an error that ends the run;
+        the message is the worker's.
     """
-    from lafufu_sb.cleaning.job import pending
-
-    if options["shard"] != (1, 1):
+    if options.shard != (1, 1):
         raise UsageError(
-            "--shard is not for --engine ray, which deals out all shards itself"
+            "--shard does not go with --engine ray, which distributes all shards: "
+            "leave one of them out"
         )
     ray = _ray()
-    left, done = pending(state, files)
+    left, done = state.pending(files)
     progress = Progress(files, done)
     if left:
         _start(ray, options)
@@ -73,7 +71,7 @@ def _ray():
         import ray
         import ray.data
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             f'--engine ray needs Ray Data ({error}): pip install "lafufu_sb[ray]"'
         ) from error
     return ray
@@ -82,7 +80,7 @@ def _ray():
 def _start(ray, options):
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     ray.init(
-        address=options["ray_address"],
+        address=options.ray_address,
         logging_level=logging.WARNING,
         log_to_driver=False,
     )
@@ -91,22 +89,23 @@ def _start(ray, options):
 
 
 def _rows(ray, options, files):
-    """Rows of finished files, shard by shard as they end."""
+    """Rows of finished files, shard by shard in the order in which they end."""
+    model = options.model
     gpus = int(ray.cluster_resources().get("GPU", 0))
-    on_gpu = (options["device"] or "cpu").startswith("cuda")
-    workers = options["workers"] or (gpus if on_gpu and gpus else 2)
+    on_gpu = (model.device or "cpu").startswith("cuda")
+    workers = options.workers or (gpus if on_gpu and gpus else 2)
     cores = int(ray.cluster_resources().get("CPU", 1))
-    threads = options["threads"] or max(1, cores // workers)
+    threads = model.threads or max(1, cores // workers)
     seconds = sum(file.cost for file in files)
     count = max(_SHARDS * workers, int(seconds / _LARGEST))
     shards = [
-        {"number": number, "files": json.dumps([dataclasses.asdict(f) for f in shard])}
+        {"number": number, "files": json.dumps([asdict(file) for file in shard])}
         for number, shard in enumerate(split(files, min(count, len(files))))
     ]
     dataset = ray.data.from_items(shards, override_num_blocks=len(shards))
     results = dataset.map_batches(
         Worker,
-        fn_constructor_args=(options | {"threads": threads},),
+        fn_constructor_args=(replace(options, model=replace(model, threads=threads)),),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=workers),
         num_cpus=threads,
@@ -114,27 +113,25 @@ def _rows(ray, options, files):
     )
     for result in results.iter_rows():
         if result["error"]:
-            raise RuntimeError(result["error"])
+            raise UsageError(result["error"])
         yield from json.loads(result["rows"])
 
 
 class Worker:
-    """An actor: a model and a gate, for one shard after the other.
+    """A Ray actor: loads model and gate once, then cleans shards.
 
     Arguments
     ---------
-    options : dict
-        Of ``lafufu clean``.
+    options : CleaningOptions
+        Of the cleaning.
     """
 
     def __init__(self, options):
-        from lafufu_sb.cleaning.job import load_cleaner
-
-        self.state, self.cleaner, self.problem = State(options["output"]), None, ""
+        self.state, self.cleaner, self.problem = State(options.output), None, ""
         try:
             self.cleaner = load_cleaner(options, self.state)
-        except (OSError, ValueError, RuntimeError, ImportError) as error:
-            self.problem = str(error)  # for who asked, instead of a stack of traces
+        except (OSError, UsageError) as error:
+            self.problem = str(error)  # reported in one line, without a traceback
 
     def __call__(self, batch):
         """Clean a shard.
@@ -147,19 +144,17 @@ class Worker:
         Returns
         -------
         dict of str to array
-            ``rows`` (JSON) and ``error``, empty if there was none.
+            ``rows`` (JSON) and ``error``, which is empty if all went well.
         """
-        from lafufu_sb.cleaning.job import pending
-
         rows, name = [], f"ray-{batch['number'][0]}"
         if not self.problem:
             files = [PlannedFile(**file) for file in json.loads(batch["files"][0])]
             try:
                 with self.state.shard(name) as shard:
-                    # An actor may have been lost in the middle of this very shard.
-                    files, rows = pending(self.state, files, name)
+                    # Ray repeats a shard whose actor was lost; finish what is left.
+                    files, rows = self.state.pending(files, name)
                     self.cleaner.run(files, shard, rows.append)
-            except (OSError, ValueError, RuntimeError) as error:
+            except (OSError, UsageError) as error:
                 self.problem = str(error)
         return {
             "rows": numpy.array([json.dumps(rows)]),

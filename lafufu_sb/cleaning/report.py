@@ -1,4 +1,4 @@
-"""What a cleaning did, per file and in sum."""
+"""The report of a cleaning: a CSV of all files, and a page of HTML."""
 
 import base64
 import csv
@@ -10,7 +10,7 @@ from lafufu_sb.evaluation.metrics import summarise
 CSV_NAME = "cleaning_report.csv"
 PAGE_NAME = "cleaning_report.html"
 
-COLUMNS = {  # and the decimals of its numbers
+COLUMNS = {  # of the CSV, with the decimals of their numbers
     "source": None,
     "target": None,
     "decision": None,
@@ -28,7 +28,7 @@ COLUMNS = {  # and the decimals of its numbers
     "speaker_cosine": 4,
     "gain_db": 2,
 }
-_LISTED = 200  # files that the page lists of each kind; the CSV has all
+_LISTED = 200  # largest number of files in a list of the page
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:62em;padding:0 1em}
@@ -39,16 +39,16 @@ img{max-width:100%}
 
 
 def write_csv(path, rows):
-    """A line per file, in the order of the plan; empty where nothing was measured.
+    """Write a line per file; cells without a measurement are empty.
 
     Arguments
     ---------
     path : Path
-        To write.
+        The file.
     rows : sequence of dict
-        Of the journal.
+        Journal rows in the order of the plan.
     """
-    # Names of files are bytes in any encoding.
+    # File names are bytes in any encoding.
     with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as out:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -59,23 +59,23 @@ def write_csv(path, rows):
 
 
 def write_page(path, rows, title, facts):
-    """Summary with plots, one file of HTML that needs no other.
+    """Write a summary with plots as one self-contained page.
 
     Arguments
     ---------
     path : Path
-        To write.
+        The file.
     rows : sequence of dict
-        Of the journal.
+        Journal rows.
     title : str
-        What was cleaned.
-    facts : dict of str to str
-        Settings to name.
+        Name of the corpus.
+    facts : dict of str to object
+        Settings to list.
     """
     parts = [
         f"<h1>Cleaning of {_text(title)}</h1>",
         _table(["", "files", "hours"], _totals(rows)),
-        _table(["mean of a file", "before", "after"], _means(rows)),
+        _table(["mean over files", "before", "after"], _means(rows)),
     ]
     parts += [f'<img src="data:image/png;base64,{p}" alt="">' for p in _plots(rows)]
     parts.append("<h2>Settings</h2>" + _table([], facts.items()))
@@ -95,7 +95,7 @@ def write_page(path, rows, title, facts):
 
 
 def count(rows):
-    """Files by decision.
+    """Number of files by decision.
 
     Example
     -------
@@ -131,7 +131,7 @@ def _with(rows, *names):
 
 
 def _plots(rows):
-    """PNGs, base64: opinion before and after, estimated SNR, lengths."""
+    """Plots of opinions, estimated SNR and lengths, each a PNG in base64."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""What ends up under a result's name: restored samples, or the original."""
+"""Writing a result: restored samples, or the original."""
 
 import shutil
 from pathlib import Path
@@ -8,13 +8,13 @@ from lafufu_sb.audio.recordings import Recording
 
 
 def save(path, wavs, rate):
-    """Write a recording; nothing clips.
+    """Write a recording without clipping.
 
     Arguments
     ---------
     path : Path
-        .wav or .flac. FLAC cannot hold samples above full scale: there a recording is
-        turned down until they fit.
+        .wav or .flac. FLAC cannot hold samples above full scale: a recording that has
+        some is attenuated.
     wavs : torch.Tensor
         (channels, time), finite.
     rate : int
@@ -23,22 +23,22 @@ def save(path, wavs, rate):
     Returns
     -------
     dict
-        ``gain_db`` if it was turned down.
+        ``gain_db`` if the recording was attenuated, else empty.
     """
     return _write(path, [wavs], rate, *wavs.shape)
 
 
 def transfer(path, source, own_rate, rate):
-    """Write what a file holds: its bytes, or converted where format or rate differ.
+    """Copy a recording; it is converted only if format or sample rate differ.
 
     Arguments
     ---------
     path : Path
-        To write.
+        The copy.
     source : str or Path
-        The file.
+        The recording.
     own_rate, rate : int
-        Hz: that of the file, and the one wanted.
+        Sample rates in Hz, of the recording and of the copy.
 
     Returns
     -------

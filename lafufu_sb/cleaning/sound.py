@@ -1,11 +1,8 @@
-"""Recordings as judges hear them, in memory or on the disk, piece by piece."""
+"""Sounds as judges hear them, in memory or on disk, piece by piece."""
 
 import math
 
-import soundfile
-import torch
-
-from lafufu_sb.audio.recordings import sndfile_name
+from lafufu_sb.audio.recordings import read, read_header
 from lafufu_sb.audio.resampling import resample
 
 _SNR_SECONDS = 30.0
@@ -21,8 +18,16 @@ class MemorySound:
     rate : int
         Hz.
 
+    Attributes
+    ----------
+    channels, samples : int
+        Of the recording.
+    seconds : float
+        Its length.
+
     Example
     -------
+    >>> import torch
     >>> sound = MemorySound(torch.zeros(2, 16000), 16000)
     >>> sound.seconds, sound.read(0.5, 0.2).shape
     (1.0, torch.Size([2, 3200]))
@@ -31,20 +36,27 @@ class MemorySound:
     def __init__(self, wavs, rate):
         self.wavs, self.rate = wavs, rate
         self.channels, self.samples = wavs.shape
-
-    @property
-    def seconds(self):
-        """Length."""
-        return self.samples / self.rate
+        self.seconds = self.samples / rate
 
     def read(self, start, seconds):
-        """(channels, time) from ``start`` (s) on, less where the recording ends."""
+        """Read a piece.
+
+        Arguments
+        ---------
+        start, seconds : float
+            Where it starts, and its length.
+
+        Returns
+        -------
+        torch.Tensor
+            (channels, time), shorter where the recording ends.
+        """
         first = round(start * self.rate)
         return self.wavs[:, first : first + round(seconds * self.rate)]
 
 
 class FileSound:
-    """A recording on the disk, for what is too long to be in memory.
+    """A recording on disk, of which only the pieces are read; see ``MemorySound``.
 
     Arguments
     ---------
@@ -53,54 +65,37 @@ class FileSound:
 
     Raises
     ------
-    ValueError
-        If it is no audio.
+    UsageError, OSError
+        See ``open_audio``.
     """
 
     def __init__(self, path):
-        self.path = sndfile_name(path)
-        try:
-            info = soundfile.info(self.path)
-        except soundfile.LibsndfileError as error:
-            raise ValueError(
-                f"{path} is not audio that can be read ({error.error_string})"
-            ) from error
-        self.rate, self.channels, self.samples = (
-            info.samplerate,
-            info.channels,
-            info.frames,
-        )
-
-    seconds = MemorySound.seconds
+        self.path, header = path, read_header(path)
+        self.rate, self.channels = header.sample_rate, header.channels
+        self.samples, self.seconds = header.frames, header.seconds
 
     def read(self, start, seconds):
         """See ``MemorySound.read``."""
-        wavs, _ = soundfile.read(
-            self.path,
-            frames=round(seconds * self.rate),
-            start=min(round(start * self.rate), self.samples),
-            dtype="float32",
-            always_2d=True,
-        )
-        return torch.from_numpy(wavs.T.copy())
+        first, count = round(start * self.rate), round(seconds * self.rate)
+        return read(self.path, first, count)[0]
 
 
 def spread(seconds, length, most):
-    """Starts of pieces spread evenly over a recording.
+    """Starts of pieces that are spread evenly over a recording.
 
     Arguments
     ---------
     seconds : float
-        Of the recording.
+        Length of the recording.
     length : float
-        Seconds of a piece.
+        Length of a piece in seconds.
     most : int
-        Pieces at most; 0 for as many as it takes to hear all.
+        Largest number of pieces; 0 for as many as cover the recording.
 
     Returns
     -------
     list of float
-        Seconds; [0.0] for what is no longer than a piece.
+        Seconds; [0.0] if the recording is no longer than a piece.
 
     Example
     -------
@@ -109,22 +104,22 @@ def spread(seconds, length, most):
     """
     count = max(1, math.ceil(seconds / length))
     count = min(count, most) if most else count
-    room = max(0.0, seconds - length)
-    return [room * i / max(1, count - 1) for i in range(count)]
+    last = max(0.0, seconds - length)
+    return [last * i / max(1, count - 1) for i in range(count)]
 
 
 def estimate_snr(before, after, most=3):
-    """Estimated SNR of a recording: what restoring left over what it took away.
+    """Estimated SNR of a recording: power of the restoration over that of the residual.
 
-    As good as the restoration: what it takes of the speech counts as noise, what it
-    leaves of the noise as speech.
+    It is as good as the restoration: removed speech counts as noise, remaining noise
+    as speech.
 
     Arguments
     ---------
     before, after : MemorySound or FileSound
         The recording and its restoration; all channels count.
     most : int
-        Pieces of 30 s to look at, see ``spread``.
+        Largest number of pieces of 30 s, see ``spread``.
 
     Returns
     -------
@@ -133,6 +128,7 @@ def estimate_snr(before, after, most=3):
 
     Example
     -------
+    >>> import torch
     >>> speech = torch.ones(1, 16000)
     >>> noise = 0.1 * torch.tensor([1.0, -1.0]).repeat(8000)
     >>> sounds = MemorySound(speech + noise, 16000), MemorySound(speech, 16000)

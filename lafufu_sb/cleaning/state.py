@@ -1,14 +1,17 @@
-"""What is done: journals that survive a kill, and files that appear whole.
+"""The state of a cleaning: journals that survive a kill, files that appear whole.
 
-Below the output folder, ``.lafufu-clean`` holds the settings that all results were made
-with and a folder per shard: its journal (a JSON line per finished file, on the disk
-before the next), its lock, and its temporary files, which become results by renaming.
-Beside these is what is restored so far of long files.
+The folder ``.lafufu-clean`` below the output folder holds
+
+- ``settings.json``: the settings that all results were made with,
+- ``shard-NAME/``: journal and temporary files of one shard. The journal has one line of
+  JSON per finished file, written to disk before the next file is finished. Temporary
+  files become results by renaming,
+- ``partial/``: what is restored so far of long files,
+- ``lock`` and ``shard-NAME.lock``: the locks.
 """
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -16,15 +19,16 @@ import shutil
 import threading
 from pathlib import Path
 
+from lafufu_sb.cleaning.locks import locked
 from lafufu_sb.errors import UsageError
 from lafufu_sb.files import written_whole
 
 FOLDER = ".lafufu-clean"
-PARTIAL = "partial"  # its sub-folder for long files that are begun
+PARTIAL = "partial"
 
 
 class State:
-    """The memory of a cleaning, in its output folder.
+    """The state of a cleaning in its output folder.
 
     Arguments
     ---------
@@ -38,23 +42,23 @@ class State:
         self._settings = self.folder / "settings.json"
 
     def open(self, restart=False):
-        """Begin a cleaning or go on with one; sweeps what killed runs left behind.
+        """Start or resume a cleaning; removes temporary files of killed runs.
 
         Arguments
         ---------
         restart : bool
-            Forget what was done; its files stay until they are replaced.
+            Discard the journals. Results stay in place until they are replaced.
 
         Raises
         ------
         UsageError
-            If the folder holds what was not made here, or a restart finds another
-            process at work.
+            If the folder has files that were not made here, or if another process is
+            at work and ``restart`` is set.
         """
         if not self.folder.is_dir():
             if self.output.exists() and any(self.output.iterdir()):
                 raise UsageError(
-                    f"{self.output} is not empty and not of an earlier `lafufu clean`: "
+                    f"{self.output} is not empty and has no results of `lafufu clean`: "
                     "choose another output folder"
                 )
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -64,19 +68,19 @@ class State:
             self._sweep()
 
     def agree(self, settings):
-        """Note the settings, or compare with those that all results so far have.
+        """Store the settings, or compare them with those of the present results.
 
         Arguments
         ---------
         settings : dict of str to object
-            All that results depend on but the recordings, JSON's types.
+            Everything but the recordings that results depend on, in JSON's types.
 
         Raises
         ------
         UsageError
             If settings differ.
         """
-        settings = json.loads(json.dumps(settings))  # as it will be read
+        settings = json.loads(json.dumps(settings))  # as they will be read
         with self.locked():
             if self._settings.exists():
                 self._compare(json.loads(self._settings.read_text()), settings)
@@ -88,43 +92,50 @@ class State:
         for name in sorted(then | now):
             if then.get(name) != now.get(name):
                 raise UsageError(
-                    f"{self.output} was begun with {name} {then.get(name)!r}, now it "
-                    f"is {now.get(name)!r}: results would be mixed. Go on as begun, "
-                    "choose another output folder, or --restart to do all anew"
+                    f"{self.output} was started with {name} {then.get(name)!r}, now it "
+                    f"is {now.get(name)!r}: use the same settings, choose another "
+                    "output folder, or discard all results with --restart"
                 )
 
     def _forget(self):
         for shard in self._shards():
-            with locked(shard / "lock", f"{self.output} is being cleaned"):
+            with locked(self._lock_of(shard), f"a shard of {self.output}"):
                 shutil.rmtree(shard)
-        shutil.rmtree(self.folder / PARTIAL, ignore_errors=True)
+        self.forget_partial()
         self._settings.unlink(missing_ok=True)
 
+    def forget_partial(self):
+        """Remove what is restored so far of long files."""
+        shutil.rmtree(self.folder / PARTIAL, ignore_errors=True)
+
     def _sweep(self):
-        """Remove temporary files of runs that were killed."""
+        """Remove temporary files of shards on which no process works."""
         for shard in self._shards():
-            with contextlib.suppress(UsageError), locked(shard / "lock", ""):
+            with contextlib.suppress(UsageError), locked(self._lock_of(shard), "it"):
                 shutil.rmtree(shard / "tmp", ignore_errors=True)
 
     def _shards(self, name="*"):
         found = self.folder.glob(f"shard-{name}")
         return sorted(path for path in found if path.is_dir())
 
+    def _lock_of(self, shard):
+        return shard.with_name(f"{shard.name}.lock")  # beside it: it can be removed
+
     def rows(self, files, name="*"):
-        """What the journals say about files as they are now.
+        """Journal rows of files in their present state.
 
         Arguments
         ---------
         files : sequence of PlannedFile
             Of a plan.
         name : str
-            Of the shard to ask, by default all.
+            Shard whose journal is read, by default all.
 
         Returns
         -------
         dict of str to dict
-            By source: the row of a result that is in place, else of a failure. Files of
-            which neither is known are missing.
+            Source to the row of a result that is in place, else of a failure. Files
+            with neither are missing.
         """
         wanted = {file.source: file for file in files}
         found = {}
@@ -136,20 +147,44 @@ class State:
                     found[file.source] = row
         return found
 
+    def pending(self, files, name="*"):
+        """Split files into those to clean, failures included, and finished ones.
+
+        Arguments
+        ---------
+        files, name
+            See ``rows``.
+
+        Returns
+        -------
+        left : list of PlannedFile
+        done : list of dict
+            Rows of the others.
+        """
+        rows = self.rows(files, name)
+        done = {s: row for s, row in rows.items() if row["decision"] != "failed"}
+        return [f for f in files if f.source not in done], list(done.values())
+
     @contextlib.contextmanager
     def shard(self, name):
-        """A ``Shard`` to write to, locked against another process.
+        """Context of a ``Shard`` to write to, locked against other processes.
+
+        Arguments
+        ---------
+        name : str
+            Of the shard.
 
         Raises
         ------
         UsageError
-            If another process is at work on it.
+            If another process is working on it.
         """
         folder = self.folder / f"shard-{name}"
         with contextlib.ExitStack() as locks:
-            with self.locked():  # whoever sweeps holds the shard's lock for a moment
+            with self.locked():  # sweeping holds the locks of shards for a moment
                 what = f"shard {name} of {self.output}"
-                locks.enter_context(locked(folder / "lock", what))
+                locks.enter_context(locked(self._lock_of(folder), what))
+                folder.mkdir(exist_ok=True)
             shard = Shard(folder)
             try:
                 yield shard
@@ -157,8 +192,11 @@ class State:
                 shard.close()
 
     def locked(self):
-        """Lock of the whole, held for moments: to begin, and to write the report."""
-        return locked(self.folder / "lock", "", wait=True)
+        """Context of the lock of the whole folder; waits for it.
+
+        It is held for moments, to open the folder and to write the report.
+        """
+        return locked(self.folder / "lock", None)
 
 
 class Shard:
@@ -166,57 +204,70 @@ class Shard:
 
     def __init__(self, folder):
         self._temporary, self._partial = folder / "tmp", folder.parent / PARTIAL
-        shutil.rmtree(self._temporary, ignore_errors=True)  # of a run that was killed
+        shutil.rmtree(self._temporary, ignore_errors=True)  # left by a killed run
         self._temporary.mkdir()
         self._lock = threading.Lock()
         path = folder / "journal.jsonl"
         _cut_torn_line(path)
-        self._journal = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._journal = open(path, "ab", buffering=0)
 
     @contextlib.contextmanager
     def whole(self, target, index):
-        """Path to write to, which becomes ``target`` once it is on the disk."""
+        """Context of a temporary path, renamed to ``target`` once it is on disk.
+
+        Arguments
+        ---------
+        target : str or Path
+            The final name; its folder is created.
+        index : int
+            Unique number of the file.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; the message names ``target``.
+        """
         target = Path(target)
         temporary = self.temporary(f"{index}{target.suffix}")
         try:
             yield temporary
-            with open(temporary, "rb") as stream:
+            with open(temporary, "r+b") as stream:
                 os.fsync(stream.fileno())
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(temporary, target)
         except OSError as error:
             said = str(error).replace(str(temporary), str(target))
             raise OSError(
-                f"{said}. Once that is mended, the same command goes on"
+                f"{said}. Solve this, then run the same command to resume"
             ) from error
         finally:
             temporary.unlink(missing_ok=True)
 
     def temporary(self, name):
-        """Path of a temporary file, swept away if nobody removes it."""
+        """Path of a temporary file, removed with the shard at the latest."""
         return self._temporary / name
 
     def partial(self, file):
-        """Path for what is restored so far of a file as it is now."""
+        """Path of the ``PartialResult`` of a file in its present state."""
         now = os.fsencode(f"{file.size} {file.mtime_ns} {file.source}")
         return self._partial / hashlib.sha256(now).hexdigest()[:32]
 
     def note(self, row):
-        """Append a row, on the disk when this returns."""
+        """Append a row to the journal; it is on disk when this returns."""
         line = (json.dumps(row, allow_nan=False) + "\n").encode()
         with self._lock:
-            if os.write(self._journal, line) < len(line):
-                raise OSError(errno.ENOSPC, "no room left for the journal")
-            os.fsync(self._journal)
+            if self._journal.write(line) < len(line):
+                raise OSError(errno.ENOSPC, "no space left on disk for the journal")
+            os.fsync(self._journal.fileno())
 
     def close(self):
         """Close the journal and remove the temporary folder."""
-        os.close(self._journal)
+        self._journal.close()
         shutil.rmtree(self._temporary, ignore_errors=True)
 
 
 def read_journal(path):
-    """Rows of a journal, without a last one that a kill cut off."""
+    """Rows of a journal, without a last line that a kill left incomplete."""
     rows = []
     if path.exists():
         for line in path.read_bytes().split(b"\n")[:-1]:
@@ -226,7 +277,7 @@ def read_journal(path):
 
 
 def _holds(row, file):
-    """Whether a row is of the file as it is now, and its result in place."""
+    """Whether a row describes the file in its present state and its result exists."""
     mark = row["target"], row["size"], row["mtime_ns"]
     if mark != (file.target, file.size, file.mtime_ns):
         return False
@@ -242,17 +293,3 @@ def _cut_torn_line(path):
     if path.exists():
         whole = path.read_bytes().rpartition(b"\n")
         os.truncate(path, len(whole[0]) + len(whole[1]))
-
-
-@contextlib.contextmanager
-def locked(path, what, wait=False):
-    """Hold a lock that the system releases with the process, however it ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            raise UsageError(
-                f"another `lafufu clean` is at work ({what}): wait until it has ended"
-            ) from error
-        yield

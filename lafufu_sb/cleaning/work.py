@@ -1,8 +1,8 @@
-"""Restore the files of a shard: read ahead, computed in common windows, judged behind.
+"""Restoring the files of a shard.
 
-Three kinds of threads: readers decode files; the one that computes cuts them all into
-windows and fills batches across files; finishers judge, write and note what was done.
-A result depends on its file and the settings alone.
+Reader threads decode files ahead; one thread computes, in batches of windows that may
+span several files; finisher threads judge, write results and append to the journal. A
+result depends on its file and the settings alone.
 """
 
 import contextlib
@@ -23,21 +23,21 @@ from lafufu_sb.cleaning.partial import PartialResult
 from lafufu_sb.cleaning.pipeline import Meter, WriteBehind, read_ahead
 from lafufu_sb.cleaning.results import save, transfer
 from lafufu_sb.cleaning.sound import FileSound, MemorySound, estimate_snr
-from lafufu_sb.errors import NotFiniteError
+from lafufu_sb.errors import NotFiniteError, UsageError
 from lafufu_sb.restoration.streaming import TensorSignal
 
-IN_MEMORY = 600.0  # seconds x channels; longer files go from disk to disk by themselves
-# Files that are read ahead, or wait for a finisher; in either place as many seconds
-# as one in memory may have.
+IN_MEMORY = 600.0  # seconds x channels; longer files are restored from disk to disk
+# Largest number of files that are read ahead, and that wait for each finisher. Either
+# group has at most IN_MEMORY seconds of audio in all.
 _AHEAD, _BEHIND = 64, 8
 
 
 @dataclass
 class _Job:
-    """A file on its way."""
+    """A file from reading to its journal row."""
 
     file: object  # PlannedFile
-    problem: str = ""  # why it cannot be read
+    problem: str = ""  # why it cannot be read, or empty
     before: object = None  # sound
     signals: tuple = ()  # at the model's rate
     blocks: list = field(default_factory=list)  # of each channel
@@ -51,15 +51,15 @@ class Cleaner:
     Arguments
     ---------
     model : EnhanceLatent
-        Restores, with its own seed and share of the input.
+        Restores with its own settings.
     gate : callable
         ``gate(before, after)`` to ``Verdict``.
     sample_rate : str
         "keep" writes at each file's rate, "model" at the model's.
     pieces : int
-        Pieces of 30 s that the estimated SNR looks at, 0 for all.
+        Pieces of 30 s for the estimated SNR, 0 for the whole file.
     threads : int
-        Readers, and as many finishers.
+        Number of readers, and of finishers.
     """
 
     def __init__(self, model, gate, *, sample_rate="keep", pieces=3, threads=2):
@@ -69,22 +69,22 @@ class Cleaner:
         self.meter = Meter()
 
     def run(self, files, shard, on_row=lambda row: None):
-        """Clean files and note each in the journal.
+        """Clean files and append a row for each to the journal.
 
         Arguments
         ---------
         files : sequence of PlannedFile
-            To do.
+            The files.
         shard : Shard
-            To write to.
+            Takes rows and temporary files.
         on_row : callable
-            Called with the row of each finished file, from any thread.
+            ``on_row(row)`` is called for each finished file, from any thread.
 
         Raises
         ------
         OSError
-            If results cannot be written, as on a full disk. A file that cannot be
-            read is noted as failed instead.
+            If results cannot be written, for example on a full disk. A file that
+            cannot be read gets a row with the decision "failed" instead.
         """
         self.meter = Meter()
         short = [file for file in files if file.cost <= IN_MEMORY]
@@ -110,15 +110,13 @@ class Cleaner:
                 finish(self._restored_long, file)
 
     def _restored(self, files, readers):
-        """Jobs whose blocks are complete, and those with a problem."""
+        """Jobs that are restored, and jobs that could not be read."""
         problems = []
         jobs = read_ahead(
             readers, self._read, files, _AHEAD, lambda file: file.cost, IN_MEMORY
         )
-        restorer, seed = self.model.restorer, self.model.seed
-        stream = restorer.stream(
-            self._signals(jobs, problems), seed, dry=self.model.dry, fill=True
-        )
+        restorer = self.model.restorer
+        stream = restorer.stream(self._signals(jobs, problems), fill=True)
         for signal, block in stream:
             job, channel = signal.key
             job.blocks[channel].append(block)
@@ -140,7 +138,7 @@ class Cleaner:
             if job.problem:
                 problems.append(job)
             else:
-                signals, job.signals = job.signals, ()  # the stream alone holds them
+                signals, job.signals = job.signals, ()  # only the stream keeps them
                 yield signals
 
     @torch.no_grad()
@@ -148,7 +146,7 @@ class Cleaner:
         job = _Job(file)
         try:
             wavs, rate = read_recording(file.source)
-        except (OSError, ValueError) as error:
+        except (OSError, UsageError) as error:
             job.problem = _one_line(error)
             return job
         job.before = MemorySound(wavs, rate)
@@ -162,7 +160,7 @@ class Cleaner:
 
     @torch.no_grad()
     def _finished(self, job, shard):
-        """Judge and write what was restored in memory; gives the row."""
+        """Judge and write a file that was restored in memory; returns its row."""
         if job.problem:
             return _row(job, "failed", job.problem)
         restored = torch.stack([torch.cat(blocks) for blocks in job.blocks])
@@ -174,27 +172,27 @@ class Cleaner:
         if restored.isfinite().all():
             verdict = self.gate(job.before, after)
         else:
-            verdict = Verdict({}, "restored has samples that are not finite")
+            verdict = Verdict({}, "the restoration has samples that are not finite")
         put = partial(save, wavs=restored)
         return self._place(job, after, verdict, put, shard)
 
     @torch.no_grad()
     def _restored_long(self, file, shard):
-        """The same from disk to disk, judged by pieces."""
+        """Restore, judge and write a file from disk to disk; returns its row."""
         job, start = _Job(file), self.meter.computing
         try:
             job.before = FileSound(file.source)
             recording = Recording(file.source, self.model.sample_rate)
-        except ValueError as error:
+        except (OSError, UsageError) as error:
             return _row(job, "failed", _one_line(error))
         lengths = self.model.restorer.plan.blocks(recording.samples)
-        begun = PartialResult(shard.partial(file), recording.channels, lengths)
+        result = PartialResult(shard.partial(file), recording.channels, lengths)
         make = partial(self.model.restored_blocks, recording, fill=True)
         restored = shard.temporary(f"{file.index}.restored.wav")
         try:
             with recording:
-                write_blocks(recording, begun.blocks(make), restored, self.keep_rate)
-            job.seconds = (self.meter.computing - start) / begun.share_made
+                write_blocks(recording, result.blocks(make), restored, self.keep_rate)
+            job.seconds = (self.meter.computing - start) / result.share_made
             after = FileSound(restored)
             with self.meter.waiting("judging and writing"):
                 verdict = self.gate(job.before, after)
@@ -203,18 +201,18 @@ class Cleaner:
         except NotFiniteError as error:
             verdict = Verdict({}, _one_line(error))
             row = self._place(job, None, verdict, None, shard)
-        except ValueError as error:  # damaged somewhere in its middle
+        except UsageError as error:  # the file was damaged or changed meanwhile
             row = _row(job, "failed", _one_line(error))
         finally:
             restored.unlink(missing_ok=True)
-        begun.remove()
+        result.remove()
         return row
 
     def _rate(self, job):
         return job.before.rate if self.keep_rate else self.model.sample_rate
 
     def _place(self, job, after, verdict, put, shard):
-        """Put what was restored, or the original, under its name; gives the row."""
+        """Write the restoration, or the original on objection; returns the row."""
         file, before, rate = job.file, job.before, self._rate(job)
         with shard.whole(file.target, file.index) as temporary:
             if verdict.objection:
@@ -236,7 +234,7 @@ class Cleaner:
 
 
 def _row(job, decision, reason, **measures):
-    """What the journal says about a file; JSON has no NaN, so those become None."""
+    """Journal row of a file. NaN becomes None, since JSON has none."""
     file = job.file
     done = decision != "failed"
     row = {

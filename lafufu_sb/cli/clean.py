@@ -1,9 +1,13 @@
-"""``lafufu clean``: its options."""
+"""``lafufu clean``: restore a corpus."""
 
 import argparse
+from dataclasses import fields
 
-from lafufu_sb.cleaning import KINDS
-from lafufu_sb.cli.options import add_model_options
+from lafufu_sb.cleaning.manifests import KINDS
+from lafufu_sb.cleaning.options import CleaningOptions, GateOptions
+from lafufu_sb.cli.options import add_model_options, model_choice
+
+_DATA, _GATE = CleaningOptions, GateOptions  # whose defaults the options have
 
 
 def add_parser(commands):
@@ -12,56 +16,56 @@ def add_parser(commands):
     Arguments
     ---------
     commands : argparse._SubParsersAction
-        Of the command ``lafufu``.
-    add_model_options : callable
-        Adds to a parser the options that ``load_model`` reads.
+        Sub-commands of ``lafufu``.
     """
     parser = commands.add_parser(
         "clean",
-        help="restore a corpus; resumes, and keeps what it would harm",
+        help="restore a corpus; resumes after a kill, keeps files it would harm",
     )
-    parser.add_argument(
-        "input",
-        help="folder, SpeechBrain CSV or JSON, Kaldi wav.scp, or Lhotse .jsonl(.gz) of "
-        "cuts or recordings",
-    )
+    parser.add_argument("input", help="folder or manifest, see --kind")
     parser.add_argument("-o", "--output", required=True, help="folder to write")
     add_model_options(parser)
     _add_data_options(parser)
     _add_gate_options(parser)
     _add_engine_options(parser)
-    parser.set_defaults(run=clean_command, backend="torch", progress=False)
+    parser.set_defaults(run=clean_command)
 
 
 def _add_data_options(parser):
     group = parser.add_argument_group("data")
-    group.add_argument("--kind", choices=KINDS, help="if its name does not tell")
     group.add_argument(
-        "--column",
-        action="append",
-        default=[],
-        help="column or field that holds audio, may be given again; by default wav, or "
-        "the only one with nothing but names of audio files",
+        "--kind",
+        choices=KINDS,
+        help="format of the input, by default chosen by its name",
     )
     group.add_argument(
-        "--replacement",
-        type=_replacement,
+        "--column",
+        dest="columns",
+        action="append",
+        default=[],
+        help="column or field that holds audio, may be repeated; by default wav, or "
+        "the only one that has nothing but names of audio files",
+    )
+    group.add_argument(
+        "--placeholder",
+        dest="placeholders",
+        type=_placeholder,
         action="append",
         default=[],
         metavar="NAME=FOLDER",
-        help="what a placeholder such as {data_root} stands for, may be given again",
+        help="value of a placeholder in paths, such as {data_root}; may be repeated",
     )
     group.add_argument(
         "--sample-rate",
         choices=["keep", "model"],
-        default="keep",
-        help="of the results: each file's own (default), or the model's",
+        default=_DATA.sample_rate,
+        help="of the results: that of each file (default) or of the model",
     )
     group.add_argument(
         "--format",
         choices=["same", "wav", "flac"],
-        default="same",
-        help="same (default) keeps .wav and .flac and turns others into .wav",
+        default=_DATA.format,
+        help="same (default) keeps .wav and .flac and writes others as .wav",
     )
 
 
@@ -70,14 +74,14 @@ def _add_gate_options(parser):
     group.add_argument(
         "--gate",
         choices=["dnsmos", "none"],
-        default="dnsmos",
-        help="none: without DNSMOS; what is configured below judges all the same",
+        default=_GATE.gate,
+        help="none leaves out DNSMOS; a recogniser or speaker model still judges",
     )
     group.add_argument(
         "--max-dnsmos-drop",
         type=float,
-        default=0.0,
-        help="points of DNSMOS ovr by which a file may become worse (default 0)",
+        default=_GATE.max_dnsmos_drop,
+        help="points by which DNSMOS of a file may fall (default %(default)s)",
     )
     group.add_argument(
         "--recogniser",
@@ -87,8 +91,9 @@ def _add_gate_options(parser):
     group.add_argument(
         "--max-cer",
         type=float,
-        default=0.1,
-        help="share of characters that the recogniser may hear differently",
+        default=_GATE.max_cer,
+        help="share of characters that the recogniser may hear differently (default "
+        "%(default)s)",
     )
     group.add_argument(
         "--speaker-model", help="folder of a SpeechBrain EncoderClassifier"
@@ -96,52 +101,76 @@ def _add_gate_options(parser):
     group.add_argument(
         "--min-cosine",
         type=float,
-        default=0.25,
-        help="between the speaker embeddings before and after",
+        default=_GATE.min_cosine,
+        help="smallest cosine of the speaker embeddings before and after (default "
+        "%(default)s)",
     )
     group.add_argument(
         "--judge-pieces",
         type=_at_least(0),
-        default=3,
-        help="pieces of a long file that judges hear, 0 for all of it (default 3)",
+        default=_GATE.judge_pieces,
+        help="pieces of a long file that judges hear, 0 for the whole file (default "
+        "%(default)s)",
     )
 
 
 def _add_engine_options(parser):
     group = parser.add_argument_group("running")
     group.add_argument(
-        "--restart", action="store_true", help="forget what earlier runs have done"
+        "--restart", action="store_true", help="discard what earlier runs have done"
     )
     group.add_argument(
-        "--readers",
+        "--io-threads",
         type=_at_least(1),
-        default=2,
-        help="threads that read ahead, and as many that judge and write (default 2)",
+        default=_DATA.io_threads,
+        help="threads that read ahead, and as many that judge and write (default "
+        "%(default)s)",
     )
     group.add_argument(
         "--shard",
         type=_shard,
-        default=(1, 1),
+        default=_DATA.shard,
         metavar="I/N",
-        help="do only this share of the files, for job arrays: 1/8 to 8/8",
+        help="clean only this share of the files, for job arrays: 1/8 to 8/8",
     )
-    group.add_argument("--engine", choices=["local", "ray"], default="local")
+    group.add_argument("--engine", choices=["local", "ray"], default=_DATA.engine)
     group.add_argument(
-        "--workers", type=_at_least(1), help="of Ray; by default one per GPU, or two"
+        "--workers",
+        type=_at_least(1),
+        help="number of Ray workers, by default one per GPU, or two",
     )
     group.add_argument(
-        "--ray-address", help="of a running cluster, such as auto; else starts one here"
+        "--ray-address",
+        help="address of a Ray cluster, such as auto; by default Ray starts here",
     )
 
 
 def clean_command(options):
-    """``lafufu clean``; exit status 1 if a file could not be read."""
+    """Run ``lafufu clean``; the exit status is 1 if a file could not be read."""
     from lafufu_sb.cleaning.job import clean
 
-    options = {name: value for name, value in vars(options).items() if name != "run"}
-    options["replacement"] = dict(options["replacement"])
-    rows = clean(options)
+    rows = clean(cleaning_options(options))
     return 1 if any(row["decision"] == "failed" for row in rows) else 0
+
+
+def cleaning_options(options):
+    """The ``CleaningOptions`` of a parsed command line.
+
+    Arguments
+    ---------
+    options : argparse.Namespace
+        Of ``add_parser``.
+
+    Returns
+    -------
+    CleaningOptions
+    """
+    gate = GateOptions(**{f.name: getattr(options, f.name) for f in fields(_GATE)})
+    same = {f.name for f in fields(_DATA)} - {"model", "gate"}
+    values = {name: getattr(options, name) for name in same}
+    values |= {"columns": tuple(options.columns)}
+    values |= {"placeholders": dict(options.placeholders)}
+    return CleaningOptions(**values, model=model_choice(options), gate=gate)
 
 
 def _at_least(least):
@@ -154,7 +183,7 @@ def _at_least(least):
     return number
 
 
-def _replacement(text):
+def _placeholder(text):
     name, equals, folder = text.partition("=")
     if not (name and equals and folder):
         raise argparse.ArgumentTypeError(f"must be NAME=FOLDER, got {text!r}")

@@ -1,4 +1,4 @@
-"""``lafufu demo``: restore the embedded recordings and show what came of it."""
+"""What ``lafufu demo`` does: restore the embedded recordings and measure the result."""
 
 import time
 from pathlib import Path
@@ -12,85 +12,101 @@ from lafufu_sb.corpora.pairs import read_wav
 from lafufu_sb.evaluation import SIDES, ClipReport
 from lafufu_sb.evaluation.figures import save_spectrogram_png
 from lafufu_sb.evaluation.metrics import available
-from lafufu_sb.inference.interface import EnhanceLatent
-from lafufu_sb.inference.shipped import shipped_model
+from lafufu_sb.inference.loading import ModelChoice
 
-TASKS = {"wham": "EARS-WHAM", "reverb": "EARS-Reverb"}
+TASKS = {"denoise": "EARS-WHAM", "dereverb": "EARS-Reverb"}
 SHOWN = {"si_sdr": "SI-SDR dB", "pesq": "PESQ", "estoi": "ESTOI", "dnsmos": "DNSMOS"}
+INSTALL = {
+    "pesq": 'pip install "lafufu_sb[pesq]", which needs a C compiler',
+    "estoi": 'pip install "lafufu_sb[metrics]"',
+    "dnsmos": 'pip install "lafufu_sb[metrics]"',
+}
 
 
 def run_demo(output_folder, device="cpu", log=print):
     """Restore the test clips of the mini corpus with the shipped models.
 
+    Writes the distorted, restored and clean signals of each clip as WAV files, and
+    their spectrograms as one PNG file.
+
     Arguments
     ---------
     output_folder : str or Path
-        For the wavs and one spectrogram PNG a clip.
+        Where to write.
     device : str
-        Where to compute.
+        Where the models run.
     log : callable
-        Takes the lines of the table.
+        Receives the lines of the table.
 
     Returns
     -------
     list of dict
-        A row a clip, as ``ClipReport`` has them.
+        One row for each clip, see ``ClipReport``.
     """
     folder = Path(output_folder)
     folder.mkdir(parents=True, exist_ok=True)
     metrics = [name for name in SHOWN if name in available()]
     rows = []
     for task, corpus in TASKS.items():
-        model = EnhanceLatent.from_hparams(
-            source=shipped_model(task), run_opts={"device": device}
-        )
+        model = ModelChoice(task, device=device).load()
         report = ClipReport(metrics, model.sample_rate)
-        pairs = pair_recordings(mini_corpus_folder(corpus) / "test")
         warm_up(model)
-        for key, distorted_path, clean_path in pairs:
+        for key, *paths in pair_recordings(mini_corpus_folder(corpus) / "test"):
             name = f"{task}_{Path(key).name}"
-            clip = {
-                "distorted": read_wav(distorted_path, model.sample_rate),
-                "clean": read_wav(clean_path, model.sample_rate),
-            }
-            start = time.perf_counter()
-            clip["restored"] = model.enhance_batch(clip["distorted"][None])[0].cpu()
-            seconds = time.perf_counter() - start
-            signals = [clip[side] for side in SIDES]
-            rtf = seconds / (len(clip["clean"]) / model.sample_rate)
+            signals, seconds = restored_clip(model, *paths)
+            rtf = seconds * model.sample_rate / len(signals[0])
             report.add(name, *signals, rtf=rtf)
-            for side, signal in zip(SIDES, signals, strict=True):
-                write_recording(
-                    folder / f"{name}_{side}.wav", signal, model.sample_rate
-                )
-            save_spectrogram_png(
-                folder / f"{name}.png",
-                dict(zip(("before", "after", "clean"), signals, strict=True)),
-                model.sample_rate,
-                title=name,
-            )
+            write_clip(folder, name, signals, model.sample_rate)
         rows += report.rows
     for line in table(rows, metrics):
         log(line)
-    skipped = [title for name, title in SHOWN.items() if name not in metrics]
-    if skipped:
-        log(f'not measured: {", ".join(skipped)} (pip install "lafufu_sb[metrics]")')
-    log(f"wavs and spectrograms: {folder.resolve()}")
+    for line in missing(metrics):
+        log(line)
+    log(f"WAV files and spectrograms: {folder.resolve()}")
     return rows
 
 
 def warm_up(model):
-    """Restore two seconds, so that the first clip's time is not the library's start."""
+    """Restore two seconds of noise: the first call of a network is slower."""
     model.enhance_batch(torch.randn(1, 2 * model.sample_rate))
 
 
+def restored_clip(model, distorted_path, clean_path):
+    """Signals of a clip in the order of ``SIDES``, and the seconds that it took."""
+    distorted = read_wav(distorted_path, model.sample_rate)
+    clean = read_wav(clean_path, model.sample_rate)
+    start = time.perf_counter()
+    restored = model.enhance_batch(distorted[None])[0].cpu()
+    seconds = time.perf_counter() - start
+    signals = {"distorted": distorted, "restored": restored, "clean": clean}
+    return [signals[side] for side in SIDES], seconds
+
+
+def write_clip(folder, name, signals, sample_rate):
+    """Write the signals of a clip, and their spectrograms."""
+    for side, signal in zip(SIDES, signals, strict=True):
+        write_recording(folder / f"{name}_{side}.wav", signal, sample_rate)
+    titles = dict(zip(("before", "after", "clean"), signals, strict=True))
+    save_spectrogram_png(folder / f"{name}.png", titles, sample_rate, title=name)
+
+
 def table(rows, metrics):
-    """Lines of a table of restored clips, before and after."""
+    """Lines of the table: every metric before and after restoration."""
     heads = [f"{SHOWN[name]:>16}" for name in metrics]
-    yield f"{'file':<16}{'seconds':>8}{''.join(heads)}{'RTF':>8}"
+    yield f"{'clip':<16}{'seconds':>8}{''.join(heads)}{'RTF':>8}"
     for row in rows:
         cells = [
             f"{row['before_' + name]:>8.2f} →{row[name]:>6.2f}" for name in metrics
         ]
         line = f"{row['name']:<16}{row['seconds']:>8.2f}{''.join(cells)}"
         yield line + f"{row['rtf']:>8.2f}"
+
+
+def missing(metrics):
+    """Lines that say which metrics are not installed, and how to install them."""
+    by_remedy = {}
+    for name, remedy in INSTALL.items():
+        if name not in metrics:
+            by_remedy.setdefault(remedy, []).append(SHOWN[name])
+    for remedy, titles in by_remedy.items():
+        yield f"not measured: {', '.join(titles)} ({remedy})"

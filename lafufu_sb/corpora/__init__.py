@@ -1,1 +1,1 @@
-"""Corpora: EARS generation, simulation, online mixing, pairs."""
+"""Corpora: EARS generation, simulation, degradations, online mixing, pairs."""

@@ -1,4 +1,4 @@
-"""Manifests of EARS-WHAM, EARS-Reverb and any other folders of paired recordings."""
+"""Manifests of EARS-WHAM, EARS-Reverb and other folders of paired recordings."""
 
 import json
 import os
@@ -6,15 +6,11 @@ import re
 from glob import glob
 from pathlib import Path
 
-import soundfile
-
+from lafufu_sb.audio.recordings import read_header
+from lafufu_sb.corpora.tasks import CLEAN_FOLDERS, DISTORTED_FOLDERS
 from lafufu_sb.errors import UsageError
 from lafufu_sb.files import written_whole
 
-SUBSETS = ("train", "valid", "test")
-# What the benchmark's generators and the SGMSE+ loaders call the distorted side.
-DISTORTED_FOLDERS = ("noisy", "reverberant", "reverb")
-CLEAN_FOLDERS = ("clean", "anechoic")
 SUFFIXES = (".wav", ".flac")
 NUMBERED = re.compile(r"(\d{5})(_.*)?")  # 00012_5.3dB, 00012_0.84, 00012
 HOP_SECONDS = 384 / 48000  # pairs may differ by a frame of the spectrogram
@@ -23,10 +19,10 @@ HOP_SECONDS = 384 / 48000  # pairs may differ by a frame of the spectrogram
 def pair_recordings(subset_folder):
     """Pair distorted with clean recordings by their id.
 
-    The id is the number of five digits that the name begins with (``00012_5.3dB.wav``
-    and ``00012.wav``), else the whole name without its suffix, within the same
-    sub-folder. Never the position: one missing file would silently shift all that
-    follow.
+    The id is the five-digit number that the name begins with (``00012_5.3dB.wav`` and
+    ``00012.wav``), otherwise the name without its suffix. Partners are in the same
+    sub-folder. The order of files is never used: one missing file would silently shift
+    all later ones.
 
     Arguments
     ---------
@@ -37,14 +33,14 @@ def pair_recordings(subset_folder):
     Returns
     -------
     list of tuple
-        (id, distorted path, clean path), sorted by id; the id carries the sub-folder.
+        (id, distorted path, clean path), sorted by id; ids include the sub-folder.
 
     Raises
     ------
     FileNotFoundError
         If a side is missing or empty.
     UsageError
-        If recordings lack a partner or share an id; names all of them.
+        If recordings lack a partner or share an id; the message lists all of them.
     """
     pairs, problems = _match(Path(subset_folder))
     _refuse(subset_folder, problems)
@@ -52,7 +48,7 @@ def pair_recordings(subset_folder):
 
 
 def _match(subset_folder):
-    """Pairs, and what keeps other recordings from being paired."""
+    """Return the pairs, and a list of problems of all other recordings."""
     problems = []
     distorted, clean = (
         recordings_by_id(_side(subset_folder, names), problems)
@@ -73,12 +69,12 @@ def _side(subset_folder, names):
             return subset_folder / name
     raise FileNotFoundError(
         f"{subset_folder} has none of the folders {', '.join(names)}: generate the "
-        "corpus first, or arrange your own pairs so (see recipes/EARS/README.md)"
+        "corpus first, or arrange your own pairs as in recipes/EARS/README.md"
     )
 
 
 def recording_id(name):
-    """What a recording has in common with its partner.
+    """Return the id that a recording shares with its partner.
 
     Arguments
     ---------
@@ -100,14 +96,14 @@ def recording_id(name):
 
 
 def recordings_by_id(folder, problems):
-    """Recordings below a folder.
+    """List the recordings below a folder by id.
 
     Arguments
     ---------
     folder : Path
         With .wav or .flac files at any depth.
     problems : list of str
-        Gets a line for each id that is not unique.
+        A line is appended for each id that is not unique.
 
     Returns
     -------
@@ -117,7 +113,7 @@ def recordings_by_id(folder, problems):
     Raises
     ------
     FileNotFoundError
-        If there is none.
+        If there are none.
     """
     found = {}
     names = glob("**/*", root_dir=folder, recursive=True)  # follows links, unlike Path
@@ -140,19 +136,19 @@ def _refuse(subset_folder, problems):
         listing = "\n".join(f"  {problem}" for problem in problems)
         raise UsageError(
             f"{subset_folder}: {len(problems)} recordings cannot be paired:\n{listing}"
-            "\nRemove or mend them; a pair has the same five-digit id, or the same "
-            "name, on both sides"
+            "\nRemove or repair them; the two files of a pair have the same five-digit "
+            "id, or the same name"
         )
 
 
 def _seconds(path, problems, subset_folder):
-    """Length, or None for what cannot be read."""
+    """Length of a recording, or None if it cannot be read."""
     try:
-        info = soundfile.info(str(path))
-        if info.frames:
-            return info.frames / info.samplerate
+        seconds = read_header(path).seconds
+        if seconds:
+            return seconds
         reason = "is empty"
-    except (soundfile.LibsndfileError, OSError):
+    except (UsageError, OSError):
         reason = "is not audio that can be read"
     problems.append(f"{path.relative_to(subset_folder)}: {reason}")
     return None
@@ -166,7 +162,7 @@ def write_manifest(subset_folder, manifest):
     subset_folder : str or Path
         See ``pair_recordings``.
     manifest : str or Path
-        To write: ``{id: {"noisy_wav", "clean_wav", "length"}}``, length in seconds.
+        Output file: ``{id: {"noisy_wav", "clean_wav", "length"}}``, length in seconds.
 
     Returns
     -------
@@ -179,7 +175,7 @@ def write_manifest(subset_folder, manifest):
         If a side is missing or empty.
     UsageError
         If recordings lack a partner, share an id, cannot be read, or differ from their
-        partner by more than a hop of 8 ms; names all of them.
+        partner by more than a hop of 8 ms; the message lists all of them.
     """
     subset_folder = Path(subset_folder)
     pairs, problems = _match(subset_folder)

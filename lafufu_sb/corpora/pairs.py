@@ -1,14 +1,13 @@
-"""Pairs of distorted and clean recordings for training and evaluation."""
+"""Pairs of degraded and clean recordings for training and evaluation."""
 
 import random
 import zlib
 
 import numpy
-import soundfile
 import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
-from speechbrain.utils.data_pipeline import provides, takes
 
+from lafufu_sb.audio.recordings import read, read_header
 from lafufu_sb.audio.resampling import resample
 
 
@@ -18,36 +17,38 @@ def read_wav(path, sample_rate, start=0, samples=None):
     Arguments
     ---------
     path : str or Path
-        Anything that soundfile reads.
+        Any format of libsndfile.
     sample_rate : int
         Hz of the result; other rates are resampled.
     start : int
         First sample, at ``sample_rate``.
     samples : int, optional
-        How many, at ``sample_rate``; by default all. A shorter file gives fewer.
+        Number of samples, at ``sample_rate``; by default all. A shorter file gives
+        fewer.
 
     Returns
     -------
     torch.Tensor
         (time,), float32.
+
+    Raises
+    ------
+    UsageError, OSError
+        If the file cannot be read.
     """
-    info = soundfile.info(str(path))
     stop = None if samples is None else start + samples
-    if info.samplerate == sample_rate:
-        # Only the segment is read: a crop of a long file costs no more than its length.
-        wav, _ = soundfile.read(
-            str(path), start=start, stop=stop, dtype="float32", always_2d=True
-        )
-        return torch.from_numpy(wav[:, 0].copy())
-    wav, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
-    wav = torch.from_numpy(wav[:, 0].copy())
-    return resample(wav, rate, sample_rate)[start:stop]
+    if read_header(path).sample_rate == sample_rate:
+        # Only the segment is read, so a crop of a long file is cheap.
+        wavs, _ = read(path, start, -1 if samples is None else samples)
+        return wavs[0].clone()
+    wavs, rate = read(path)
+    return resample(wavs[0].contiguous(), rate, sample_rate)[start:stop]
 
 
 def wav_samples(path, sample_rate):
-    """Samples that ``read_wav`` gives for a whole recording."""
-    info = soundfile.info(str(path))
-    return -(-info.frames * sample_rate // info.samplerate)
+    """Number of samples that ``read_wav`` returns for a whole recording."""
+    header = read_header(path)
+    return -(-header.frames * sample_rate // header.sample_rate)
 
 
 def fit(signal, samples, start=None):
@@ -58,10 +59,15 @@ def fit(signal, samples, start=None):
     signal : torch.Tensor
         (..., time)
     samples : int
-        Wanted length.
+        Length of the result.
     start : int, optional
-        First sample of the crop; by default the crop is central. Shorter signals get
-        half of the missing zeros on each side, the odd one on the right.
+        First sample of the crop; by default the crop is central. A shorter signal is
+        padded with zeros on both sides, with the odd one on the right.
+
+    Returns
+    -------
+    torch.Tensor
+        (..., samples)
 
     Example
     -------
@@ -79,7 +85,7 @@ def fit(signal, samples, start=None):
 
 
 def level(distorted, clean):
-    """Divide both by the distorted one's peak; silent items are left alone.
+    """Divide both signals by the peak of the distorted one, unless it is silent.
 
     Arguments
     ---------
@@ -89,17 +95,53 @@ def level(distorted, clean):
     Returns
     -------
     tuple of torch.Tensor
-        The two, levelled.
+        (batch, time) each.
     """
     peak = distorted.abs().amax(dim=1, keepdim=True)
     peak = torch.where(peak > 0, peak, 1.0)
     return distorted / peak, clean / peak
 
 
+class PairReader:
+    """Reads the pair of an item; see ``paired_dataset``. Pickles into workers.
+
+    Arguments
+    ---------
+    sample_rate, crop, seed, epoch_counter, mixer
+        See ``paired_dataset``.
+    """
+
+    def __init__(self, sample_rate, crop, seed, epoch_counter, mixer):
+        self.sample_rate, self.crop, self.seed = sample_rate, crop, seed
+        self.epoch_counter, self.mixer = epoch_counter, mixer
+
+    def __call__(self, item, noisy_wav, clean_wav):
+        """Return noisy and clean, (time,) each, of an id and two paths."""
+        paths = noisy_wav, clean_wav
+        if self.crop is None:
+            pair = [read_wav(path, self.sample_rate) for path in paths]
+            samples = min(len(signal) for signal in pair)
+            return [signal[:samples] for signal in pair]
+        epoch = 0 if self.epoch_counter is None else self.epoch_counter.current
+        if self.mixer is not None:
+            stream = zlib.crc32(f"{epoch}/{item}".encode())
+            rng = numpy.random.default_rng([self.seed, stream])
+            pair = self.mixer(clean_wav, self.crop, rng)
+            return [torch.from_numpy(signal) for signal in pair]
+        length = min(wav_samples(path, self.sample_rate) for path in paths)
+        draw = random.Random(f"{self.seed}/{epoch}/{item}").random()
+        start = int(draw * (max(0, length - self.crop) + 1))
+        samples = min(self.crop, length)
+        return [
+            fit(read_wav(path, self.sample_rate, start, samples), self.crop)
+            for path in paths
+        ]
+
+
 def paired_dataset(
     manifest, *, sample_rate, crop=None, seed=0, epoch_counter=None, mixer=None
 ):
-    """Data set of pairs from a manifest.
+    """Build a data set of pairs from a manifest.
 
     Arguments
     ---------
@@ -108,46 +150,30 @@ def paired_dataset(
     sample_rate : int
         Hz.
     crop : int, optional
-        Samples of a random crop; by default whole recordings. The place depends on
-        ``seed``, the epoch and the item alone: a resumed run draws what the
-        uninterrupted one would have drawn, with any number of workers.
+        Length of a random crop in samples; by default recordings are whole. Its place
+        depends only on ``seed``, the epoch and the item: a resumed run draws the same
+        crops as an uninterrupted one, with any number of workers.
     seed : int
-        Of the crops.
+        Seed of the crops.
     epoch_counter : EpochCounter, optional
-        Tells the epoch.
+        Source of the epoch.
     mixer : callable, optional
-        ``mixer(clean_wav, crop, rng)`` draws a pair of crops from the clean recording
-        (``lafufu_sb.corpora.online``); the distorted recording is then not read.
+        ``mixer(clean_wav, crop, rng)`` draws a pair of crops from the clean recording,
+        see ``lafufu_sb.corpora.online``. The degraded recording is then not read.
 
     Returns
     -------
     DynamicItemDataset
-        Items with ``id``, ``noisy_sig`` and ``clean_sig``, (time,) each.
+        Items with ``id``, ``noisy_sig`` and ``clean_sig``, (time,) each. It can be
+        pickled, so data loaders may start their workers by any method.
     """
-
-    @takes("id", "noisy_wav", "clean_wav")
-    @provides("noisy_sig", "clean_sig")
-    def read_pair(item, noisy_wav, clean_wav):
-        if crop is None:
-            pair = [read_wav(path, sample_rate) for path in (noisy_wav, clean_wav)]
-            samples = min(len(signal) for signal in pair)
-            return [signal[:samples] for signal in pair]
-        epoch = 0 if epoch_counter is None else epoch_counter.current
-        if mixer is not None:
-            stream = zlib.crc32(f"{epoch}/{item}".encode())
-            rng = numpy.random.default_rng([seed, stream])
-            return [torch.from_numpy(s) for s in mixer(clean_wav, crop, rng)]
-        paths = (noisy_wav, clean_wav)
-        length = min(wav_samples(path, sample_rate) for path in paths)
-        draw = random.Random(f"{seed}/{epoch}/{item}").random()
-        start = int(draw * (max(0, length - crop) + 1))
-        return [
-            fit(read_wav(path, sample_rate, start, min(crop, length)), crop)
-            for path in paths
-        ]
-
+    reader = {
+        "func": PairReader(sample_rate, crop, seed, epoch_counter, mixer),
+        "takes": ["id", "noisy_wav", "clean_wav"],
+        "provides": ["noisy_sig", "clean_sig"],
+    }
     return DynamicItemDataset.from_json(
         str(manifest),
-        dynamic_items=[read_pair],
+        dynamic_items=[reader],
         output_keys=["id", "noisy_sig", "clean_sig"],
     )

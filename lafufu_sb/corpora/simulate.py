@@ -1,10 +1,9 @@
-"""A corpus in the layout of EARS-WHAM or EARS-Reverb out of any speech and noise.
+r"""Make a corpus in the layout of EARS-WHAM or EARS-Reverb from any speech and noise.
 
-For whoever has folders of speech, noise or room impulse responses and wants to train
-or test without the EARS download.  Sentences of one speaker (the file's parent
-folder) are joined to pieces of some seconds; each piece is mixed by the rules of
-:mod:`lafufu_sb.corpora.mixing`.  The output depends on the files and the seed only, not
-on where the files lie nor on the number of workers.
+Sentences of one speaker (the file's folder) are joined to clips of several seconds.
+Each clip is mixed by the rules of ``lafufu_sb.corpora.mixing`` or ``.reverberation``.
+The result depends only on the files and the seed, not on where the files are or on the
+number of workers.
 
 Example::
 
@@ -14,10 +13,10 @@ Example::
 
 import argparse
 import csv
-import fnmatch
 import logging
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,96 +24,142 @@ import joblib
 import torch
 from tqdm import tqdm
 
-from lafufu_sb.audio.files import AUDIO_SUFFIXES
-from lafufu_sb.corpora import mixing, pieces
+from lafufu_sb.corpora.excerpts import read_channel, tile, write_wav
+from lafufu_sb.corpora.mixing import SilentExcerptError, loudness, mix_at_snr
+from lafufu_sb.corpora.pieces import assemble, clip_rng, plan_pieces
+from lafufu_sb.corpora.reverberation import reverberate, rt60
+from lafufu_sb.corpora.sources import TRIES, gather, scan, shares
+from lafufu_sb.corpora.tasks import CLEAN, SUBSETS, WORDS, Task, find_task
+from lafufu_sb.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
-CORPUS = {"wham": "EARS-WHAM", "reverb": "EARS-Reverb"}
-DEGRADED = {"wham": "noisy", "reverb": "reverberant"}
-TRIES = 200  # draws of noise or room before giving up
 FIELDS = ("id", "speaker", "speech_files", "speed", "source_file", "degradation")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What every clip of a subset shares."""
+    """Settings of a subset.
 
-    task: str
+    Arguments
+    ---------
+    sample_rate : int
+        Hz of the corpus.
+    snr_range : tuple of float
+        dB, drawn uniformly and rounded to one decimal.
+    max_rt60 : float
+        Seconds; rooms with a longer reverberation time are drawn again.
+    high_pass_hz : float
+        Speech is high-passed here against rumble; 0 leaves it unchanged.
+    piece_seconds : tuple of float
+        Shortest and longest clip.
+    subtype : str
+        Sample format of soundfile.
+    clips : int, optional
+        Largest number of clips.
+    speaker_weights, source_weights : dict of str to float, optional
+        Glob on folder names -> probability, see ``sources.shares``.
+    """
+
+    sample_rate: int = 48000
+    snr_range: tuple = (-2.5, 17.5)
+    max_rt60: float = 2.0
+    high_pass_hz: float = 50.0
+    piece_seconds: tuple = (4.0, 10.0)
+    subtype: str = "PCM_16"
+    clips: int | None = None
+    speaker_weights: dict | None = None
+    source_weights: dict | None = None
+
+    def piece_options(self):
+        """Options of ``plan_pieces``."""
+        return {
+            "piece_seconds": self.piece_seconds,
+            "weights": self.speaker_weights,
+            "clips": self.clips,
+        }
+
+
+@dataclass(frozen=True)
+class _Render:
+    """Writes the pairs of a subset; one instance is sent to all workers."""
+
+    task: Task
     subset: str
-    folder: str
+    folder: Path
     seed: int
-    sample_rate: int
-    snr_range: tuple
-    max_rt60: float
-    high_pass_hz: float
-    subtype: str
+    settings: Settings
+    sources: list
+    chances: object
 
-
-def _draw_noise(speech, sources, chances, rng, settings):
-    seconds = speech.size / settings.sample_rate
-    snr_db = round(float(rng.uniform(*settings.snr_range)), 1)
-    for _ in range(TRIES):
-        source = sources[rng.choice(len(sources), p=chances)]
-        start = rng.uniform(0.0, max(source.seconds - seconds - 0.1, 0.0))
-        rate = settings.sample_rate
-        noise = pieces.read_channel(source.path, rate, rng, start, seconds + 0.1)
+    def __call__(self, piece):
+        """Write a pair; return its row and seconds, or None for silent speech."""
+        rate, threads = self.settings.sample_rate, torch.get_num_threads()
+        torch.set_num_threads(1)  # workers share the cores, and sums keep one order
         try:
-            if noise.size < speech.size:
-                noise = pieces.tile(noise, speech.size, rng, rate)
-            mixture, used = mixing.mix_at_snr(
-                speech, noise[: speech.size], snr_db, rate
-            )
-        except mixing.SilentExcerptError:
-            continue
-        return mixture, f"{used:.1f}dB", source.path
-    raise RuntimeError(f"no noise with energy in {TRIES} draws: check the noise files")
+            rng = clip_rng(self.seed, self.subset, piece.number, "render")
+            try:
+                speech = assemble(piece, rate, rng, self.settings.high_pass_hz)
+                loudness(speech, rate)
+            except SilentExcerptError as error:
+                logger.warning("clip %05d left out: %s", piece.number, error)
+                return None
+            draw = self._noise if self.task.adds == "noise" else self._room
+            degraded, label, source = draw(speech, rng)
+        finally:
+            torch.set_num_threads(threads)
+        name = f"{piece.number:05}"
+        for side, stem, signal in (
+            (CLEAN, name, speech),
+            (self.task.degraded, f"{name}_{label}", degraded),
+        ):
+            path = self.folder / side / piece.speaker / f"{stem}.wav"
+            write_wav(path, signal, rate, self.settings.subtype)
+        files = "+".join(Path(path).name for path, _, _ in piece.cuts)
+        source = f"{Path(source).parent.name}/{Path(source).name}"
+        row = (name, piece.speaker, files, f"{piece.speed:.2f}", source, label)
+        return row, speech.size / rate
 
+    def _draw(self, rng):
+        return self.sources[rng.choice(len(self.sources), p=self.chances)]
 
-def _draw_room(speech, sources, chances, rng, settings):
-    for _ in range(TRIES):
-        source = sources[rng.choice(len(sources), p=chances)]
-        rir = pieces.read_channel(source.path, settings.sample_rate, rng)
-        try:
-            seconds = mixing.rt60(rir, settings.sample_rate)
-            if seconds > settings.max_rt60:
+    def _noise(self, speech, rng):
+        rate = self.settings.sample_rate
+        seconds = speech.size / rate
+        snr_db = round(float(rng.uniform(*self.settings.snr_range)), 1)
+        for _ in range(TRIES):
+            source = self._draw(rng)
+            start = rng.uniform(0.0, max(source.seconds - seconds - 0.1, 0.0))
+            noise = read_channel(source.path, rate, rng, start, seconds + 0.1)
+            try:
+                if noise.size < speech.size:
+                    noise = tile(noise, speech.size, rng, rate)
+                mixture, used = mix_at_snr(speech, noise[: speech.size], snr_db, rate)
+            except SilentExcerptError:
                 continue
-            reverberant = mixing.reverberate(speech, rir, settings.sample_rate)
-        except mixing.SilentExcerptError:
-            continue
-        return reverberant, f"{seconds:.2f}", source.path
-    raise RuntimeError(
-        f"no room with RT60 up to {settings.max_rt60} s in {TRIES} draws: "
-        "raise max_rt60 or add rooms"
-    )
+            return mixture, self.task.label(f"{used:.1f}"), source.path
+        raise UsageError(
+            f"all {TRIES} excerpts of noise that were drawn are silent, the last one "
+            f"from {source.path}: remove silent files"
+        )
 
-
-def _render(piece, sources, chances, settings):
-    """Write one pair; returns its row and seconds, or None for silent speech."""
-    rate, threads = settings.sample_rate, torch.get_num_threads()
-    torch.set_num_threads(1)  # workers share the cores, and sums keep one order
-    try:
-        rng = pieces.clip_rng(settings.seed, settings.subset, piece.number, "render")
-        try:
-            speech = pieces.assemble(piece, rate, rng, settings.high_pass_hz)
-            mixing.loudness(speech, rate)
-        except mixing.SilentExcerptError as error:
-            logger.warning("clip %05d left out: %s", piece.number, error)
-            return None
-        draw = _draw_noise if settings.task == "wham" else _draw_room
-        degraded, label, source = draw(speech, sources, chances, rng, settings)
-    finally:
-        torch.set_num_threads(threads)
-    folder, name = Path(settings.folder), f"{piece.number:05}"
-    side = folder / DEGRADED[settings.task] / piece.speaker
-    clean = folder / "clean" / piece.speaker
-    form = settings.sample_rate, settings.subtype
-    pieces.write_wav(clean / f"{name}.wav", speech, *form)
-    pieces.write_wav(side / f"{name}_{label}.wav", degraded, *form)
-    files = "+".join(Path(path).name for path, _, _ in piece.cuts)
-    source = f"{Path(source).parent.name}/{Path(source).name}"
-    row = (name, piece.speaker, files, f"{piece.speed:.2f}", source, label)
-    return row, speech.size / settings.sample_rate
+    def _room(self, speech, rng):
+        rate, longest = self.settings.sample_rate, self.settings.max_rt60
+        for _ in range(TRIES):
+            source = self._draw(rng)
+            rir = read_channel(source.path, rate, rng)
+            try:
+                seconds = rt60(rir, rate)
+                if seconds > longest:
+                    continue
+                reverberant = reverberate(speech, rir, rate)
+            except SilentExcerptError:
+                continue
+            return reverberant, self.task.label(f"{seconds:.2f}"), source.path
+        raise UsageError(
+            f"no room with an RT60 up to {longest} s in {TRIES} draws, the last one "
+            f"was {source.path}: raise max_rt60 or add rooms"
+        )
 
 
 def simulate_corpus(
@@ -125,53 +170,30 @@ def simulate_corpus(
     subset,
     minutes,
     seed,
-    sample_rate=48000,
-    snr_range=(-2.5, 17.5),
-    max_rt60=2.0,
-    high_pass_hz=50.0,
-    piece_seconds=(4.0, 10.0),
-    subtype="PCM_16",
-    clips=None,
-    speaker_weights=None,
-    source_weights=None,
+    settings=None,
     workers=1,
 ):
-    """Write a subset in the layout of EARS-WHAM or EARS-Reverb.
+    """Write a subset, and ``simulated_<subset>.csv`` with the sources of each clip.
 
-    Parameters
-    ----------
-    task : {"wham", "reverb"}
-        Noise or rooms.
-    speech_files, noise_or_rir_files : iterable of path-like
-        Audio of any rate; a speech file's parent folder names its speaker.  Noise is
-        drawn by its seconds, rooms each alike; of several channels one is drawn.
-    output_folder : path-like
-        Gets ``EARS-WHAM`` or ``EARS-Reverb`` with ``subset`` in it, and
-        ``simulated_<subset>.csv``, which says what each clip is made of.
+    Arguments
+    ---------
+    task : str
+        "wham" (noise) or "reverb" (rooms).
+    speech_files, noise_or_rir_files : iterable of str or Path
+        Audio of any sample rate. A speech file's folder names its speaker. Noise is
+        drawn in proportion to its length, rooms uniformly, channels uniformly.
+    output_folder : str or Path
+        Gets ``EARS-WHAM`` or ``EARS-Reverb``, with ``subset`` in it.
     subset : str
         "train", "valid" or "test".
     minutes : float
-        Planned length of the subset.
+        Length of the subset.
     seed : int
-        Same files and seed, same output, for any number of workers.
-    sample_rate : int
-        Hz of the output.
-    snr_range : tuple of float
-        dB, drawn uniformly with one decimal.
-    max_rt60 : float
-        Rooms with more seconds are drawn again.
-    high_pass_hz : float
-        Rumble of the speech recordings below it is taken out; 0 keeps it.
-    piece_seconds : tuple of float
-        Shortest and longest clip.
-    subtype : str
-        soundfile's sample format.
-    clips : int, optional
-        Stop at so many clips even if the minutes are not reached.
-    speaker_weights, source_weights : dict of str to float, optional
-        Glob on folder names -> probability, see :func:`~lafufu_sb.corpora.pieces.shares`.
+        The same files and seed give the same output.
+    settings : Settings, optional
+        Sample rate, levels, lengths and weights.
     workers : int
-        Processes.
+        Processes; any number gives the same output.
 
     Returns
     -------
@@ -180,127 +202,104 @@ def simulate_corpus(
 
     Raises
     ------
-    ValueError
-        Unknown task, or files, weights or lengths that make no corpus.
+    UsageError
+        For an unknown task, or files, weights or lengths that make no corpus.
     FileExistsError
-        The subset exists already.
-
-    Notes
-    -----
-    Layout and mixing rules: EARS-WHAM v1 and EARS-Reverb v1, Richter et al. 2024.
+        If the subset exists already.
     """
-    if task not in CORPUS:
-        raise ValueError(f"task is {task!r}; expected one of {sorted(CORPUS)}")
-    corpus = Path(output_folder) / CORPUS[task]
+    task, settings = find_task(task), settings or Settings()
+    corpus = Path(output_folder) / task.name
     if (corpus / subset).exists():
-        raise FileExistsError(f"{corpus / subset} exists: remove it or go elsewhere")
-    sources = pieces.scan(noise_or_rir_files)
-    amounts = [s.seconds if task == "wham" else 1.0 for s in sources]
-    chances = pieces.shares([s.folder for s in sources], amounts, source_weights)
-    speech = pieces.scan(speech_files)
-    plan = pieces.plan_pieces(
-        speech, minutes, seed, subset, piece_seconds, speaker_weights, clips
-    )
-    unfinished = corpus / f".{subset}.part"  # takes its name when all is there
+        raise FileExistsError(
+            f"{corpus / subset} exists: remove it or choose another output folder"
+        )
+    sources = scan(noise_or_rir_files)
+    amounts = [s.seconds if task.adds == "noise" else 1.0 for s in sources]
+    chances = shares([s.folder for s in sources], amounts, settings.source_weights)
+    speech = scan(speech_files)
+    plan = plan_pieces(speech, minutes, seed, subset, **settings.piece_options())
+    unfinished = corpus / f".{subset}.part"  # renamed when it is complete
     shutil.rmtree(unfinished, ignore_errors=True)
-    settings = Settings(
-        task=task,
-        subset=subset,
-        folder=str(unfinished),
-        seed=seed,
-        sample_rate=sample_rate,
-        snr_range=tuple(snr_range),
-        max_rt60=max_rt60,
-        high_pass_hz=high_pass_hz,
-        subtype=subtype,
-    )
-    jobs = (joblib.delayed(_render)(p, sources, chances, settings) for p in plan)
+    render = _Render(task, subset, unfinished, seed, settings, sources, chances)
+    return _write(render, plan, corpus, workers)
+
+
+def _write(render, plan, corpus, workers):
+    subset = render.subset
+    jobs = (joblib.delayed(render)(piece) for piece in plan)
     results = joblib.Parallel(n_jobs=workers, return_as="generator")(jobs)
-    done = [r for r in tqdm(results, total=len(plan), desc=f"{task} {subset}") if r]
+    title = f"{render.task.word} {subset}"
+    done = [r for r in tqdm(results, total=len(plan), desc=title) if r]
     if not done:
-        raise ValueError(f"all speech drawn for {subset} is silent: check the files")
+        raise UsageError(f"all speech drawn for {subset} is silent: check the files")
     with open(corpus / f"simulated_{subset}.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(FIELDS)
         writer.writerows(row for row, _ in done)
-    os.replace(unfinished, corpus / subset)
+    os.replace(render.folder, corpus / subset)
     return sum(seconds for _, seconds in done) / 60.0
 
 
-def gather(entries, include=("*",), exclude=()):
-    """Collect audio files from folders (recursively), ``.txt`` lists and files.
-
-    ``include`` and ``exclude`` are globs on ``parent/name``.  Returns a list of Path;
-    raises FileNotFoundError for an entry that does not exist.
-    """
-    found = []
-    for entry in map(Path, entries):
-        if not entry.exists():
-            raise FileNotFoundError(f"{entry} is neither a folder, a list nor a file")
-        if entry.is_dir():
-            found += [p for p in entry.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES]
-        elif entry.suffix == ".txt":
-            found += [Path(line) for line in entry.read_text().splitlines() if line]
-        else:
-            found.append(entry)
-
-    def wanted(path):
-        name = f"{path.parent.name}/{path.name}"
-        some = any(fnmatch.fnmatch(name, glob) for glob in include)
-        return some and not any(fnmatch.fnmatch(name, glob) for glob in exclude)
-
-    return [path for path in found if wanted(path)]
-
-
 def parse_weight(text):
-    """``glob=share`` of a command line -> (glob, share)."""
+    """Parse ``glob=share`` of a command line to (glob, share)."""
     glob, _, value = text.rpartition("=")
     return glob, float(value)
 
 
-def main(arguments=None):
-    """Command line; see ``python -m lafufu_sb.corpora.simulate --help``."""
+def _read_arguments(arguments):
+    own = Settings()
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     add = parser.add_argument
-    add("--task", choices=sorted(CORPUS), required=True)
+    add("--task", choices=sorted(WORDS), required=True)
     add("--speech", nargs="+", required=True, help="folders, .txt lists or files")
-    add("--noise", "--rir", nargs="+", required=True, dest="sources", help="the same")
+    add("--noise", "--rir", nargs="+", required=True, dest="sources", help="likewise")
     add("--output", required=True)
-    add("--subset", choices=("train", "valid", "test"), required=True)
+    add("--subset", choices=SUBSETS, required=True)
     add("--minutes", type=float, required=True)
-    add("--clips", type=int, help="stop at so many clips")
+    add("--clips", type=int, help="largest number of clips")
     add("--seed", type=int, default=42)
-    add("--piece-seconds", type=float, nargs=2, default=(4.0, 10.0))
-    add("--snr-range", type=float, nargs=2, default=(-2.5, 17.5), help="dB")
-    add("--max-rt60", type=float, default=2.0, help="seconds")
-    add("--high-pass", type=float, default=50.0, help="Hz, of the speech; 0: none")
-    add("--sample-rate", type=int, default=48000)
+    add("--piece-seconds", type=float, nargs=2, default=own.piece_seconds)
+    add("--snr-range", type=float, nargs=2, default=own.snr_range, help="dB")
+    add("--max-rt60", type=float, default=own.max_rt60, help="seconds")
+    add("--high-pass", type=float, default=own.high_pass_hz, help="Hz; 0 for none")
+    add("--sample-rate", type=int, default=own.sample_rate)
     add("--include", nargs="+", default=["*"], help="globs on speaker/file")
     add("--exclude", nargs="+", default=[], help="globs on speaker/file")
-    help_text = "e.g. 'actor*=0.4': this share to these folders"
+    help_text = "probability of these folders, e.g. 'actor*=0.4'"
     add("--speaker-weight", nargs="+", type=parse_weight, default=[], help=help_text)
     add("--source-weight", nargs="+", type=parse_weight, default=[], help=help_text)
-    add("--workers", type=int, default=os.cpu_count())
-    options = parser.parse_args(arguments)
+    add("--workers", type=int, default=os.cpu_count(), help="processes")
+    return parser.parse_args(arguments)
+
+
+def main(arguments=None):
+    """Run the command; see ``python -m lafufu_sb.corpora.simulate --help``."""
+    options = _read_arguments(arguments)
     logging.basicConfig(level=logging.INFO)
-    minutes = simulate_corpus(
-        options.task,
-        gather(options.speech, options.include, options.exclude),
-        gather(options.sources),
-        options.output,
-        options.subset,
-        options.minutes,
-        options.seed,
+    settings = Settings(
         sample_rate=options.sample_rate,
-        snr_range=options.snr_range,
+        snr_range=tuple(options.snr_range),
         max_rt60=options.max_rt60,
         high_pass_hz=options.high_pass,
-        piece_seconds=options.piece_seconds,
+        piece_seconds=tuple(options.piece_seconds),
         clips=options.clips,
         speaker_weights=dict(options.speaker_weight),
         source_weights=dict(options.source_weight),
-        workers=options.workers,
     )
+    try:
+        minutes = simulate_corpus(
+            options.task,
+            gather(options.speech, options.include, options.exclude),
+            gather(options.sources),
+            options.output,
+            options.subset,
+            options.minutes,
+            options.seed,
+            settings,
+            options.workers,
+        )
+    except (UsageError, OSError) as error:
+        sys.exit(f"simulate: error: {error}")
     logger.info("%s %s: %.1f minutes", options.task, options.subset, minutes)
 
 

@@ -1,15 +1,15 @@
-"""Spectra of training pairs: how far they reach, and gains and phases put on them."""
+"""Spectra of training signals: measure the bandwidth, change gains and phases."""
 
 import numpy as np
 from scipy.fft import next_fast_len
 
-BANDWIDTH_FLOOR_DB = -75.0  # below the loudest band: what lossy coding leaves is less
+BANDWIDTH_FLOOR_DB = -75.0  # of the loudest band; lossy coding leaves less than this
 BAND_HZ = 500.0
-OCTAVES_HZ = 62.5 * 2.0 ** np.arange(9)  # where a random colour has its corners
+OCTAVES_HZ = 62.5 * 2.0 ** np.arange(9)  # corners of a random colour
 
 
 def bandwidth(signal, sample_rate):
-    """Frequency up to which a recording holds anything.
+    """Measure the frequency up to which a recording has content.
 
     Arguments
     ---------
@@ -65,16 +65,16 @@ def low_pass(signal, cutoff, sample_rate):
 
 
 def recolour(signal, most_db, rng, sample_rate):
-    """Raise and lower a signal's octaves at random, gains going straight between them.
+    """Apply a random gain per octave, with linear interpolation between octaves.
 
     Arguments
     ---------
     signal : numpy.ndarray
         (samples,)
     most_db : float
-        Each octave's gain is drawn from -most_db to most_db; 0 leaves the signal alone.
+        Gains are drawn from -most_db to most_db; 0 returns the signal unchanged.
     rng : numpy.random.Generator
-        Of the gains.
+        Draws the gains.
     sample_rate : int
         Hz.
 
@@ -101,14 +101,14 @@ def recolour(signal, most_db, rng, sample_rate):
 def turn_phase(signal, angle):
     """Turn the phase of all frequencies by the same angle.
 
-    The ear hears no difference, a network that sees real and imaginary parts does.
+    Listeners hear no difference, but a network that sees real and imaginary parts does.
 
     Arguments
     ---------
     signal : numpy.ndarray
         (samples,)
     angle : float
-        Radians; pi inverts the polarity, half of it is the Hilbert transform.
+        Radians; pi inverts the polarity, pi / 2 gives the Hilbert transform.
 
     Returns
     -------
@@ -120,7 +120,7 @@ def turn_phase(signal, angle):
     >>> turn_phase(np.ones(64), 0.5).shape
     (64,)
     """
-    # The zeros keep the end of the signal from coming round to its beginning.
+    # Zero padding keeps the end of the signal from wrapping round to its start.
     size = next_fast_len(2 * signal.size, real=True)
     spectrum = np.fft.rfft(signal, size) * np.exp(1j * angle)
     return np.fft.irfft(spectrum, size)[: signal.size]

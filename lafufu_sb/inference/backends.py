@@ -1,8 +1,7 @@
-"""What runs the networks of a model: PyTorch, or ONNX Runtime."""
-
-from speechbrain.utils.fetching import fetch
+"""Backends that run a model's networks: PyTorch and ONNX Runtime."""
 
 from lafufu_sb.errors import UsageError
+from lafufu_sb.inference.pretrained import fetch
 from lafufu_sb.restoration.devices import usable_device
 
 BACKENDS = ("torch", "onnx")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from speechbrain.inference.interfaces import Pretrained
 
 from lafufu_sb.audio.blocks import side_by_side
 from lafufu_sb.audio.files import at_file_rate, write_blocks
@@ -17,6 +16,7 @@ from lafufu_sb.audio.waveforms import as_rate, as_waveforms
 from lafufu_sb.errors import NotFiniteError, UsageError
 from lafufu_sb.files import refuse_same_file
 from lafufu_sb.inference.backends import usable_run_opts, use_onnx
+from lafufu_sb.inference.pretrained import Pretrained
 from lafufu_sb.inference.progress import with_progress
 from lafufu_sb.inference.sources import check_source
 from lafufu_sb.inference.weights import check_fingerprint

@@ -4,8 +4,7 @@ import logging
 import os
 from pathlib import Path
 
-from speechbrain.utils.fetching import FetchFrom, FetchSource, fetch
-
+from lafufu_sb.inference.pretrained import FetchFrom, FetchSource, fetch
 from lafufu_sb.inference.trust import refuse_untrusted
 
 logger = logging.getLogger(__name__)

@@ -1,1 +1,1 @@
-"""Networks and transforms: spectrogram, autoencoder, noise-conditional score U-Net."""
+"""Networks, transforms and representations. Knows no diffusion process."""

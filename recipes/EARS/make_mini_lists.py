@@ -1,22 +1,24 @@
-"""Lists of the recordings that the shipped mini models were trained and measured on.
+"""Write lists of the recordings that the shipped mini models were trained with.
 
     python recipes/EARS/make_mini_lists.py recordings -o lists
 
-``recordings`` has folders ``speech`` (RAVDESS and voice prompts of GCompris, a folder a
-speaker or language), ``noise`` (ESC-10, scenes of Moodist) and ``rir`` (OpenAIR).
-Writes ``speech_train.txt``, ``noise_test.txt``, ``rir_valid.txt`` and so on, a path a
-line: no speaker, noise or room is in two of them. README.md beside this file has the
-commands that make corpora of them.
+``recordings`` has folders ``speech`` (RAVDESS and voice prompts of GCompris, a folder
+per speaker or language), ``noise`` (ESC-10, scenes of Moodist) and ``rir`` (OpenAIR).
+The lists are ``speech_train.txt``, ``noise_test.txt``, ``rir_valid.txt`` and so on,
+with a path per line. No speaker, noise or room is in two of them. README.md in this
+folder has the commands that turn them into corpora.
 """
 
 import argparse
+import sys
 import zlib
 from pathlib import Path
 
-from lafufu_sb.corpora.simulate import gather
+from lafufu_sb.corpora.sources import gather
+from lafufu_sb.corpora.tasks import SUBSETS
+from lafufu_sb.errors import UsageError
 
-SUBSETS = ("train", "valid", "test")
-SPEAKERS = {  # RAVDESS's last two men and women, two languages each
+SPEAKERS = {  # RAVDESS's last two men and women, and two languages per subset
     "valid": ("r017", "r018", "it", "ur"),
     "test": ("r015", "r016", "eu", "lt"),
 }
@@ -24,11 +26,11 @@ ROOMS = {
     "valid": ("TyndallBruceMonument", "StairwayUniversityOfYork"),
     "test": ("MaesHowe", "StAndrewsChurch", "ElvedenHallSmokingRoom"),
 }
-NOISES = {"test": 0, "valid": 1}  # remainders of a file name's CRC-32 by eight
+NOISES = {"test": 0, "valid": 1}  # CRC-32 of the file name modulo 8
 
 
 def subset_of(kind, path):
-    """Where a recording belongs.
+    """Choose the subset of a recording.
 
     Arguments
     ---------
@@ -68,7 +70,9 @@ def write_lists(recordings, output):
     Raises
     ------
     FileNotFoundError
-        If a folder is missing or a list would be empty.
+        If a folder is missing.
+    UsageError
+        If a list would be empty.
     """
     output.mkdir(parents=True, exist_ok=True)
     for kind in ("speech", "noise", "rir"):
@@ -77,18 +81,24 @@ def write_lists(recordings, output):
             lists[subset_of(kind, path)].append(path.absolute())
         for subset, paths in lists.items():
             if not paths:
-                raise FileNotFoundError(f"{recordings / kind} has nothing to {subset}")
+                raise UsageError(
+                    f"{recordings / kind} has no recordings for {subset}: download "
+                    "all of them"
+                )
             lines = "".join(f"{path}\n" for path in paths)
             (output / f"{kind}_{subset}.txt").write_text(lines)
 
 
 def main(arguments=None):
-    """Command line; see the module."""
+    """Run the command; see the module."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("recordings", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args(arguments)
-    write_lists(options.recordings, options.output)
+    try:
+        write_lists(options.recordings, options.output)
+    except (UsageError, OSError) as error:
+        sys.exit(f"make_mini_lists.py: error: {error}")
 
 
 if __name__ == "__main__":

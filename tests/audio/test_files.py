@@ -1,6 +1,9 @@
 """Recordings in and out: what is read, what is refused, what is written."""
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -14,6 +17,8 @@ from lafufu_sb.audio.files import (
     recording_writer,
     write_recording,
 )
+from lafufu_sb.errors import UsageError
+from lafufu_sb.files import temporary_file, written_whole
 
 
 def refusals(folder):
@@ -26,11 +31,11 @@ def refusals(folder):
     return {
         "missing.wav": (FileNotFoundError, "does not exist"),
         ".": (IsADirectoryError, "is a folder"),
-        "empty.wav": (ValueError, "is empty"),
-        "text.wav": (ValueError, "not audio"),
-        "none.wav": (ValueError, "holds no samples"),
-        "nan.wav": (ValueError, "NaN or infinite"),
-        "inf.wav": (ValueError, "NaN or infinite"),
+        "empty.wav": (UsageError, "is empty"),
+        "text.wav": (UsageError, "not audio"),
+        "none.wav": (UsageError, "holds no samples"),
+        "nan.wav": (UsageError, "NaN or infinite"),
+        "inf.wav": (UsageError, "NaN or infinite"),
     }
 
 
@@ -62,8 +67,8 @@ def test_loud_wav_becomes_float_instead_of_clipping(tmp_path):
 @pytest.mark.parametrize(
     "name, error, message",
     [
-        ("a.xyz", ValueError, "cannot write"),
-        ("a", ValueError, "cannot write"),
+        ("a.xyz", UsageError, "cannot write"),
+        ("a", UsageError, "cannot write"),
         ("no/a.wav", FileNotFoundError, "folder"),
     ],
 )
@@ -75,7 +80,7 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path, name, error, mes
 
 def test_folder_without_audio_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(ValueError, match="holds no audio"):
+    with pytest.raises(UsageError, match="holds no audio"):
         find_recordings(tmp_path)
 
 
@@ -130,7 +135,7 @@ def test_wav_that_may_pass_its_limit_is_rf64(tmp_path, wavs, monkeypatch):
 
 
 def test_format_that_cannot_hold_as_much_is_refused_at_once(tmp_path):
-    with pytest.raises(ValueError, match=r"24.0 GB, more than .aiff holds, use .wav"):
+    with pytest.raises(UsageError, match=r"24.0 GB, more than .aiff holds, use .wav"):
         with recording_writer(tmp_path / "a.aiff", 48000, 2, 3 * 10**9):
             raise AssertionError("began to write")
     assert not list(tmp_path.iterdir())
@@ -156,6 +161,43 @@ def test_error_while_writing_leaves_nothing(tmp_path, wavs):
             write(wavs)
             raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
+
+
+def test_two_writers_of_a_file_do_not_mix_samples(tmp_path, wavs):
+    path = tmp_path / "a.wav"
+    with recording_writer(path, 48000, 2, 600) as first:
+        first(wavs)
+        with recording_writer(path, 48000, 2, 600) as second:
+            second(-wavs)
+            first(wavs)
+            second(-wavs)
+        assert torch.allclose(read_recording(path)[0], -wavs.repeat(1, 2), atol=2**-23)
+    assert torch.allclose(read_recording(path)[0], wavs.repeat(1, 2), atol=2**-23)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.wav"]
+
+
+KILLED = """
+import os, signal, sys
+from lafufu_sb.files import written_whole
+with written_whole(sys.argv[1]) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_a_killed_writer_leaves_nothing_after_the_next_one(tmp_path):
+    path = tmp_path / "a.txt"
+    subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    (left,) = tmp_path.iterdir()
+    assert left.suffix == ".part" and left.read_text() == "half"
+    with temporary_file(path) as running:
+        running.write_text("still being written")
+        with written_whole(path) as temporary:
+            temporary.write_text("whole")
+        assert running.exists() and not left.exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+    assert path.read_text() == "whole"
 
 
 @pytest.mark.parametrize("name", ["ä" * 120, "x" * 251])

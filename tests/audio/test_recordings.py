@@ -6,8 +6,9 @@ import soundfile
 import torch
 
 from lafufu_sb.audio import recordings
-from lafufu_sb.audio.recordings import Recording
+from lafufu_sb.audio.recordings import Recording, read, read_header
 from lafufu_sb.audio.resampling import resample
+from lafufu_sb.errors import UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -66,18 +67,40 @@ def test_channels_are_signals(path, wavs):
 def test_file_that_shrinks_while_it_is_read_is_an_error(path, wavs):
     recording = Recording(path)
     soundfile.write(path, wavs[:, :500].T.numpy(), 44100, subtype="FLOAT")
-    with pytest.raises(ValueError, match="a.wav has changed while it was read"):
+    with pytest.raises(UsageError, match="a.wav has changed while it was read"):
         recording.read(0, 1234)
 
 
 def test_fault_near_the_end_shows_before_anything_is_read(path, wavs):
     wavs[1, -1] = float("nan")
     soundfile.write(path, wavs.T.numpy(), 44100, subtype="FLOAT")
-    with pytest.raises(ValueError, match="NaN or infinite"):
+    with pytest.raises(UsageError, match="NaN or infinite"):
         Recording(path)
 
 
-def test_damaged_flac_says_where(tmp_path):
+def test_segments_and_headers_are_those_of_the_file(path, wavs):
+    header = read_header(path)
+    assert (header.sample_rate, header.channels, header.frames) == (44100, 2, 1234)
+    assert header.seconds == 1234 / 44100
+    whole, rate = read(path)
+    assert rate == 44100 and torch.equal(whole, wavs)
+    assert torch.equal(read(path, 1200, 100)[0], wavs[:, 1200:])
+    assert torch.equal(read(path, 10, 20)[0], wavs[:, 10:30])
+    assert read(path, 5000)[0].shape == (2, 0)
+    assert torch.equal(read(path, dtype="float64")[0], wavs.double())
+
+
+@pytest.mark.parametrize("reader", [read, read_header, Recording])
+def test_all_readers_refuse_in_the_same_words(tmp_path, reader):
+    (tmp_path / "text.wav").write_text("not audio")
+    with pytest.raises(UsageError, match="text.wav is not audio that can be read"):
+        reader(tmp_path / "text.wav")
+    with pytest.raises(FileNotFoundError, match="gone.wav does not exist"):
+        reader(tmp_path / "gone.wav")
+
+
+@pytest.mark.parametrize("reader", [read, Recording])
+def test_damaged_flac_says_where(tmp_path, reader):
     path = tmp_path / "a.flac"
     noise = np.random.default_rng(0).normal(0, 0.1, 48000)
     soundfile.write(path, noise, 48000)
@@ -85,9 +108,5 @@ def test_damaged_flac_says_where(tmp_path):
     middle = len(data) // 2
     data[middle : middle + 20000] = b"\0" * 20000
     path.write_bytes(data)
-    try:
-        recording = Recording(path)
-    except ValueError as error:
-        assert "a.flac" in str(error) and "damaged" in str(error)
-    else:
-        assert recording.samples <= 48000
+    with pytest.raises(UsageError, match=r"a.flac is damaged after 0\.\d\d seconds"):
+        reader(path)

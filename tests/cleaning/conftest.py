@@ -1,10 +1,20 @@
-"""A corpus, and the command with a small model in place of a real one."""
+"""A corpus, a model folder that loads fast, and the command with a small model."""
+
+import io
 
 import pytest
+import torch
 from corpora import small_model, write_noise
+from hyperpyyaml import load_hyperpyyaml
+from ruamel.yaml import YAML
 
 from lafufu_sb.cleaning.job import clean
+from lafufu_sb.cli.clean import cleaning_options
 from lafufu_sb.cli.main import build_parser
+from lafufu_sb.inference.loading import ModelChoice
+from lafufu_sb.inference.shipped import shipped_model
+from lafufu_sb.inference.weights import save_weights
+from lafufu_sb.lobes.fingerprint import fingerprint
 
 
 @pytest.fixture
@@ -19,17 +29,41 @@ def corpus(tmp_path):
     return folder
 
 
+@pytest.fixture(scope="session")
+def untrained_model(tmp_path_factory):
+    """Model folder of a tiny network with random weights."""
+    folder = tmp_path_factory.mktemp("untrained")
+    settings = YAML().load(shipped_model("denoise") / "hyperparams.yaml")
+    settings["representation"]["channels"] = 4
+    settings["score_model"].update(base_channels=8, multipliers=[1, 1])
+    settings["restorer"].update(window_frames=64, overlap_frames=16, preset="fast")
+    text = io.StringIO()
+    YAML().dump(settings, text)
+    torch.manual_seed(0)
+    modules = load_hyperpyyaml(text.getvalue())
+    for name in ("representation", "score_model"):
+        save_weights(modules[name], folder / f"{name}.ckpt")
+    mark = fingerprint(modules["representation"])
+    settings["representation_fingerprint"] = mark
+    YAML().dump(settings, folder / "hyperparams.yaml")
+    return folder
+
+
 @pytest.fixture
 def cleaning(monkeypatch):
-    """``cleaning(*arguments)``: rows of ``lafufu clean``, unheard unless it says."""
+    """``cleaning(*arguments)``: rows of ``lafufu clean``, by default without judges."""
 
     def run(*arguments, model=None):
         model = model or small_model()
-        monkeypatch.setattr("lafufu_sb.cli.main.load_model", lambda options: model)
+
+        def load(choice):
+            return model.with_settings(**choice.settings) if choice.settings else model
+
+        monkeypatch.setattr(ModelChoice, "load", load)
         arguments = [str(argument) for argument in arguments]
         if "--gate" not in arguments:
             arguments += ["--gate", "none"]
-        options = vars(build_parser().parse_args(["clean", *arguments]))
-        return clean(options | {"replacement": dict(options["replacement"])})
+        options = build_parser().parse_args(["clean", *arguments])
+        return clean(cleaning_options(options))
 
     return run

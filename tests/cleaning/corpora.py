@@ -1,15 +1,15 @@
-"""Corpora of short noises, and a model that is small enough to clean them at once."""
+"""Corpora of short noises, and a model small enough to clean them fast."""
 
 import numpy as np
 import soundfile
 from small import entangled
 
 from lafufu_sb.inference.interface import EnhanceLatent
-from lafufu_sb.inference.weights import fingerprint
+from lafufu_sb.lobes.fingerprint import fingerprint
 
 
 def write_noise(path, seconds=0.2, rate=16000, channels=1, seed=0, level=0.1):
-    """Write a recording with content of its own; gives its path."""
+    """Write a recording of seeded noise; returns its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     shape = round(seconds * rate), channels
     soundfile.write(path, np.random.default_rng(seed).normal(0, level, shape), rate)
@@ -17,10 +17,10 @@ def write_noise(path, seconds=0.2, rate=16000, channels=1, seed=0, level=0.1):
 
 
 def small_model(**changes):
-    """An ``EnhanceLatent`` whose result depends on noise, window and place."""
+    """An ``EnhanceLatent`` whose result depends on seed, window and position."""
     restorer = entangled(**{"windows_per_batch": 16} | changes)
-    mark = fingerprint(restorer.autoencoder)
-    hparams = {"modules": {}, "sample_rate": 48000, "autoencoder_fingerprint": mark}
+    mark = fingerprint(restorer.representation)
+    hparams = {"modules": {}, "sample_rate": 48000, "representation_fingerprint": mark}
     return EnhanceLatent(modules={"restorer": restorer}, hparams=hparams)
 
 

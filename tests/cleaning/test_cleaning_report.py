@@ -1,4 +1,4 @@
-"""The report: a line per file, and a page that shows what matters."""
+"""The report: a line per file, and a page with a summary."""
 
 import csv
 import re

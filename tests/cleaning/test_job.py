@@ -1,4 +1,4 @@
-"""``lafufu clean`` from its command line to manifest and report."""
+"""``lafufu clean`` from the command line to manifest and report."""
 
 import csv
 import json
@@ -25,7 +25,7 @@ def report(output):
         return list(csv.DictReader(stream))
 
 
-def test_manifest_and_report_tell_the_same(cleaning, table, tmp_path):
+def test_manifest_and_report_agree(cleaning, table, tmp_path):
     out = tmp_path / "out"
     rows = cleaning(table, "-o", out)
     with open(out / "train.csv", newline="") as stream:
@@ -39,7 +39,7 @@ def test_manifest_and_report_tell_the_same(cleaning, table, tmp_path):
 
 
 @pytest.mark.parametrize("rate", ["keep", "model"])
-def test_lhotse_loads_what_was_cleaned(cleaning, corpus, tmp_path, rate):
+def test_lhotse_loads_the_results(cleaning, corpus, tmp_path, rate):
     lhotse = pytest.importorskip("lhotse")
     recordings = [
         lhotse.Recording.from_file(path, recording_id=path.name)
@@ -66,7 +66,7 @@ def test_kaldi_and_json_point_to_results(cleaning, corpus, tmp_path):
     assert (out / "wav.scp").read_text() == expected
     path = tmp_path / "t.json"
     path.write_text('{"u": {"wav": "{data_root}/two/e.wav", "words": "hi"}}')
-    cleaning(path, "-o", tmp_path / "json", "--replacement", f"data_root={corpus}")
+    cleaning(path, "-o", tmp_path / "json", "--placeholder", f"data_root={corpus}")
     written = json.loads((tmp_path / "json" / "t.json").read_text())
     assert written == {"u": {"wav": f"{tmp_path}/json/e.wav", "words": "hi"}}
 
@@ -94,7 +94,7 @@ def test_a_second_run_has_nothing_to_do(cleaning, corpus, tmp_path):
     assert contents(tmp_path / "out") == before
 
 
-def test_what_changed_or_vanished_is_done_again(cleaning, corpus, tmp_path):
+def test_changed_recordings_and_missing_results_are_redone(cleaning, corpus, tmp_path):
     out = tmp_path / "out"
     cleaning(corpus, "-o", out)
     before = contents(out)
@@ -108,7 +108,7 @@ def test_what_changed_or_vanished_is_done_again(cleaning, corpus, tmp_path):
     assert len(report(out)) == 6
 
 
-def test_shards_together_are_the_whole(cleaning, table, tmp_path, capsys):
+def test_shards_give_the_results_of_one_run(cleaning, table, tmp_path, capsys):
     cleaning(table, "-o", tmp_path / "whole")
     for shard in ("1/3", "3/3", "2/3"):
         assert not (tmp_path / "parts" / "train.csv").exists()
@@ -119,7 +119,7 @@ def test_shards_together_are_the_whole(cleaning, table, tmp_path, capsys):
         written.replace("/parts/", "/whole/")
         == (tmp_path / "whole" / "train.csv").read_text()
     )
-    assert "files are left to other shards" in capsys.readouterr().out
+    assert "files belong to other shards" in capsys.readouterr().out
 
 
 def test_another_model_or_setting_is_refused_unless_restarted(
@@ -132,18 +132,17 @@ def test_another_model_or_setting_is_refused_unless_restarted(
         (["--max-cer", "0.5"], "max_cer 0.1"),
         (["--windows-per-batch", "3"], "windows_per_batch 16"),
     ):
-        with pytest.raises(UsageError, match=f"was begun with {name}"):
+        with pytest.raises(UsageError, match=f"was started with {name}"):
             cleaning(corpus, "-o", out, *arguments)
-    other = small_model()
-    other.seed = 5
-    with pytest.raises(UsageError, match="was begun with seed 0, now it is 5"):
+    other = small_model().with_settings(seed=5)
+    with pytest.raises(UsageError, match="was started with seed 0, now it is 5"):
         cleaning(corpus, "-o", out, model=other)
     before = contents(out)
     cleaning(corpus, "-o", out, "--restart", model=other)
     assert contents(out).keys() == before.keys() and contents(out) != before
 
 
-def test_broken_files_are_left_out_and_tried_again(cleaning, table, corpus, tmp_path):
+def test_broken_files_are_left_out_and_retried(cleaning, table, corpus, tmp_path):
     out, broken = tmp_path / "out", corpus / "a.wav"
     whole = broken.read_bytes()
     broken.write_bytes(b"RIFF")
@@ -156,15 +155,22 @@ def test_broken_files_are_left_out_and_tried_again(cleaning, table, corpus, tmp_
     assert str(out / "a.wav") in (out / "train.csv").read_text()
 
 
-def test_exit_status_and_one_line_errors(tiny_model, corpus, tmp_path, capsys):
+def test_exit_status_and_one_line_errors(untrained_model, corpus, tmp_path, capsys):
     (corpus / "broken.wav").write_text("x")
-    command = ["clean", str(corpus), "-o", str(tmp_path / "out"), "-m", str(tiny_model)]
+    command = [
+        "clean",
+        str(corpus),
+        "-o",
+        str(tmp_path / "out"),
+        "-m",
+        str(untrained_model),
+    ]
     assert main([*command, "--gate", "none"]) == 1
     told = capsys.readouterr()
     assert "lafufu: error: " in told.err and "broken.wav is not audio" in told.err
     assert "6 files: 5 restored, 0 kept, 1 failed" in told.out
     assert main([*command, "--gate", "none", "--seed", "1"]) == 2
-    assert "was begun with seed 0" in capsys.readouterr().err
+    assert "was started with seed 0" in capsys.readouterr().err
     (corpus / "broken.wav").unlink()
     assert main([*command, "--gate", "none"]) == 0
 
@@ -173,18 +179,21 @@ def test_exit_status_and_one_line_errors(tiny_model, corpus, tmp_path, capsys):
     "arguments, message",
     [
         (["missing", "-o", "out"], "missing does not exist"),
-        (["{corpus}", "-o", "{corpus}/out"], "lies in"),
+        (["{corpus}", "-o", "{corpus}/out"], "is inside"),
         (["{corpus}/a.wav", "-o", "out"], "use `lafufu enhance`"),
         (["{corpus}", "-o", "out", "--recogniser", "no"], "model folder no does not"),
-        (["{corpus}", "-o", "out", "--column", "x"], "for SpeechBrain's CSV and JSON"),
+        (
+            ["{corpus}", "-o", "out", "--column", "x"],
+            "does not apply to folder",
+        ),
     ],
 )
-def test_wrong_use_is_one_line(
-    tiny_model, corpus, tmp_path, monkeypatch, capsys, arguments, message
+def test_a_usage_error_is_one_line(
+    untrained_model, corpus, tmp_path, monkeypatch, capsys, arguments, message
 ):
     monkeypatch.chdir(tmp_path)
     arguments = [a.format(corpus=corpus) for a in arguments]
-    assert main(["clean", *arguments, "-m", str(tiny_model)]) == 2
+    assert main(["clean", *arguments, "-m", str(untrained_model)]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("lafufu: error: ") and message in error
 

@@ -1,4 +1,4 @@
-"""Recognisers and speaker models from their folders."""
+"""Loading recognisers and speaker models from their folders."""
 
 import json
 
@@ -12,6 +12,7 @@ from lafufu_sb.cleaning.judges import (
     load_speaker_model,
     load_transcriber,
 )
+from lafufu_sb.cleaning.options import GateOptions
 from lafufu_sb.errors import UsageError
 
 SPEAKER = """
@@ -95,14 +96,9 @@ def test_recogniser_hears_its_own_rate_and_gives_text(recogniser):
 
 
 def test_options_make_the_gate(speaker_model):
-    options = {
-        "gate": "none",
-        "recogniser": None,
-        "speaker_model": str(speaker_model),
-        "min_cosine": 0.5,
-        "judge_pieces": 2,
-        "device": "cpu",
-    }
+    options = GateOptions(
+        gate="none", speaker_model=str(speaker_model), min_cosine=0.5, judge_pieces=2
+    )
     (judge,) = load_gate(options).judges
     assert (judge.limit, judge.pieces) == (0.5, 2)
 

@@ -1,10 +1,14 @@
-"""Lhotse's manifests: cuts of all kinds keep all but their paths."""
+"""Lhotse's manifests: cuts of all kinds keep everything but their paths."""
+
+import gzip
+import json
+import sys
 
 import pytest
 from corpora import write_noise
 
 from lafufu_sb.cleaning.manifests import Cleaned, open_manifest
-from lafufu_sb.errors import UsageError
+from lafufu_sb.errors import MissingPackageError, UsageError
 
 lhotse = pytest.importorskip("lhotse")
 
@@ -97,19 +101,39 @@ def test_what_cannot_be_cleaned_is_refused(tmp_path, cut, recording):
     source = lhotse.audio.AudioSource("command", [0], "cat a.wav")
     piped = lhotse.Recording("piped", [source], 16000, 16000, 1.0)
     lhotse.RecordingSet.from_recordings([piped]).to_file(path)
-    with pytest.raises(UsageError, match="'piped' is of type 'command'"):
+    with pytest.raises(
+        UsageError, match="recording 'piped': its source is of type 'command'"
+    ):
         open_manifest(path)
     lhotse.SupervisionSet.from_segments(cut.supervisions).to_file(path)
-    with pytest.raises(UsageError, match="neither cuts nor recordings"):
+    with pytest.raises(UsageError, match="must hold cuts or recordings, not"):
         open_manifest(path)
     lhotse.RecordingSet.from_recordings([recording.perturb_speed(1.1)]).to_file(path)
-    with pytest.raises(UsageError, match="is transformed while it is read"):
+    with pytest.raises(UsageError, match="lhotse transforms it while it is read"):
         open_manifest(path).check_rate_change()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "not JSON", "a field is missing"])
+def test_malformed_manifests_are_refused_with_the_item(tmp_path, cut, damage):
+    path = tmp_path / "cuts.jsonl.gz"
+    many = [cut.with_id(f"c{i}") for i in range(200)]
+    lhotse.CutSet.from_cuts(many).to_file(path)
+    lines = gzip.decompress(path.read_bytes()).splitlines()
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-20])
+    else:
+        broken = json.loads(lines[2])
+        del broken["start"]
+        lines[2] = json.dumps(broken).encode() if "field" in damage else lines[2][:-1]
+        path.write_bytes(gzip.compress(b"\n".join(lines)))
+    with pytest.raises(UsageError, match=r"item \d+: lhotse cannot read it") as caught:
+        open_manifest(path)
+    assert damage == "truncated" or "item 3: " in str(caught.value)
 
 
 def test_without_lhotse_the_error_names_the_extra(tmp_path, cut, monkeypatch):
     path = tmp_path / "cuts.jsonl"
     lhotse.CutSet.from_cuts([cut]).to_file(path)
-    monkeypatch.setitem(__import__("sys").modules, "lhotse", None)
-    with pytest.raises(ImportError, match=r'pip install "lafufu_sb\[lhotse\]"'):
+    monkeypatch.setitem(sys.modules, "lhotse", None)
+    with pytest.raises(MissingPackageError, match=r'pip install "lafufu_sb\[lhotse\]"'):
         open_manifest(path)

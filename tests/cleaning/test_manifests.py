@@ -1,18 +1,31 @@
-"""Manifests: what they name, and everything else kept when written anew."""
+"""Manifests: the recordings they name, and rewriting that keeps everything else."""
 
 import csv
 import json
 import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from speechbrain.dataio.dataio import load_data_csv, load_data_json
 
-from lafufu_sb.cleaning.manifests import Cleaned, open_manifest, resolve
+from lafufu_sb.cleaning import manifests
+from lafufu_sb.cleaning.manifests import (
+    KINDS,
+    Cleaned,
+    Manifest,
+    base,
+    open_manifest,
+    register,
+)
+from lafufu_sb.cleaning.manifests.base import resolve
 from lafufu_sb.errors import UsageError
 
 
 def renamed(manifest, drop=()):
-    """Every recording moved to /new, but for those that failed."""
+    """Every recording moved to /new, except failed ones."""
     return {
         source: None
         if os.path.basename(source) in drop
@@ -83,7 +96,7 @@ def test_placeholders_are_filled_in_and_gone_afterwards(tmp_path):
     table.write_text("ID,wav\nu,$data_root/a.wav\n")
     items.write_text('{"u": {"wav": "{data_root}/a.wav", "words": "{data_root}"}}')
     for path in (table, items):
-        manifest = open_manifest(path, replacements={"data_root": "/d"})
+        manifest = open_manifest(path, placeholders={"data_root": "/d"})
         assert list(manifest.sources.values()) == ["/d/a.wav"]
         new = tmp_path / f"new{path.suffix}"
         assert "/new/a.wav" in rewritten(manifest, new)
@@ -133,7 +146,7 @@ def test_folder_names_its_recordings(corpus):
     assert names == ["a.wav", "one/b.flac", "one/c.wav", "two/deep/d.ogg", "two/e.wav"]
 
 
-def test_relative_paths_are_sought_here_then_beside_the_manifest(tmp_path, monkeypatch):
+def test_relative_paths_start_here_then_beside_the_manifest(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     (tmp_path / "beside").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -152,24 +165,33 @@ def test_relative_paths_are_sought_here_then_beside_the_manifest(tmp_path, monke
         ("wav.scp", "a /a.ark:123\n", "line 1: 'a' must have the path of a recording"),
         ("wav.scp", "a\n", "line 1: 'a' must have the path of a recording"),
         ("wav.scp", "\n", "names no recordings"),
+        ("wav.scp", "a /\0.wav\n", "is not UTF-8 text"),
         ("t.csv", "ID,wav\n", "names no recordings"),
         ("t.csv", "ID,wav\na,/a.wav,more\n", "line 2: 3 fields instead of 2"),
+        ("t.csv", 'ID,wav,t\na,/a.wav,x\nb,/b.wav,"y\nc,/c.wav,z\n', "line 3: a quot"),
+        ("t.csv", f'ID,wav\na,"{"x" * 140_000}', "line 2: not CSV .* quotation"),
+        ("t.csv", "ID,wav,wav\na,/a.wav,/b.wav\n", "line 1: two columns named 'wav'"),
         ("t.csv", "ID,x,y\na,/a.wav,/b.wav\n", "several columns .* with --column"),
         ("t.csv", "ID,x\na,b\n", "no column of audio files"),
-        ("t.csv", "ID,wav\na,$data_root/a.wav\n", "--replacement data_root=FOLDER"),
-        ("t.json", '{"a": {"wav": "{root}/a.wav"}}', "--replacement root=FOLDER"),
+        ("t.csv", "ID,wav\na,$data_root/a.wav\n", "--placeholder data_root=FOLDER"),
+        ("t.json", '{"a": {"wav": "{root}/a.wav"}}', "--placeholder root=FOLDER"),
         (
             "t.json",
             '{"a": {"wav": ["/a.wav", "/b.wav"]}}',
-            "item 'a': 'wav' is no path",
+            "item 'a': 'wav' must be a path .* not an array",
         ),
-        ("t.json", "[1]", "no object of objects"),
-        ("t.json", "{", "is not JSON"),
+        ("t.json", '{"a": {"wav": ""}}', "item 'a': the path .* is empty"),
+        ("t.json", '{"a": {"wav": "\\ud800"}}', "item 'a': .* cannot be a file name"),
+        ("t.json", '{"a": {"wav": "\\u0000"}}', "item 'a': .* cannot be a file name"),
+        ("t.json", '{"a": 1}', "item 'a': a number instead of an object"),
+        ("t.json", "[1]", "holds an array, no items"),
+        ("t.json", "[" * 100_000, "nested too deeply"),
+        ("t.json", '{\n"a"', "line 2, column 4: not JSON"),
         ("t.wav", "", "use `lafufu enhance`"),
-        ("t.txt", "", "say which with kind"),
+        ("t.txt", "", "name the format with --kind"),
     ],
 )
-def test_what_cannot_be_read_is_refused_by_name(tmp_path, name, text, message):
+def test_malformed_manifests_are_refused_with_the_place(tmp_path, name, text, message):
     path = tmp_path / name
     path.write_text(text)
     with pytest.raises(UsageError, match=message):
@@ -177,7 +199,7 @@ def test_what_cannot_be_read_is_refused_by_name(tmp_path, name, text, message):
 
 
 def test_unknown_column_and_missing_file_are_refused(table):
-    with pytest.raises(UsageError, match="no column 'x', but ID, duration, wav"):
+    with pytest.raises(UsageError, match="no column 'x': choose from ID, dur"):
         open_manifest(table, columns=["x"])
     with pytest.raises(FileNotFoundError, match="does not exist"):
         open_manifest("missing.csv")
@@ -188,3 +210,48 @@ def test_another_rate_is_refused_where_fields_may_count_samples(tmp_path):
     path.write_text("ID,wav,start\nu,/a.wav,16000\n")
     with pytest.raises(UsageError, match="'start' may count samples"):
         open_manifest(path).check_rate_change()
+
+
+def test_text_that_only_json_can_hold_survives(tmp_path):
+    path = tmp_path / "t.json"
+    path.write_bytes(b'{"a": {"wav": "/d/\xff.wav", "words": "\\ud800 \xc3\xbc"}}')
+    manifest = open_manifest(path)
+    manifest.write(tmp_path / "new.json", renamed(manifest))
+    written = (tmp_path / "new.json").read_bytes()
+    assert b"/new/\xff.wav" in written and b'"\\ud800 \xc3\xbc"' in written
+
+
+def test_the_format_of_the_guide_needs_one_class(tmp_path, monkeypatch):
+    monkeypatch.setattr(base, "FORMATS", base.FORMATS.copy())
+    monkeypatch.setattr(manifests, "FORMATS", base.FORMATS)
+    guide = (Path(__file__).parents[2] / "docs" / "cleaning.md").read_text()
+    (code,) = re.findall(r"```python\n(@register\n.*?)```", guide, re.DOTALL)
+    exec(code, {"register": register, "Manifest": Manifest})
+    path = tmp_path / "wavs.list"
+    path.write_text("/d/a.wav\n/d/b.wav\n")
+    text = rewritten(open_manifest(path), tmp_path / "new.list", drop=["a.wav"])
+    assert text == "/new/b.wav\n"
+    path.write_text("/d/a.wav\n\n")
+    with pytest.raises(UsageError, match="wavs.list, line 2: .* is empty"):
+        open_manifest(path)
+    with pytest.raises(UsageError, match="--column does not apply to list"):
+        open_manifest(path, columns=["wav"])
+
+
+def test_two_formats_cannot_claim_one_ending():
+    class Other(Manifest):
+        kind, endings = "other", (".csv",)
+
+    with pytest.raises(ValueError, match="both claim"):
+        register(Other)
+
+
+def test_formats_are_known_without_their_toolkits():
+    code = (
+        "import sys; from lafufu_sb.cleaning.manifests import KINDS; "
+        "print(*KINDS, *{'lhotse', 'speechbrain', 'torch'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", code]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert printed.split() == list(KINDS)
+    assert {"folder", "csv", "json", "kaldi", "lhotse"} <= set(KINDS)

@@ -1,4 +1,4 @@
-"""Where results go, what is refused, and shards of equal length."""
+"""Paths of results, refused plans, and shards of equal length."""
 
 import os
 
@@ -69,7 +69,7 @@ def test_originals_are_never_overwritten(corpus, tmp_path):
         make_plan(scp(tmp_path, corpus / "a.wav"), corpus)
     with pytest.raises(UsageError, match="overwritten by the new manifest"):
         make_plan(scp(tmp_path, corpus / "a.wav"), tmp_path)
-    with pytest.raises(UsageError, match="lies in"):
+    with pytest.raises(UsageError, match="is inside"):
         make_plan(open_manifest(corpus), corpus / "out")
 
 

@@ -1,4 +1,4 @@
-"""What is remembered of a killed run, and what is refused."""
+"""What survives a kill, and what is refused."""
 
 import json
 
@@ -41,7 +41,7 @@ def test_a_file_appears_when_it_is_whole(state):
     assert (state.output / "a.wav").read_bytes() == b"abc"
 
 
-def test_rows_survive_and_belong_to_the_file_as_it_was(state):
+def test_rows_hold_while_recording_and_result_are_unchanged(state):
     file = planned(state)
     with state.shard("1-of-1") as shard:
         write(shard, file)
@@ -65,7 +65,7 @@ def test_a_result_counts_more_than_a_failure_before_or_after(state):
     assert state.rows([file])[file.source]["decision"] == "restored"
 
 
-def test_a_torn_line_is_passed_over_and_cut_off(state):
+def test_an_incomplete_line_is_ignored_and_cut_off(state):
     file = planned(state)
     journal = state.folder / "shard-1-of-1" / "journal.jsonl"
     with state.shard("1-of-1") as shard:
@@ -87,16 +87,16 @@ def test_temporary_files_of_killed_runs_are_swept(state):
     assert list(state.folder.rglob("*.wav")) == []
 
 
-def test_a_process_at_work_is_left_alone(state):
+def test_a_working_process_is_not_disturbed(state):
     with state.shard("1-of-1") as shard:
         other = State(state.output)
         with shard.whole(state.output / "a.wav", 0) as temporary:
             temporary.write_bytes(b"abc")
             other.open()
-        with pytest.raises(UsageError, match="another `lafufu clean` is at work"):
+        with pytest.raises(UsageError, match="another process is working on"):
             with other.shard("1-of-1"):
                 pass
-        with pytest.raises(UsageError, match="another `lafufu clean` is at work"):
+        with pytest.raises(UsageError, match="another process is working on"):
             other.open(restart=True)
     assert (state.output / "a.wav").read_bytes() == b"abc"
 
@@ -104,13 +104,13 @@ def test_a_process_at_work_is_left_alone(state):
 def test_changed_settings_are_refused_by_name_until_restarted(state):
     state.agree({"seed": 0, "sampler": ("ode", {"num_steps": 1})})
     state.agree({"seed": 0, "sampler": ["ode", {"num_steps": 1}]})
-    with pytest.raises(UsageError, match="begun with seed 0, now it is 1.*--restart"):
+    with pytest.raises(UsageError, match="started with seed 0, now it is 1.*--restart"):
         state.agree({"seed": 1, "sampler": ["ode", {"num_steps": 1}]})
     state.open(restart=True)
     state.agree({"seed": 1})
 
 
-def test_restart_forgets_what_was_done(state):
+def test_restart_discards_the_journals(state):
     file = planned(state)
     with state.shard("1-of-1") as shard:
         write(shard, file)
@@ -121,12 +121,12 @@ def test_restart_forgets_what_was_done(state):
 
 def test_a_folder_with_other_things_is_refused(tmp_path):
     (tmp_path / "mine.txt").touch()
-    with pytest.raises(UsageError, match="is not empty and not of an earlier"):
+    with pytest.raises(UsageError, match="is not empty and has no results"):
         State(tmp_path).open()
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_the_journal_refuses_what_json_has_not(state):
-    with state.shard("1-of-1") as shard, pytest.raises(ValueError):
+def test_the_journal_refuses_nan(state):
+    with state.shard("1-of-1") as shard, pytest.raises(ValueError, match="not JSON"):
         shard.note({"snr": float("nan")})
     assert json.loads("[]") == read_journal(state.folder / "missing")

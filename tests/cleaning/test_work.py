@@ -1,4 +1,4 @@
-"""Restoring a shard: what is written, what is kept, and on what results depend."""
+"""Restoring a shard: results, kept originals, and what results depend on."""
 
 import numpy as np
 import pytest
@@ -14,10 +14,11 @@ from lafufu_sb.cleaning.partial import PartialResult
 from lafufu_sb.cleaning.plan import make_plan, split
 from lafufu_sb.cleaning.state import State
 from lafufu_sb.cleaning.work import Cleaner
+from lafufu_sb.lobes.score_network import ScoreNetwork
 
 
 def clean(corpus, output, gate=None, shards=1, audio_format="same", **options):
-    """Rows by name; ``options`` are the cleaner's, or its model."""
+    """Rows by file name; ``options`` are those of ``Cleaner``, or ``model``."""
     model = options.pop("model", None) or small_model()
     files = make_plan(open_manifest(corpus), output, audio_format)
     state = State(output)
@@ -79,8 +80,7 @@ def test_bytes_depend_on_neither_neighbours_nor_threads(corpus, tmp_path, option
 def test_seed_and_dry_are_the_models(corpus, tmp_path):
     wavs = []
     for name, seed, dry in (("a", 0, 0.0), ("b", 1, 0.0), ("c", 0, 1.0)):
-        model = small_model()
-        model.seed, model.dry = seed, dry
+        model = small_model().with_settings(seed=seed, dry=dry)
         clean(corpus, tmp_path / name, model=model)
         wavs.append(soundfile.read(tmp_path / name / "one" / "c.wav")[0])
     original = soundfile.read(corpus / "one" / "c.wav")[0]
@@ -121,8 +121,7 @@ def test_the_models_rate_on_request(corpus, tmp_path):
 def test_flac_is_turned_down_where_it_would_clip_and_wav_is_not(tmp_path):
     for suffix in ("wav", "flac"):
         write_noise(tmp_path / "in" / f"{suffix}.{suffix}", 0.1, level=0.5)
-    model = small_model()
-    model.restorer.score_model = Louder()
+    model = small_model(score_model=Louder())
     rows = clean(tmp_path / "in", tmp_path / "out", model=model)
     loud, _ = soundfile.read(tmp_path / "out" / "wav.wav")
     fits, _ = soundfile.read(tmp_path / "out" / "flac.flac")
@@ -132,18 +131,14 @@ def test_flac_is_turned_down_where_it_would_clip_and_wav_is_not(tmp_path):
     assert np.abs(fits).max() == pytest.approx(1.0, abs=1e-6)
 
 
-class Louder(torch.nn.Module):
-    grid = 1
-
-    def forward(self, x_t, y, t):
-        return y
+class Louder(ScoreNetwork):
+    def forward(self, x_t, condition, t):
+        return condition
 
 
-class Broken(torch.nn.Module):
-    grid = 1
-
-    def forward(self, x_t, y, t):
-        return y * float("nan")
+class Broken(ScoreNetwork):
+    def forward(self, x_t, condition, t):
+        return condition * float("nan")
 
 
 @pytest.mark.parametrize("in_memory", [600.0, 0.0])
@@ -174,22 +169,27 @@ def test_long_files_go_from_disk_to_disk_with_the_same_result(
 
 
 class Watched(Entangled):
-    """Counts windows; runs no further than it may."""
+    """Counts windows and stops the run after ``most``."""
 
     def __init__(self, most=10**9):
         super().__init__()
         self.windows, self.most = 0, most
 
-    def forward(self, x_t, y, t):
-        self.windows += len(y)
+    def forward(self, x_t, condition, t):
+        self.windows += len(t)
         if self.windows > self.most:
             raise KeyboardInterrupt
-        return super().forward(x_t, y, t)
+        return super().forward(x_t, condition, t)
+
+
+def partial_results(output):
+    found = (output / ".lafufu-clean" / "partial").glob("*")
+    return [path for path in found if path.suffix != ".lock"]
 
 
 @pytest.mark.parametrize("damage", [None, b"", b"\x00"])
-def test_long_files_go_on_where_they_were(corpus, tmp_path, monkeypatch, damage):
-    """With the same bytes, whatever the end of what was kept looks like."""
+def test_long_files_resume_where_they_stopped(corpus, tmp_path, monkeypatch, damage):
+    """The bytes are the same even if the end of the partial result is damaged."""
     monkeypatch.setattr(work, "IN_MEMORY", 0.0)
     made = {}
     for name, most in (("whole", 10**9), ("killed", 100), ("again", 10**9)):
@@ -198,8 +198,8 @@ def test_long_files_go_on_where_they_were(corpus, tmp_path, monkeypatch, damage)
         if name == "killed":
             with pytest.raises(KeyboardInterrupt):
                 clean(corpus, out, model=model)
-            (begun,) = (out / ".lafufu-clean" / "partial").iterdir()
-            if damage is not None:  # the last samples torn off, or lost
+            (begun,) = partial_results(out)
+            if damage is not None:  # the last samples cut off, or zero
                 data = begun.read_bytes()
                 begun.write_bytes(data[:-4] + damage * 4)
         else:
@@ -208,21 +208,20 @@ def test_long_files_go_on_where_they_were(corpus, tmp_path, monkeypatch, damage)
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
     again = made["killed"] + made["again"] - made["whole"]
     assert 0 < again <= 3 * (4 + 4 + 4 + 1)  # three calls for each window
-    assert not list((tmp_path / "killed" / ".lafufu-clean" / "partial").iterdir())
+    assert not partial_results(tmp_path / "killed")
 
 
-def test_a_restart_forgets_what_was_begun(corpus, tmp_path, monkeypatch):
+def test_a_restart_discards_partial_results(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(work, "IN_MEMORY", 0.0)
     model = small_model(score_model=Watched(100), windows_per_batch=4)
     with pytest.raises(KeyboardInterrupt):
         clean(corpus, tmp_path / "out", model=model)
-    folder = tmp_path / "out" / ".lafufu-clean" / "partial"
-    assert len(list(folder.iterdir())) == 1
+    assert len(partial_results(tmp_path / "out")) == 1
     State(tmp_path / "out").open(restart=True)
-    assert not folder.exists()
+    assert not partial_results(tmp_path / "out")
 
 
-def test_two_processes_do_not_share_what_is_begun(tmp_path):
+def test_two_processes_do_not_share_a_partial_result(tmp_path):
     def make(begin):
         return iter(torch.arange(6.0).reshape(3, 1, 2)[begin:])
 
@@ -236,7 +235,7 @@ def test_two_processes_do_not_share_what_is_begun(tmp_path):
 
 
 @pytest.mark.parametrize("in_memory", [600.0, 0.0])
-def test_broken_files_are_noted_and_the_rest_goes_on(
+def test_broken_files_are_reported_and_the_run_goes_on(
     corpus, tmp_path, monkeypatch, in_memory
 ):
     monkeypatch.setattr(work, "IN_MEMORY", in_memory)
@@ -250,7 +249,7 @@ def test_broken_files_are_noted_and_the_rest_goes_on(
 
 
 @pytest.mark.parametrize("in_memory", [600.0, 0.0])
-def test_what_cannot_be_written_ends_the_run(corpus, tmp_path, monkeypatch, in_memory):
+def test_a_write_error_ends_the_run(corpus, tmp_path, monkeypatch, in_memory):
     monkeypatch.setattr(work, "IN_MEMORY", in_memory)
     out = tmp_path / "out"
     with pytest.raises(OSError, match="one"):
@@ -259,7 +258,7 @@ def test_what_cannot_be_written_ends_the_run(corpus, tmp_path, monkeypatch, in_m
         state = State(out)
         (out / ".lafufu-clean").mkdir()
         state.open()
-        (out / "one").write_text("in the way of a folder")
+        (out / "one").write_text("a file where a folder must be")
         with state.shard("1") as shard:
             Cleaner(small_model(), Gate()).run(files, shard)
     assert not list((out / ".lafufu-clean").rglob("tmp/*"))

@@ -1,13 +1,17 @@
 """Pairs of recordings: reading, crops, padding, level."""
 
 import json
+import pickle
 from types import SimpleNamespace
 
 import numpy
 import pytest
 import soundfile
 import torch
+from speechbrain.utils.epoch_loop import EpochCounter
 
+from lafufu_sb.corpora.degradations import Noise
+from lafufu_sb.corpora.online import OnlineMixer
 from lafufu_sb.corpora.pairs import (
     fit,
     level,
@@ -151,6 +155,34 @@ def test_without_crop_pairs_are_whole_and_of_equal_length(tmp_path):
     }
     assert samples == {"a": (300, 300), "b": (390, 390), "c": (390, 390)}
     assert all(aligned(item) for item in data)
+
+
+def test_data_sets_are_pickled_whole(tmp_path):
+    data = dataset(tmp_path, LONG, crop=200, epoch_counter=epoch(3))
+    assert starts(pickle.loads(pickle.dumps(data))) == starts(data)
+
+
+def test_workers_may_be_spawned_with_a_mixer(tmp_path):
+    """As on macOS and Windows; the items are those of the main process."""
+    hiss = write(
+        tmp_path / "a.wav", 0.1 * numpy.random.default_rng(0).standard_normal(RATE)
+    )
+    items = {name: {"noisy_wav": hiss, "clean_wav": hiss} for name in "ab"}
+    (tmp_path / "manifest.json").write_text(json.dumps(items))
+    data = paired_dataset(
+        tmp_path / "manifest.json",
+        sample_rate=RATE,
+        crop=8000,
+        epoch_counter=EpochCounter(3),
+        mixer=OnlineMixer(Noise([hiss]), sample_rate=RATE),
+    )
+    loader = torch.utils.data.DataLoader(
+        data, batch_size=None, num_workers=1, multiprocessing_context="spawn"
+    )
+    for found, item in zip(loader, data, strict=True):
+        assert found["id"] == item["id"]
+        assert torch.equal(found["noisy_sig"], item["noisy_sig"])
+        assert torch.equal(found["clean_sig"], item["clean_sig"])
 
 
 def tone(rate, seconds=0.1):

@@ -1,10 +1,20 @@
 """Corpora out of any speech, noise and rooms."""
 
+import dataclasses
+import sys
+
 import numpy as np
 import pytest
 import soundfile
 
-from lafufu_sb.corpora import mixing, pieces, simulate
+from lafufu_sb.corpora import mixing, simulate
+from lafufu_sb.corpora.excerpts import tile
+from lafufu_sb.corpora.pieces import plan_pieces
+from lafufu_sb.corpora.reverberation import rt60
+from lafufu_sb.corpora.rooms import simulate_room
+from lafufu_sb.corpora.sources import gather, scan, shares
+from lafufu_sb.corpora.tasks import WORDS
+from lafufu_sb.errors import MissingPackageError, UsageError
 
 RATE = 48000
 
@@ -39,18 +49,22 @@ def material(tmp_path_factory):
     return folder
 
 
-def run(material, output, task="wham", workers=1, **options):
-    settings = {"minutes": 10.0, "clips": 4, "seed": 7, "piece_seconds": (2.0, 4.0)}
+SHORT = simulate.Settings(piece_seconds=(2.0, 4.0), clips=4)
+
+
+def run(material, output, task="wham", seed=7, workers=1, **changes):
     simulate.simulate_corpus(
         task,
-        simulate.gather([material / "speech"]),
-        simulate.gather([material / ("noise" if task == "wham" else "rir")]),
+        gather([material / "speech"]),
+        gather([material / ("noise" if task == "wham" else "rir")]),
         output,
         "train",
-        workers=workers,
-        **{**settings, **options},
+        10.0,
+        seed,
+        dataclasses.replace(SHORT, **changes),
+        workers,
     )
-    return output / simulate.CORPUS[task]
+    return output / WORDS[task].name
 
 
 def contents(folder):
@@ -61,7 +75,7 @@ def contents(folder):
 @pytest.mark.parametrize("task", ["wham", "reverb"])
 def test_layout_lengths_and_labels(material, tmp_path, task):
     corpus = run(material, tmp_path, task) / "train"
-    distorted = sorted((corpus / simulate.DEGRADED[task]).rglob("*.wav"))
+    distorted = sorted((corpus / WORDS[task].degraded).rglob("*.wav"))
     assert [p.name[:5] for p in sorted(distorted, key=lambda p: p.name)] == [
         f"{number:05}" for number in range(4)
     ]
@@ -98,16 +112,16 @@ def test_output_does_not_depend_on_workers_nor_on_place(material, tmp_path):
 
 
 def test_pieces_deal_all_sentences_before_one_comes_again(material):
-    sources = pieces.scan(simulate.gather([material / "speech"], ["anna/*"]))
-    plan = pieces.plan_pieces(sources, 10.0, 0, "train", (2.0, 4.0), None, 8)
+    sources = scan(gather([material / "speech"], ["anna/*"]))
+    plan = plan_pieces(sources, 10.0, 0, "train", (2.0, 4.0), None, 8)
     paths = [path for piece in plan for path, _, _ in piece.cuts]
     assert len(set(paths[:4])) == 4 and len(set(paths[4:8])) == 4
     assert {piece.speaker for piece in plan} == {"anna"}
 
 
 def test_minutes_are_reached(material):
-    sources = pieces.scan(simulate.gather([material / "speech"]))
-    plan = pieces.plan_pieces(sources, 1.0, 0, "train", (2.0, 4.0), None, None)
+    sources = scan(gather([material / "speech"]))
+    plan = plan_pieces(sources, 1.0, 0, "train", (2.0, 4.0), None, None)
     seconds = sum(
         sum(s / piece.speed for _, _, s in piece.cuts) + sum(piece.pauses)
         for piece in plan
@@ -117,63 +131,60 @@ def test_minutes_are_reached(material):
 
 def test_weights_fix_the_share_of_a_group():
     folders, amounts = ["r1", "r2", "de"], [1.0, 3.0, 96.0]
-    assert pieces.shares(folders, amounts, {"r*": 0.4}) == pytest.approx(
-        [0.1, 0.3, 0.6]
-    )
-    assert pieces.shares(folders, amounts) == pytest.approx([0.01, 0.03, 0.96])
-    with pytest.raises(ValueError, match="match no folder"):
-        pieces.shares(folders, amounts, {"x*": 0.4})
-    with pytest.raises(ValueError, match="at most 1"):
-        pieces.shares(folders, amounts, {"r*": 1.4})
+    assert shares(folders, amounts, {"r*": 0.4}) == pytest.approx([0.1, 0.3, 0.6])
+    assert shares(folders, amounts) == pytest.approx([0.01, 0.03, 0.96])
+    with pytest.raises(UsageError, match="match no folder"):
+        shares(folders, amounts, {"x*": 0.4})
+    with pytest.raises(UsageError, match="at most 1"):
+        shares(folders, amounts, {"r*": 1.4})
 
 
 def test_tiling_skips_silent_ends_and_has_no_gap():
     rng = np.random.default_rng(0)
     clip = np.concatenate([np.zeros(RATE), rng.standard_normal(RATE), np.zeros(RATE)])
-    tiled = pieces.tile(clip, 5 * RATE, rng, RATE)
+    tiled = tile(clip, 5 * RATE, rng, RATE)
     power = (tiled.reshape(-1, 480) ** 2).mean(1)
     assert tiled.shape == (5 * RATE,) and power.min() > 0.5
-    with pytest.raises(mixing.SilentExcerptError):
-        pieces.tile(np.zeros(RATE), 2 * RATE, rng, RATE)
+    with pytest.raises(mixing.SilentExcerptError, match="less than 0.5 s of sound"):
+        tile(np.zeros(RATE), 2 * RATE, rng, RATE)
 
 
 def test_silent_speech_is_left_out_and_said(material, tmp_path, caplog):
     (tmp_path / "mute").mkdir()
     for number in range(3):
         soundfile.write(tmp_path / f"mute/{number}.wav", np.zeros(2 * RATE), RATE)
-    mute, noise = simulate.gather([tmp_path / "mute"]), [material / "noise/all"]
-    options = {"clips": 4, "piece_seconds": (2.0, 4.0)}
+    mute, noise = gather([tmp_path / "mute"]), [material / "noise/all"]
 
-    def simulated(speech):
+    def simulated(speech, settings=SHORT):
         return simulate.simulate_corpus(
-            "wham", speech, simulate.gather(noise), tmp_path, "train", 1, 0, **options
+            "wham", speech, gather(noise), tmp_path, "train", 1, 0, settings
         )
 
-    with pytest.raises(ValueError, match="silent: check"):
+    with pytest.raises(UsageError, match="silent: check"):
         simulated(mute)
     assert "clip 00003 left out" in caplog.text
-    options["speaker_weights"] = {"mute": 0.5}
-    assert simulated(mute + simulate.gather([material / "speech"])) > 0.0
+    half = dataclasses.replace(SHORT, speaker_weights={"mute": 0.5})
+    assert simulated(mute + gather([material / "speech"]), half) > 0.0
     speakers = {p.name for p in tmp_path.glob("EARS-WHAM/train/clean/*")}
     assert speakers and speakers <= {"anna", "bert"}
     assert 1 <= len(list(tmp_path.rglob("noisy/*/*.wav"))) < 4
 
 
 def test_refusals_name_the_way_out(material, tmp_path):
-    with pytest.raises(ValueError, match="'hum'.*reverb.*wham"):
+    with pytest.raises(UsageError, match="'hum'.*wham.*reverb"):
         simulate.simulate_corpus("hum", [], [], tmp_path, "train", 1.0, 0)
     run(material, tmp_path, clips=1)
     with pytest.raises(FileExistsError, match="remove it"):
         run(material, tmp_path, clips=1)
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        simulate.gather([tmp_path / "nowhere"])
-    with pytest.raises(ValueError, match="span at least 1 s"):
+        gather([tmp_path / "nowhere"])
+    with pytest.raises(UsageError, match="span at least 1 s"):
         run(material, tmp_path / "x", piece_seconds=(4.0, 4.0))
     church = [material / "rir/all/church.wav"]
-    speech = simulate.gather([material / "speech"])
-    with pytest.raises(RuntimeError, match="max_rt60"):
+    speech = gather([material / "speech"])
+    with pytest.raises(UsageError, match="church.wav: raise max_rt60"):
         simulate.simulate_corpus(
-            "reverb", speech, church, tmp_path, "train", 1.0, 0, clips=1
+            "reverb", speech, church, tmp_path, "train", 1.0, 0, SHORT
         )
 
 
@@ -190,11 +201,24 @@ def test_command_line_takes_lists_and_globs(material, tmp_path):
     assert all(",anna," in row and "0.wav+" not in row for row in table[1:])
 
 
+def test_a_refusal_of_the_command_line_is_a_message(material, tmp_path):
+    with pytest.raises(SystemExit, match="error: .*nowhere does not exist"):
+        simulate.main(
+            f"--task wham --speech {tmp_path / 'nowhere'} --noise {material / 'noise'} "
+            f"--subset valid --minutes 1 --output {tmp_path}".split()
+        )
+
+
+def test_rooms_without_pyroomacoustics_name_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyroomacoustics", None)
+    with pytest.raises(MissingPackageError, match=r"lafufu_sb\[rooms\]"):
+        simulate_room(np.random.default_rng(2), RATE)
+
+
 def test_a_room_depends_on_its_seed_only():
     pytest.importorskip("pyroomacoustics")
-    from lafufu_sb.corpora.rooms import simulate_room
 
     rir = simulate_room(np.random.default_rng(2), RATE)
     assert rir.ndim == 1 and np.abs(rir).max() == pytest.approx(0.5)
-    assert 0.1 < mixing.rt60(rir, RATE) < 2.0
+    assert 0.1 < rt60(rir, RATE) < 2.0
     assert (simulate_room(np.random.default_rng(2), RATE) == rir).all()

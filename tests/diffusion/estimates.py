@@ -24,11 +24,11 @@ class Estimate:
         return self.function(x, t)
 
 
-def point_mass(sde, x0, y):
+def point_mass(process, x0, y):
     """The exact score of data that is ``x0`` for sure."""
 
     def score(x, t):
-        std = sde.std(t).reshape(-1, 1, 1, 1)
-        return -(x - sde.mean(x0, y, t)) / std.square()
+        std = process.std(t).reshape(-1, 1, 1, 1)
+        return -(x - process.mean(x0, y, t)) / std.square()
 
     return score

@@ -7,9 +7,9 @@ import torch
 from estimates import Estimate, generator, latents, point_mass
 
 from lafufu_sb.diffusion.objectives import ScoreMatching
+from lafufu_sb.diffusion.processes import OUVESDE
 from lafufu_sb.diffusion.samplers import get_sampler
-from lafufu_sb.diffusion.sde import OUVESDE
-from lafufu_sb.diffusion.steps import SPACINGS
+from lafufu_sb.diffusion.samplers.steps import SPACINGS
 
 
 @pytest.mark.parametrize(
@@ -22,25 +22,25 @@ from lafufu_sb.diffusion.steps import SPACINGS
     ],
 )
 def test_exact_score_recovers_the_clean_latent(name, options):
-    sde = OUVESDE()
+    process = OUVESDE()
     x0, y = latents(2, 2, 8, 8), latents(2, 2, 8, 8, seed=1)
 
-    def network(x_t, y, t):
+    def network(x_t, t):
         """The noise over sigma, as a perfectly trained network gives it."""
-        std = sde.std(t).reshape(-1, 1, 1, 1)
-        return (x_t - sde.mean(x0, y, t)) / std.square()
+        std = process.std(t).reshape(-1, 1, 1, 1)
+        return (x_t - process.mean(x0, y, t)) / std.square()
 
     def score(x, t):
-        return ScoreMatching.estimate(network, x, y, t)
+        return ScoreMatching().estimate(network, x, y, t)
 
-    sampler = get_sampler(name, sde, num_steps=30, **options)
+    sampler = get_sampler(name, process, num_steps=30, **options)
     restored = sampler(score, y, generator=generator())
     assert float((y - x0).abs().mean()) > 1
     # Noise of 0.026 is left at t_eps; half of it would already be seen here.
     assert float((restored - x0).abs().max()) < 0.02
 
 
-OUVE_WAYS = [
+OUVE_SAMPLERS = [
     ("predictor_corrector", {"corrector": "ald"}),
     ("predictor_corrector", {"corrector": "none"}),
     *[("probability_flow", {"method": m}) for m in ("euler", "heun")],
@@ -49,15 +49,15 @@ OUVE_WAYS = [
 
 @pytest.mark.parametrize("spacing", SPACINGS)
 @pytest.mark.parametrize("t_start", [1.0, 0.5])
-@pytest.mark.parametrize(("name", "options"), OUVE_WAYS)
+@pytest.mark.parametrize(("name", "options"), OUVE_SAMPLERS)
 def test_every_spacing_and_start_ends_at_the_clean_latent(
     name, options, spacing, t_start
 ):
-    sde = OUVESDE()
+    process = OUVESDE()
     x0, y = latents(2, 2, 8, 8), latents(2, 2, 8, 8, seed=1)
-    score = point_mass(sde, x0, y)
+    score = point_mass(process, x0, y)
     sampler = get_sampler(
-        name, sde, num_steps=30, spacing=spacing, t_start=t_start, **options
+        name, process, num_steps=30, spacing=spacing, t_start=t_start, **options
     )
     restored = sampler(score, y, generator=generator())
     assert float((restored - x0).abs().max()) < 0.05
@@ -70,17 +70,17 @@ def test_every_spacing_and_start_ends_at_the_clean_latent(
 def test_exponential_steps_need_no_small_steps_for_a_point_mass(
     spacing, t_start, method, num_steps
 ):
-    sde = OUVESDE()
+    process = OUVESDE()
     x0, y = latents(2, 2, 8, 8), latents(2, 2, 8, 8, seed=1)
     sampler = get_sampler(
         "probability_flow",
-        sde,
+        process,
         num_steps=num_steps,
         method=method,
         spacing=spacing,
         t_start=t_start,
     )
-    restored = sampler(point_mass(sde, x0, y), y, generator=generator())
+    restored = sampler(point_mass(process, x0, y), y, generator=generator())
     torch.testing.assert_close(restored, x0, atol=2e-5, rtol=0)
 
 
@@ -89,27 +89,27 @@ def gaussian_flow(num_steps, **options):
 
     The flow keeps (x - mean) / std of the marginal, which is known in closed form.
     """
-    sde, spread = OUVESDE(), 0.3
+    process, spread = OUVESDE(), 0.3
     y = latents(1, 2, 8, 8, seed=1).double()
     centre = 0.4 * y
 
     def std2(t):
-        decay = torch.exp(-sde.theta * t.double())
-        return (decay * spread).square() + 0.5 * sde.std(t.double()).square()
+        decay = torch.exp(-process.theta * t.double())
+        return (decay * spread).square() + 0.5 * process.std(t.double()).square()
 
     def score(x, t):
-        x = x - sde.mean(centre, y, t.double())
+        x = x - process.mean(centre, y, t.double())
         return -0.5 * x / std2(t)  # estimates are in units of the noise's variance
 
     estimate = Estimate(score)
-    sampler = get_sampler("probability_flow", sde, num_steps=num_steps, **options)
+    sampler = get_sampler("probability_flow", process, num_steps=num_steps, **options)
     sampler(estimate, y, generator=generator())
     first, last = (
-        (estimate.states[i] - sde.mean(centre, y, estimate.times[i].double()))
+        (estimate.states[i] - process.mean(centre, y, estimate.times[i].double()))
         / std2(estimate.times[i]).sqrt()
         for i in (0, -1)
     )
-    assert torch.allclose(estimate.times[-1], torch.tensor(sde.t_eps))
+    assert torch.allclose(estimate.times[-1], torch.tensor(process.t_eps))
     return float((last - first).abs().max())
 
 
@@ -130,7 +130,7 @@ def test_error_falls_with_the_order_of_the_method(method, order, spacing, t_star
 @pytest.mark.parametrize("spacing", SPACINGS)
 @pytest.mark.parametrize("t_start", [1.0, 0.5])
 @pytest.mark.parametrize("calls", [5, 9, 15])
-def test_multistep_makes_the_most_of_few_calls(spacing, t_start, calls):
+def test_multistep_has_the_smallest_error_for_few_calls(spacing, t_start, calls):
     errors = {
         method: gaussian_flow(calls, method=method, spacing=spacing, t_start=t_start)
         for method in ("euler", "exponential", "multistep")
@@ -139,16 +139,16 @@ def test_multistep_makes_the_most_of_few_calls(spacing, t_start, calls):
 
 
 def test_start_is_the_prior_at_that_time():
-    sde, y = OUVESDE(), latents(1, 2, 4, 4)
+    process, y = OUVESDE(), latents(1, 2, 4, 4)
     for name in ("predictor_corrector", "probability_flow"):
         estimate = Estimate()
-        sampler = get_sampler(name, sde, num_steps=3, t_start=0.5)
+        sampler = get_sampler(name, process, num_steps=3, t_start=0.5)
         sampler(estimate, y, generator=torch.ones_like)
         expected = y + 0.22977 * 0.5**0.5
         torch.testing.assert_close(estimate.states[0], expected, atol=1e-5, rtol=0)
 
 
-def test_half_the_steps_from_half_way_are_as_long():
+def test_half_the_steps_from_half_the_time_have_the_same_length():
     estimates = {}
     for steps, t_start in ((31, 1.0), (16, 0.515)):
         estimates[steps] = Estimate()
@@ -165,7 +165,7 @@ def test_half_the_steps_from_half_way_are_as_long():
 
 
 @pytest.mark.parametrize("name", ["predictor_corrector", "probability_flow"])
-def test_new_options_left_alone_change_no_bit(name):
+def test_defaults_are_the_published_schedule(name):
     y, asked = latents(1, 2, 4, 4), Estimate()
     plain = get_sampler(name, OUVESDE())(asked, y, generator=generator())
     spelt = get_sampler(name, OUVESDE(), spacing="uniform", t_start=1.0)
@@ -176,16 +176,16 @@ def test_new_options_left_alone_change_no_bit(name):
 
 def test_heun_follows_the_flow_more_closely_than_euler():
     """The exact flow to x_0 keeps its noise: mean(t) + std(t) z with one z."""
-    sde = OUVESDE()
+    process = OUVESDE()
     x0, y = latents(1, 2, 8, 8), latents(1, 2, 8, 8, seed=1)
     errors = {}
     for method in ("euler", "heun"):
-        estimate = Estimate(point_mass(sde, x0, y))
-        sampler = get_sampler("probability_flow", sde, num_steps=30, method=method)
+        estimate = Estimate(point_mass(process, x0, y))
+        sampler = get_sampler("probability_flow", process, num_steps=30, method=method)
         sampler(estimate, y, generator=generator())
         first, last = (
-            (estimate.states[i] - sde.mean(x0, y, estimate.times[i]))
-            / sde.std(estimate.times[i])
+            (estimate.states[i] - process.mean(x0, y, estimate.times[i]))
+            / process.std(estimate.times[i])
             for i in (0, -1)
         )
         errors[method] = float((last - first).abs().max())
@@ -213,9 +213,9 @@ def test_last_corrected_step_ends_at_its_mean():
 @pytest.mark.parametrize("corrector", ["none", "ald"])
 def test_one_step_of_predictor_and_corrector(corrector):
     """By hand, from the formulas: one step, from 1 to 0."""
-    sde, y, size = OUVESDE(), torch.full((1, 1, 1, 1), 0.5), 2 * (0.5 * 0.73148) ** 2
+    y, size = torch.full((1, 1, 1, 1), 0.5), 2 * (0.5 * 0.73148) ** 2
     sampler = get_sampler(
-        "predictor_corrector", sde, num_steps=1, corrector=corrector, snr=0.5
+        "predictor_corrector", OUVESDE(), num_steps=1, corrector=corrector, snr=0.5
     )
     z, half = 1.0, 0.5**0.5  # noise of variance 0.5 per channel
     x = 0.5 + 0.73148 * half * z

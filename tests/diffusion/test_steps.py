@@ -3,43 +3,44 @@
 import pytest
 import torch
 
-from lafufu_sb.diffusion.sde import OUVESDE, SchroedingerBridge
-from lafufu_sb.diffusion.steps import SPACINGS, extrapolate, time_grid
+from lafufu_sb.diffusion.processes import OUVESDE, SchroedingerBridge
+from lafufu_sb.diffusion.samplers.steps import SPACINGS, extrapolate, time_grid
+from lafufu_sb.errors import UsageError
 
 PROCESSES = [OUVESDE(), SchroedingerBridge(), SchroedingerBridge(c=10.0)]
 
 
-@pytest.mark.parametrize("sde", PROCESSES)
+@pytest.mark.parametrize("process", PROCESSES)
 @pytest.mark.parametrize("spacing", SPACINGS)
 @pytest.mark.parametrize("t_start", [None, 0.5])
 @pytest.mark.parametrize("count", [1, 2, 3, 31])
-def test_grid_falls_from_its_start_to_t_eps(sde, spacing, t_start, count):
-    times = time_grid(sde, count, spacing=spacing, t_start=t_start)
+def test_grid_falls_from_its_start_to_t_eps(process, spacing, t_start, count):
+    times = time_grid(process, count, spacing=spacing, t_start=t_start)
     assert times.shape == (count,) and times.dtype == torch.float32
     assert float(times[0]) == (t_start or 1.0)
     assert (times.diff() < 0).all()
     if count > 1:
-        assert times[-1] == torch.tensor(sde.t_eps)
+        assert times[-1] == torch.tensor(process.t_eps)
 
 
-@pytest.mark.parametrize("sde", PROCESSES)
+@pytest.mark.parametrize("process", PROCESSES)
 @pytest.mark.parametrize(
     ("spacing", "scale"),
     [
-        ("uniform", lambda sde, t: t),
-        ("quadratic", lambda sde, t: t.sqrt()),
-        ("log_sigma", lambda sde, t: sde.noise_level(t).log()),
+        ("uniform", lambda process, t: t),
+        ("quadratic", lambda process, t: t.sqrt()),
+        ("log_sigma", lambda process, t: process.noise_level(t).log()),
     ],
 )
-def test_grid_is_equally_spaced_on_its_scale(sde, spacing, scale):
-    times = time_grid(sde, 12, spacing=spacing, t_start=0.9).double()
-    steps = scale(sde, times).diff()
+def test_grid_is_equally_spaced_on_its_scale(process, spacing, scale):
+    times = time_grid(process, 12, spacing=spacing, t_start=0.9).double()
+    steps = scale(process, times).diff()
     torch.testing.assert_close(steps, steps.mean().expand(11), rtol=1e-3, atol=0)
 
 
-@pytest.mark.parametrize("sde", PROCESSES)
-def test_steps_near_the_clean_end_are_smaller_unless_uniform(sde):
-    last = {s: -float(time_grid(sde, 10, spacing=s).diff()[-1]) for s in SPACINGS}
+@pytest.mark.parametrize("process", PROCESSES)
+def test_steps_near_the_clean_end_are_smaller_unless_uniform(process):
+    last = {s: -float(time_grid(process, 10, spacing=s).diff()[-1]) for s in SPACINGS}
     assert last["quadratic"] < 0.5 * last["uniform"]
     assert last["log_sigma"] < 0.5 * last["uniform"]
 
@@ -52,29 +53,29 @@ def test_uniform_grid_is_the_published_one_bit_for_bit():
 
 def test_unknown_spacing_is_refused_with_the_choice():
     message = "'uniform', 'quadratic' or 'log_sigma', got 'cosine'"
-    with pytest.raises(ValueError, match=f"spacing must be {message}"):
+    with pytest.raises(UsageError, match=f"spacing must be {message}"):
         time_grid(OUVESDE(), 3, spacing="cosine")
 
 
 @pytest.mark.parametrize("t_start", [0, 0.03, 1.01, True, "0.5", float("nan")])
 def test_start_outside_the_process_is_refused(t_start):
-    with pytest.raises(ValueError, match="t_start lies above 0.03 and up to 1.0, got"):
+    with pytest.raises(UsageError, match="t_start lies above 0.03 and up to 1.0, got"):
         time_grid(OUVESDE(), 3, t_start=t_start)
 
 
 def test_extrapolation_is_exact_where_the_estimate_is_linear_in_the_log_snr():
-    sde, times = OUVESDE(), torch.tensor([0.8, 0.5, 0.3])
-    log_snr = sde.half_log_snr(times)
+    process, times = OUVESDE(), torch.tensor([0.8, 0.5, 0.3])
+    log_snr = process.half_log_snr(times)
     slope, offset = torch.randn(2, 1, 3, 4, 4)
     before, now = (offset + slope * log_snr[i] for i in (0, 1))
-    ahead = extrapolate(sde, now, times[1], times[2], (times[0], before))
+    ahead = extrapolate(process, now, times[1], times[2], (times[0], before))
     middle = (log_snr[1] + log_snr[2]) / 2
     torch.testing.assert_close(ahead, offset + slope * middle)
 
 
 def test_nothing_is_extrapolated_without_or_from_the_noiseless_start():
-    sde, times = SchroedingerBridge(), torch.tensor([1.0, 0.7, 0.4])
+    process, times = SchroedingerBridge(), torch.tensor([1.0, 0.7, 0.4])
     before, now = torch.randn(2, 1, 3, 4, 4)
-    assert extrapolate(sde, now, times[0], times[1], None) is now
-    ahead = extrapolate(sde, now, times[1], times[2], (times[0], before))
+    assert extrapolate(process, now, times[0], times[1], None) is now
+    ahead = extrapolate(process, now, times[1], times[2], (times[0], before))
     assert torch.equal(ahead, now)

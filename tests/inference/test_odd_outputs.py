@@ -157,7 +157,8 @@ def test_folder_that_may_not_be_written_to_is_one_error(
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub").chmod(stat.S_IRUSR | stat.S_IXUSR)
     if os.geteuid() == 0:
-        temporary = tmp_path / "sub" / ".out.wav.part"
+        temporary = tmp_path / "sub" / ".out.wav.0.part"
+        monkeypatch.setattr("lafufu_sb.files._tag", lambda: "0")
         monkeypatch.setattr("builtins.open", forbidden(temporary, open))
     with pytest.raises(PermissionError, match="sub/out.wav"):
         unchanging.enhance_file(source, tmp_path / "sub" / "out.wav")

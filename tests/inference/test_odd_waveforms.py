@@ -42,7 +42,7 @@ def test_waveforms_of_many_kinds_come_back(unchanging, name):
 
 
 SHAPE = r"shape \(batch, time\)"
-KIND = "is none of samples"
+KIND = "cannot hold samples"
 REFUSED = {
     "unsigned": (torch.ones(1, 9, dtype=torch.uint8), KIND),
     "array of unsigned": (np.ones((1, 9), np.uint16), KIND),
@@ -51,7 +51,7 @@ REFUSED = {
     "text": ("in.wav", KIND),
     "nothing": (None, KIND),
     "objects": (np.array([object()]), KIND),
-    "ragged": ([[0.0, 1.0], [0.0]], "no array of numbers"),
+    "ragged": ([[0.0, 1.0], [0.0]], "not an array of numbers"),
     "number": (torch.tensor(1.0), SHAPE),
     "no samples": (torch.ones(2, 0), SHAPE),
     "empty list": ([], SHAPE),

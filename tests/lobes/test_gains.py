@@ -1,13 +1,15 @@
+"""The pre-enhancer of bounded gains."""
+
 import pytest
 import torch
 
-from lafufu_sb.lobes.gains import GainPredictor
-from lafufu_sb.restoration.inference_copies import Twin
+from lafufu_sb.errors import UsageError
+from lafufu_sb.lobes.gains import GainPreEnhancer
 
 
-def predictor(**changes):
+def pre_enhancer(**changes):
     torch.manual_seed(0)
-    return GainPredictor(**{"bins": 12, "width": 8, "units": 4} | changes)
+    return GainPreEnhancer(**{"bins": 12, "width": 8, "units": 4} | changes)
 
 
 def spectrograms(batch=2, frames=9, seed=1):
@@ -17,16 +19,16 @@ def spectrograms(batch=2, frames=9, seed=1):
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 8, 9])
 @pytest.mark.parametrize("stack", [1, 2, 4])
-def test_every_frame_gets_gains_whatever_is_stacked(frames, stack):
+def test_every_frame_gets_gains_for_any_stack(frames, stack):
     given = spectrograms(frames=frames)
-    gains = predictor(stack=stack).gains(given)
+    gains = pre_enhancer(stack=stack).gains(given)
     assert gains.shape == (2, 1, 12, frames)
     assert 0 < gains.min() and gains.max() < 1 and gains.std() > 0
 
 
 @pytest.mark.parametrize("bias, factor", [(-100.0, 0.25), (100.0, 1.0)])
-def test_floor_bounds_what_is_taken_away(bias, factor):
-    network, given = predictor(floor=0.25), spectrograms()
+def test_floor_bounds_the_attenuation(bias, factor):
+    network, given = pre_enhancer(floor=0.25), spectrograms()
     with torch.no_grad():
         network.write.bias.fill_(bias)
         torch.testing.assert_close(network(given), factor * given)
@@ -34,22 +36,22 @@ def test_floor_bounds_what_is_taken_away(bias, factor):
     torch.testing.assert_close(least, (factor == 1) * given)
 
 
-def test_phases_stay():
+def test_phases_are_kept():
     given = spectrograms()
     with torch.no_grad():
-        made = predictor()(given)
+        made = pre_enhancer()(given)
     phases = (torch.atan2(s[:, 1], s[:, 0]) for s in (made, given))
     torch.testing.assert_close(*phases)
 
 
 def test_each_gain_depends_on_the_whole_window():
-    network, given = predictor(), spectrograms(batch=1).requires_grad_()
+    network, given = pre_enhancer(), spectrograms(batch=1).requires_grad_()
     network.gains(given)[0, 0, 3, 4].backward()
     assert (given.grad[0].abs().sum(dim=0) > 0).all()
 
 
 def test_items_do_not_depend_on_their_neighbours():
-    network, given = predictor().eval(), spectrograms(batch=3)
+    network, given = pre_enhancer().eval(), spectrograms(batch=3)
     with torch.no_grad():
         together = network(given)
         alone = torch.cat([network(item) for item in given.split(1)])
@@ -57,22 +59,14 @@ def test_items_do_not_depend_on_their_neighbours():
 
 
 def test_silence_stays_silence_with_finite_gradients():
-    network, given = predictor(), torch.zeros(1, 2, 12, 4, requires_grad=True)
+    network, given = pre_enhancer(), torch.zeros(1, 2, 12, 4, requires_grad=True)
     made = network(given)
     assert not made.any()
     made.sum().backward()
     assert torch.isfinite(given.grad).all()
 
 
-def test_twin_computes_in_full_precision():
-    network, given = predictor(), spectrograms()
-    twin = Twin(network, torch.bfloat16).module
-    with torch.no_grad():
-        expected = network.eval()(given)
-        torch.testing.assert_close(twin(given), expected, atol=1e-7, rtol=1e-5)
-
-
 @pytest.mark.parametrize("floor", [-0.1, 1.0])
-def test_floor_that_is_no_share_is_refused(floor):
-    with pytest.raises(ValueError, match=r"floor must lie in \[0, 1\)"):
-        predictor(floor=floor)
+def test_floor_outside_its_range_is_refused(floor):
+    with pytest.raises(UsageError, match=r"floor must lie in \[0, 1\)"):
+        pre_enhancer(floor=floor)

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from inference.test_sgmse_keys import pattern
+from small import lively
 
 from lafufu_sb.lobes import ncsnpp
 from lafufu_sb.lobes.ncsnpp import NCSNpp
@@ -22,17 +23,6 @@ def small(**changes):
     }
     torch.manual_seed(0)
     return NCSNpp(**(settings | changes))
-
-
-def lively(model):
-    """The same model with all weights at a scale that shows, near-zero ones too."""
-    with torch.no_grad():
-        for name, value in model.named_parameters():
-            if value.ndim > 1:
-                value.normal_(0, value[0].numel() ** -0.5)
-            elif not name.endswith("frequencies"):
-                value.add_(torch.randn_like(value), alpha=0.1)
-    return model
 
 
 def inputs(batch=2, channels=4, freq=16, frames=8):
@@ -70,16 +60,31 @@ def test_sides_off_the_grid_are_refused(freq, frames):
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "message"),
     [
-        {"multipliers": ()},
-        {"blocks_per_level": 0},
-        {"attention_levels": (3,)},
+        ({"multipliers": ()}, "at least one of each"),
+        ({"blocks_per_level": 0}, "at least one of each"),
+        ({"attention_levels": (3,)}, "must be level indices 0 to 2"),
     ],
 )
-def test_impossible_settings_are_refused(changes):
-    with pytest.raises(ValueError):
+def test_impossible_settings_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
         small(**changes)
+
+
+@pytest.mark.parametrize("names", [0, 1, 2])
+@torch.no_grad()
+def test_condition_has_any_number_of_names(names):
+    model = lively(small(condition_channels=4 * names)).eval()
+    x, y, t = inputs()
+    condition = torch.cat([y, 2 * y][:names], dim=1) if names else None
+    assert model.stem.in_channels == 4 + 4 * names
+    out = model(x, condition, t)
+    assert out.shape == x.shape and out.isfinite().all()
+    if names:
+        assert (model(x, condition + 1, t) - out).abs().max() > 1e-2
+    bound = model.bind(condition, {})
+    torch.testing.assert_close(bound(x, t), out)
 
 
 def test_normalisation_groups():
@@ -108,7 +113,7 @@ def test_resampling_equals_naive_fir(memory_format):
     torch.testing.assert_close(FIRResample("up")(x), up)
 
 
-def test_items_of_a_batch_do_not_meet():
+def test_items_of_a_batch_are_independent():
     # Undivided, as a division by a small t would enlarge the rounding too.
     model = lively(small(divide_by_time=False)).eval()
     x, y, t = inputs(batch=3)

@@ -4,6 +4,8 @@ import zlib
 import pytest
 from runs import ROOT
 
+from lafufu_sb.errors import UsageError
+
 SPEC = importlib.util.spec_from_file_location(
     "make_mini_lists", ROOT / "recipes" / "EARS" / "make_mini_lists.py"
 )
@@ -58,7 +60,7 @@ def test_noises_are_drawn_by_the_crc_of_their_names(recordings, tmp_path):
 def test_a_folder_without_rooms_is_refused(recordings, tmp_path):
     for path in (recordings / "rir").rglob("*.flac"):
         path.unlink()
-    with pytest.raises(FileNotFoundError, match="rir has nothing to train"):
+    with pytest.raises(UsageError, match="rir has no recordings for train"):
         lists.write_lists(recordings, tmp_path / "lists")
 
 

@@ -1,1 +1,1 @@
-"""Generation of EARS-WHAM and EARS-Reverb."""
+"""Generation of EARS-WHAM and EARS-Reverb from the published downloads."""

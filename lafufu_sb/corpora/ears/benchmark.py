@@ -1,8 +1,8 @@
-"""What EARS-WHAM and EARS-Reverb consist of: speakers, styles, pieces, test segments.
+"""Contents of EARS-WHAM and EARS-Reverb: speakers, styles, pieces, test segments.
 
-Source: the benchmark's two versions, Richter et al. 2024, "EARS: An Anechoic Fullband
+Source: both versions of the benchmark, Richter et al. 2024, "EARS: An Anechoic Fullband
 Speech Dataset Benchmarked for Speech Enhancement and Dereverberation"; version 2 (April
-2025) also splits the noises and the rooms between the subsets.
+2025) also splits noises and rooms between the subsets.
 """
 
 import json
@@ -11,16 +11,13 @@ from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 
-import soundfile
-
+from lafufu_sb.audio.recordings import read_header
+from lafufu_sb.corpora.tasks import WHAM
 from lafufu_sb.errors import UsageError
 
-TASKS = ("EARS-WHAM", "EARS-Reverb")
 VERSIONS = ("v1", "v2")
-SUBSETS = ("train", "valid", "test")
 SAMPLE_RATE = 48000  # Hz, of every source
 SEED = 42
-DEGRADED = {"EARS-WHAM": "noisy", "EARS-Reverb": "reverberant"}
 COLUMNS = {
     "EARS-WHAM": (
         "id,speaker,speech_file,speech_start,speech_end,"
@@ -34,14 +31,14 @@ COLUMNS = {
 VALID_SPEAKERS = ("p100", "p101")
 TEST_SPEAKERS = ("p102", "p103", "p104", "p105", "p106", "p107")
 HELD_OUT_STYLES = ("interjection", "melodic", "nonverbal", "vegetative")
-SHORTEST = 4 * SAMPLE_RATE  # samples of speech for training and validation
+SHORTEST = 4 * SAMPLE_RATE  # samples, of speech for training and validation
 PIECE = 10 * SAMPLE_RATE  # samples; recordings of PIECE + SHORTEST and more are cut
 LONGEST_TEST = 29 * SAMPLE_RATE  # samples; longer test segments are left out
 FADE = 480  # samples, ramps of the test files
 
 SNR_DB = (-2.5, 17.5)
 SNR_BINS = 12  # the files of a style take these equal parts of the range in turn
-# The first of these words that a test file's name holds is its style: order matters.
+# A test file's style is the first of these words in its name; the order matters.
 STYLES = (
     "adoration amazement amusement anger confusion contentment cuteness desire "
     "disappointment disgust distress embarassment extasy fast fear guilt highpitch "
@@ -76,7 +73,7 @@ class Speech:
 class Piece:
     """Samples ``first`` to ``last`` of a mixture, written as one pair of files.
 
-    ``start`` and ``end`` are what the benchmark's csv says of them (-1: to the end).
+    ``start`` and ``end`` are their bounds in the benchmark's csv (-1: the end).
     """
 
     start: int
@@ -92,12 +89,12 @@ class Piece:
 
 @dataclass(frozen=True)
 class Stretch:
-    """A stretch of a recording that is mixed with one noise or put into one room.
+    """A stretch of a recording that is mixed with one noise or one room.
 
-    ``cut`` is the slice of the recording (None: all of it), ``pieces`` what is written
-    of the mixture. ``faded`` are the segments of the same test recording before this
-    one: the benchmark fades its test segments in place, so that a later segment that
-    overlaps sees their ramps.
+    ``cut`` is its slice of the recording (None: all), ``pieces`` are the parts of the
+    mixture that are written. ``faded`` are the earlier segments of the same test
+    recording: the benchmark fades test segments in place, so a later segment that
+    overlaps them contains their ramps.
     """
 
     speech: Speech
@@ -136,8 +133,8 @@ def cut_pieces(frames):
     Returns
     -------
     tuple of Piece
-        Under 14 s one of all samples. From 14 s on pieces of 10 s, the last of them
-        with the 4 to 14 s that are left, less its last sample.
+        One piece with all samples below 14 s. From 14 s on pieces of 10 s; the last
+        one has the remaining 4 to 14 s without the very last sample.
 
     Example
     -------
@@ -154,30 +151,30 @@ def cut_pieces(frames):
     return (*full, Piece(count * PIECE, -1, count * PIECE, frames - 1))
 
 
-def read_header(path, channels=None):
-    """Frames and channels of a 48-kHz recording.
+def checked_header(path, channels=None):
+    """Read frames and channels of a 48-kHz recording.
 
     Raises
     ------
     UsageError
-        Not audio, of another rate, or with other than ``channels`` channels.
+        If it is not audio, has another sample rate, or not ``channels`` channels.
     """
-    try:
-        info = soundfile.info(str(path))
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise UsageError(f"{path} is not audio that can be read: {error}") from error
-    if info.samplerate != SAMPLE_RATE:
+    header = read_header(path)
+    if header.sample_rate != SAMPLE_RATE:
         raise UsageError(
-            f"{path} has {info.samplerate} Hz; the benchmark is made of recordings at "
+            f"{path} has {header.sample_rate} Hz; the benchmark uses recordings at "
             f"{SAMPLE_RATE} Hz: download it again, or resample it"
         )
-    if channels is not None and info.channels != channels:
-        raise UsageError(f"{path} has {info.channels} channels; expected {channels}")
-    return info.frames, info.channels
+    if channels is not None and header.channels != channels:
+        raise UsageError(
+            f"{path} has {header.channels} channels instead of {channels}: download it "
+            "again"
+        )
+    return header.frames, header.channels
 
 
 def speakers_of(ears, subset):
-    """Speakers of a subset that are there, in the benchmark's order."""
+    """List a subset's speakers that were downloaded, in the benchmark's order."""
     held_out = VALID_SPEAKERS + TEST_SPEAKERS
     if subset == "train":
         found = sorted(name for name in os.listdir(ears) if name not in held_out)
@@ -187,7 +184,7 @@ def speakers_of(ears, subset):
 
 
 def training_stretches(ears, subset):
-    """Whole recordings of a training or validation subset.
+    """List the recordings of the training or validation subset.
 
     Arguments
     ---------
@@ -198,13 +195,12 @@ def training_stretches(ears, subset):
     Returns
     -------
     list of Stretch
-        In the order of speakers and names, without the held-out styles and without
-        what is shorter than 4 s.
+        Sorted by speaker and name, without held-out styles and recordings under 4 s.
 
     Raises
     ------
     UsageError
-        A recording is unreadable, not mono or not at 48 kHz.
+        If a recording is unreadable, not mono or not at 48 kHz.
     """
     stretches = []
     for speaker in speakers_of(ears, subset):
@@ -213,7 +209,7 @@ def training_stretches(ears, subset):
             if name.split("_")[0] in HELD_OUT_STYLES:
                 continue
             path = f"{speaker}/{name}"
-            frames, _ = read_header(os.path.join(ears, path), channels=1)
+            frames, _ = checked_header(os.path.join(ears, path), channels=1)
             if frames >= SHORTEST:
                 speech = Speech(path, frames)
                 stretches.append(Stretch(speech, None, cut_pieces(frames)))
@@ -229,8 +225,8 @@ def read_test_list(path, task, version):
         ``{speaker: {file stem: [[start, end], ...]}}`` in samples, the benchmark's
         ``test_files.json``.
     task, version : str
-        EARS-WHAM v1 takes the speakers p102 to p107 in this order, the others as the
-        list has them.
+        EARS-WHAM v1 takes speakers in the order p102 to p107, the others in the order
+        of the list.
 
     Returns
     -------
@@ -240,12 +236,12 @@ def read_test_list(path, task, version):
     Raises
     ------
     UsageError
-        Not such a file.
+        If it is not such a file.
     """
     try:
         table = json.loads(Path(path).read_text())
         speakers = list(table)
-        if task == "EARS-WHAM" and version == "v1":
+        if task == WHAM.name and version == "v1":
             speakers = [name for name in TEST_SPEAKERS if name in table]
         return [
             (f"{name}/{stem}.wav", [(int(start), int(end)) for start, end in segments])
@@ -257,12 +253,12 @@ def read_test_list(path, task, version):
     except (ValueError, TypeError, AttributeError) as error:
         raise UsageError(
             f"{path} lists no test segments {{speaker: {{file: [[start, end]]}}}}: "
-            f"take test_files.json of the benchmark ({error})"
+            f"use test_files.json of the benchmark ({error})"
         ) from error
 
 
 def test_stretches(ears, entries):
-    """Test recordings with their segments.
+    """List the test recordings with their segments.
 
     Arguments
     ---------
@@ -274,23 +270,24 @@ def test_stretches(ears, entries):
     Returns
     -------
     list of list of Stretch
-        Per recording, in the order of ``entries``; without segments over 29 s, so that
-        a recording's list may be empty.
+        One list per recording, in the order of ``entries``. Segments over 29 s are left
+        out, so a list may be empty.
 
     Raises
     ------
     UsageError
-        Recordings are missing (all are named) or unreadable.
+        If recordings are missing (the message lists them) or unreadable.
     """
     missing = [path for path, _ in entries if not os.path.exists(f"{ears}/{path}")]
     if missing:
         raise UsageError(
             f"{ears} lacks {len(missing)} recordings of the test list: "
-            f"{', '.join(missing[:20])}{' ...' if len(missing) > 20 else ''}"
+            f"{', '.join(missing[:20])}{' ...' if len(missing) > 20 else ''}: download "
+            "EARS again"
         )
     recordings = []
     for path, segments in entries:
-        speech = Speech(path, read_header(os.path.join(ears, path), channels=1)[0])
+        speech = Speech(path, checked_header(os.path.join(ears, path), channels=1)[0])
         stretches = []
         for cut in segments:
             frames = Stretch(speech, cut, ()).frames
@@ -303,7 +300,7 @@ def test_stretches(ears, entries):
 
 
 def style_of(stem):
-    """Emotion or speaking style of a recording, None if its name tells none.
+    """Emotion or speaking style in a recording's name, or None.
 
     Example
     -------

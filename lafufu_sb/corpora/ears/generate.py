@@ -1,8 +1,8 @@
-"""EARS-WHAM and EARS-Reverb from the downloaded EARS, WHAM!48kHz and room responses.
+"""Generate EARS-WHAM and EARS-Reverb from EARS, WHAM!48kHz and room responses.
 
-The same pairs as the benchmark's own generators make, version 1 or 2, for any number
-of workers. An interrupted run goes on where it was: files appear when they are whole,
-and a subset's csv when the subset is.
+The pairs are those of the benchmark's own generators, version 1 or 2, for any number of
+workers. An interrupted run can be resumed: files appear only when they are complete,
+and so does the csv of a subset.
 
 Example::
 
@@ -20,14 +20,8 @@ from pathlib import Path
 import joblib
 from tqdm import tqdm
 
-from lafufu_sb.corpora.ears import (
-    benchmark,
-    plan,
-    rebuild,
-    render,
-    rirs,
-)
-from lafufu_sb.corpora.ears.benchmark import SAMPLE_RATE, SUBSETS
+from lafufu_sb.corpora.ears import benchmark, plan, rebuild, render, rirs
+from lafufu_sb.corpora.ears.benchmark import SAMPLE_RATE
 from lafufu_sb.corpora.ears.journal import Journal
 from lafufu_sb.corpora.ears.sources import (
     Request,
@@ -36,6 +30,7 @@ from lafufu_sb.corpora.ears.sources import (
     list_speech,
     needed_rirs,
 )
+from lafufu_sb.corpora.tasks import SUBSETS, TASKS, WHAM
 from lafufu_sb.errors import UsageError
 
 logger = logging.getLogger(__name__)
@@ -45,7 +40,7 @@ SPARE_BYTES = 200e6  # left on the disk
 
 
 def _parallel(function, jobs, workers, title):
-    """Results in the order of the jobs, as they come."""
+    """Iterate over the results in the order of the jobs, with a progress bar."""
     calls = (joblib.delayed(function)(*job) for job in jobs)
     results = joblib.Parallel(n_jobs=workers, return_as="generator")(calls)
     return tqdm(results, total=len(jobs), desc=title, unit="file")
@@ -81,8 +76,8 @@ def _plan_rooms(request, stretches, listing, generators, measured):
 
 
 def _measure(request, stretches):
-    """Stretch -> what ``render.measure_speech`` says, for all that need it."""
-    if request.task == "EARS-WHAM" and request.version == "v1":
+    """Map stretches to the result of ``render.measure_speech``, where it is needed."""
+    if request.task == WHAM.name and request.version == "v1":
         return {}
     measured = {}
     for subset, some in stretches.items():
@@ -95,7 +90,7 @@ def _measure(request, stretches):
 
 
 def make_plan(request):
-    """Draw everything that is random.
+    """Make all random draws.
 
     Arguments
     ---------
@@ -104,12 +99,12 @@ def make_plan(request):
     Returns
     -------
     dict
-        Subset -> list of Job, for the subsets asked for.
+        Subset -> list of Job, for the requested subsets.
 
     Raises
     ------
     UsageError
-        Sources are missing or unusable.
+        If sources are missing or unusable.
     """
     if request.rebuild_from_csv:
         return rebuild.read_plan(request)
@@ -125,7 +120,7 @@ def make_plan(request):
         for subset, found in speech.items()
     }
     measured = _measure(request, stretches)
-    if request.task == "EARS-WHAM":
+    if request.task == WHAM.name:
         noises = plan.list_noises(request.data_folder, request.version)
         draws = plan.draw_all_noises(speech, noises, generators)
     else:
@@ -150,13 +145,13 @@ def _loud_pieces(stretch, measured):
 
 
 def check_space(request, left):
-    """Refuse to begin what the disk cannot hold.
+    """Refuse to start if the disk space does not suffice.
 
     Arguments
     ---------
     request : Request
     left : dict
-        Subset -> jobs still to do.
+        Subset -> remaining jobs.
 
     Raises
     ------
@@ -171,13 +166,13 @@ def check_space(request, left):
     if pieces and needed + SPARE_BYTES > free:
         raise UsageError(
             f"{request.folder} needs {needed / 1e9:.2f} GB for {len(pieces)} more "
-            f"pairs, the disk has {free / 1e9:.2f} GB: free some, give another "
-            "--output, or fewer --subsets"
+            f"pairs, the disk has {free / 1e9:.2f} GB: free space, or choose another "
+            "--output or fewer --subsets"
         )
 
 
 def write_corpus(request, jobs):
-    """Mix and write all that is not there yet.
+    """Mix and write all pairs that do not exist yet.
 
     Arguments
     ---------
@@ -193,7 +188,8 @@ def write_corpus(request, jobs):
     Raises
     ------
     UsageError
-        Not enough disk space, files of other settings in the folder, unreadable audio.
+        If disk space is short, audio is unreadable, or the folder holds files of other
+        settings.
     """
     request.folder.mkdir(parents=True, exist_ok=True)
     journals = {subset: Journal(request, subset) for subset in jobs}
@@ -203,7 +199,7 @@ def write_corpus(request, jobs):
         left[subset] = [job for job in jobs[subset] if not journal.has(job)]
         done = len(jobs[subset]) - len(left[subset])
         if done:
-            logger.info("%s: %d recordings are there already", subset, done)
+            logger.info("%s: %d recordings exist already", subset, done)
     check_space(request, left)
     count = {}
     for subset, journal in journals.items():
@@ -217,7 +213,7 @@ def write_corpus(request, jobs):
 
 
 def generate_corpus(request):
-    """Generate EARS-WHAM or EARS-Reverb, or what is left of it.
+    """Generate EARS-WHAM or EARS-Reverb, or resume an interrupted run.
 
     Arguments
     ---------
@@ -237,41 +233,41 @@ def generate_corpus(request):
 
 
 def read_arguments(arguments):
-    """Read the command line; see ``--help``."""
+    """Parse the command line to a Request; see ``--help``."""
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n\n")[0],
-        epilog="EARS, WHAM48kHz and the room responses as their download scripts "
-        "leave them; an interrupted run goes on where it was.",
+        epilog="The data folder holds EARS, WHAM48kHz and the room responses in the "
+        "layout of the download scripts. Repeat the command to resume.",
     )
     add = parser.add_argument
-    add("task", choices=benchmark.TASKS)
-    add("--data_folder", "--data_dir", required=True, help="holds the downloads")
-    add("--output", help="where the corpus goes (default: the data folder)")
+    add("task", choices=list(TASKS))
+    add("--data_folder", "--data_dir", required=True, help="folder of the downloads")
+    add("--output", help="where to write the corpus (default: the data folder)")
     add("--version", choices=benchmark.VERSIONS, default="v1")
     add("--16k", action="store_true", dest="low", help="write 16 kHz (version 2)")
     add("--subsets", nargs="+", choices=SUBSETS, default=list(SUBSETS))
     add(
         "--test_list",
-        help="the benchmark's test_files.json, which is not ours to ship "
-        "(default: test_files.json in the data folder)",
+        help="the benchmark's test_files.json, whose licence does not allow us to "
+        "ship it (default: test_files.json in the data folder)",
     )
     add(
         "--rirs",
         nargs="+",
         choices=rirs.CORPORA,
         default=list(rirs.CORPORA),
-        help="only these room responses",
+        help="use only these room responses",
     )
     add(
         "--ace",
         choices=("any", "official"),
         default="any",
-        help="official: version 1 finds no ACE room in the folders that the download "
-        "script makes, as the original; any: it finds them",
+        help="official: version 1 finds no ACE room in the folders of the download "
+        "script, like the original; any: it finds them",
     )
     add(
         "--rebuild_from_csv",
-        help="make exactly what published csv files say: their folder, or one of them",
+        help="reproduce published csv files: their folder, or one of them",
     )
     add("--workers", type=int, default=os.cpu_count(), help="processes")
     options = parser.parse_args(arguments)
@@ -295,15 +291,15 @@ def read_arguments(arguments):
 
 
 def main(arguments=None):
-    """Command line; wrong use ends in a message, not in a traceback."""
+    """Run the command; a UsageError ends in a message instead of a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         request = read_arguments(arguments)
         count = generate_corpus(request)
     except (UsageError, OSError) as error:
         sys.exit(
-            f"ears_prepare.py: error: {error}\nFinished files are kept: the same "
-            "command goes on."
+            f"ears_prepare.py: error: {error}\nFinished files are kept: repeat the "
+            "command to resume."
         )
     for subset, pairs in count.items():
         logger.info("%s: %d pairs in %s", subset, pairs, request.folder / subset)

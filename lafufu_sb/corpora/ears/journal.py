@@ -1,10 +1,9 @@
-"""What is written of a generated subset, so that an interrupted run goes on."""
+"""Record which pairs of a subset are written, so that a run can be resumed."""
 
 import csv
 from pathlib import Path
 
-import soundfile
-
+from lafufu_sb.audio.recordings import read_header
 from lafufu_sb.corpora.ears import render
 from lafufu_sb.corpora.ears.benchmark import COLUMNS, SAMPLE_RATE
 from lafufu_sb.errors import UsageError
@@ -12,7 +11,7 @@ from lafufu_sb.files import written_whole
 
 
 class Journal:
-    """The rows of a subset: beside the files while it grows, a csv when it is whole."""
+    """The csv rows of a subset; the csv gets its final name when it is complete."""
 
     def __init__(self, request, subset):
         self.task, self.settings = request.task, request.settings(subset)
@@ -21,25 +20,25 @@ class Journal:
         self.rows = {}
 
     def read(self):
-        """Read what an earlier run noted; the last line may be torn."""
+        """Read the rows of an earlier run; its last line may be incomplete."""
         for path in (self.final, self.growing):
             if path.exists():
                 with open(path, newline="") as file:
                     for row in csv.reader(file):
                         if len(row) == len(COLUMNS[self.task]) and row[0] != "id":
                             self.rows[row[0]] = tuple(row)
-        if self.growing.exists():  # without the torn line
+        if self.growing.exists():  # rewrite it without the incomplete line
             with written_whole(self.growing) as temporary:
                 with open(temporary, "w", newline="") as file:
                     csv.writer(file, lineterminator="\n").writerows(self.rows.values())
 
     def has(self, job):
-        """Whether all files of a job are there and whole.
+        """Tell whether all files of a job exist and are complete.
 
         Raises
         ------
         UsageError
-            The rows noted are those of other draws.
+            If the recorded rows are those of other draws.
         """
         whole = True
         pieces = job.stretch.pieces
@@ -53,7 +52,7 @@ class Journal:
                 raise UsageError(
                     f"{self.settings.folder} holds {','.join(row)}, made of other "
                     f"sources or settings than now ({job.stretch.speech.path}, "
-                    f"{job.draw.path}): remove the folder or give another --output"
+                    f"{job.draw.path}): remove the folder or choose another --output"
                 )
             frames = -(-piece.frames * self.settings.sample_rate // SAMPLE_RATE)
             label = render.label_of(self.task, row)
@@ -62,13 +61,13 @@ class Journal:
         return whole
 
     def add(self, rows):
-        """Note the rows of a job that is written."""
+        """Record the rows of a job whose files are written."""
         self.rows |= {row[0]: row for row in rows}
         with open(self.growing, "a", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(rows)
 
     def finish(self, jobs):
-        """Write the subset's csv; returns the number of rows."""
+        """Write the subset's csv; return the number of rows."""
         numbers = [f"{number:05}" for job in jobs for number in job.numbers]
         with written_whole(self.final) as temporary:
             with open(temporary, "w", newline="") as file:
@@ -81,6 +80,6 @@ class Journal:
 
 def _has_frames(path, frames):
     try:
-        return soundfile.info(path).frames == frames
-    except (OSError, soundfile.LibsndfileError):
+        return read_header(path).frames == frames
+    except (OSError, UsageError):
         return False

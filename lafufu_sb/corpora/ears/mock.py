@@ -1,11 +1,10 @@
-"""Any speech, noise and rooms, laid out as the downloads that the benchmark is made of.
+r"""Arrange any speech, noise and rooms in the layout of the benchmark's downloads.
 
-For whoever wants to run the benchmark's generation, or a scaled-down replication, with
-recordings of other sources: sentences of one speaker (the file's parent folder) are
-joined to recordings of some seconds under ``EARS/p001`` and so on; noise goes to
-``WHAM48kHz`` with its metadata, rooms to the corpora that version 2 takes for the
-subset. Use version 2 of the benchmark on it: version 1 shares noises and rooms between
-the subsets. Example, a subset at a time::
+The benchmark's generation can then run on other recordings, e.g. at a smaller scale.
+Sentences of one speaker (the file's folder) are joined to recordings of several seconds
+under ``EARS/p001`` and so on. Noise is written to ``WHAM48kHz`` with its metadata, and
+rooms to the corpora that version 2 uses for the subset. Use version 2: version 1 shares
+noises and rooms between the subsets. Example for one subset::
 
     python -m lafufu_sb.corpora.ears.mock --output mock --subset test --minutes 10 \
         --speech speech_test.txt --noise noise_test.txt --rir rir_test.txt
@@ -19,19 +18,24 @@ import csv
 import json
 import logging
 import os
+import sys
 from pathlib import Path
 
 import joblib
 import numpy as np
-import soundfile
 import torch
 from tqdm import tqdm
 
-from lafufu_sb.corpora import mixing, pieces
+from lafufu_sb.audio.recordings import read_header
 from lafufu_sb.corpora.ears import benchmark
 from lafufu_sb.corpora.ears.benchmark import SAMPLE_RATE
 from lafufu_sb.corpora.ears.plan import AUDIO, METADATA
-from lafufu_sb.corpora.simulate import gather, parse_weight
+from lafufu_sb.corpora.excerpts import read_channel, tile, write_wav
+from lafufu_sb.corpora.mixing import SilentExcerptError
+from lafufu_sb.corpora.pieces import assemble, clip_rng, plan_pieces
+from lafufu_sb.corpora.simulate import parse_weight
+from lafufu_sb.corpora.sources import gather, scan
+from lafufu_sb.corpora.tasks import SUBSETS
 from lafufu_sb.errors import UsageError
 from lafufu_sb.files import written_whole
 
@@ -43,7 +47,7 @@ SPEAKERS = {
     "valid": benchmark.VALID_SPEAKERS,
     "test": benchmark.TEST_SPEAKERS,
 }
-ROOMS = {  # subset -> path of a room response by its name
+ROOMS = {  # subset -> path of a room response
     "train": "Palimpsest/mock/{}.wav",
     "valid": "AIR/AIR_1_4/AIR_wav_files/{}.wav",
     "test": "ACE-Challenge/ACE_Corpus_RIRN_Single/{}_RIR.wav",
@@ -52,10 +56,13 @@ COLUMNS = ("Filename", "File Length (sec)", "WHAM! Split")
 
 
 def _mapped(speakers, subset):
-    """Speaker -> number as in EARS; more speakers than numbers share them in turn."""
+    """Map speakers to numbers of EARS; several may share a number outside train."""
     numbers = SPEAKERS[subset]
     if subset == "train" and len(speakers) > len(numbers):
-        raise UsageError(f"{len(speakers)} training speakers, EARS has {len(numbers)}")
+        raise UsageError(
+            f"{len(speakers)} training speakers, but EARS has {len(numbers)}: leave "
+            "some out"
+        )
     return {
         name: numbers[index % len(numbers)]
         for index, name in enumerate(sorted(speakers))
@@ -66,34 +73,34 @@ def _write_speech(piece, path, seed, subset):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        rng = pieces.clip_rng(seed, subset, piece.number, "render")
-        speech = pieces.assemble(piece, SAMPLE_RATE, rng)
-    except mixing.SilentExcerptError as error:
+        rng = clip_rng(seed, subset, piece.number, "render")
+        speech = assemble(piece, SAMPLE_RATE, rng)
+    except SilentExcerptError as error:
         logger.warning("%s left out: %s", path, error)
         return False
     finally:
         torch.set_num_threads(threads)
-    pieces.write_wav(Path(path), speech, SAMPLE_RATE, "PCM_24")
+    write_wav(Path(path), speech, SAMPLE_RATE, "PCM_24")
     return True
 
 
 def mock_speech(folder, files, subset, minutes, seed, seconds, weights, workers):
-    """Write recordings of a subset under ``EARS``; for test also the list of segments.
+    """Write recordings of a subset under ``EARS``, for test with the segment list.
 
     Arguments
     ---------
     folder : Path
-        Of the mock downloads.
+        Folder of the mock downloads.
     files : list of Path
         Sentences.
     subset : str
     minutes : float
-        In all.
+        Total length.
     seed : int
     seconds : tuple of float
         Shortest and longest recording, under 29 for test.
     weights : dict
-        Glob on speaker folders -> share, see ``pieces.shares``.
+        Glob on speaker folders -> share, see ``sources.shares``.
     workers : int
 
     Returns
@@ -101,9 +108,7 @@ def mock_speech(folder, files, subset, minutes, seed, seconds, weights, workers)
     int
         Number of recordings.
     """
-    plan = pieces.plan_pieces(
-        pieces.scan(files), minutes, seed, subset, seconds, weights, None
-    )
+    plan = plan_pieces(scan(files), minutes, seed, subset, seconds, weights, None)
     speakers = _mapped({piece.speaker for piece in plan}, subset)
     count, jobs = {}, []
     for piece in plan:
@@ -135,13 +140,13 @@ def mock_noises(folder, files, subset, seed, seconds):
     Arguments
     ---------
     folder : Path
-        Of the mock downloads.
+        Folder of the mock downloads.
     files : list of Path
-        The first channel of each is used.
+        Noise; the first channel of each is used.
     subset : str
     seed : int
     seconds : float
-        At least so long: the longest recording of speech needs it.
+        Shortest length of a noise; the longest speech needs it.
 
     Returns
     -------
@@ -150,17 +155,17 @@ def mock_noises(folder, files, subset, seed, seconds):
     """
     rows = []
     for number, path in enumerate(tqdm(sorted(files), desc=f"noise {subset}")):
-        noise = pieces.read_channel(path, SAMPLE_RATE, 0)
+        noise = read_channel(path, SAMPLE_RATE, 0)
         samples = round(seconds * SAMPLE_RATE)
         if noise.size < samples:
-            rng = pieces.clip_rng(seed, subset, number, "noise")
+            rng = clip_rng(seed, subset, number, "noise")
             try:
-                noise = pieces.tile(noise, samples, rng, SAMPLE_RATE)
-            except mixing.SilentExcerptError as error:
+                noise = tile(noise, samples, rng, SAMPLE_RATE)
+            except SilentExcerptError as error:
                 logger.warning("%s left out: %s", path, error)
                 continue
         name = f"{subset}_{_unique_name(path)}.wav"
-        pieces.write_wav(folder / AUDIO / name, noise, SAMPLE_RATE, "PCM_16")
+        write_wav(folder / AUDIO / name, noise, SAMPLE_RATE, "PCM_16")
         rows.append((name, f"{noise.size / SAMPLE_RATE:.2f}", subset.capitalize()))
     others = []
     if (folder / METADATA).exists():
@@ -173,14 +178,14 @@ def mock_noises(folder, files, subset, seed, seconds):
 
 
 def mock_rooms(folder, files, subset):
-    """Write the room responses of a subset where version 2 looks for them.
+    """Write the room responses of a subset to where version 2 looks for them.
 
     Arguments
     ---------
     folder : Path
-        Of the mock downloads.
+        Folder of the mock downloads.
     files : list of Path
-        All channels of each are used.
+        Room responses with all their channels.
     subset : str
 
     Returns
@@ -189,61 +194,70 @@ def mock_rooms(folder, files, subset):
         Number of responses.
     """
     for path in tqdm(sorted(files), desc=f"rooms {subset}"):
-        channels = range(soundfile.info(path).channels)
-        rir = [pieces.read_channel(path, SAMPLE_RATE, channel) for channel in channels]
+        channels = range(read_header(path).channels)
+        rir = [read_channel(path, SAMPLE_RATE, channel) for channel in channels]
         name = ROOMS[subset].format(_unique_name(path))
         rir = np.stack(rir, 1)
         rir = rir * min(1.0, 0.9 / np.abs(rir).max())
-        pieces.write_wav(folder / name, rir, SAMPLE_RATE, "PCM_24")
+        write_wav(folder / name, rir, SAMPLE_RATE, "PCM_24")
     return len(files)
 
 
 def main(arguments=None):
-    """Command line; see ``python -m lafufu_sb.corpora.ears.mock --help``."""
+    """Run the command; see ``python -m lafufu_sb.corpora.ears.mock --help``."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     add = parser.add_argument
     add("--output", type=Path, required=True, help="folder of the mock downloads")
-    add("--subset", choices=benchmark.SUBSETS, required=True)
+    add("--subset", choices=SUBSETS, required=True)
     add("--speech", nargs="+", required=True, help="folders, .txt lists or files")
     add("--noise", nargs="+", default=[], help="the same")
     add("--rir", nargs="+", default=[], help="the same")
-    add("--minutes", type=float, required=True, help="of speech")
-    add("--seconds", type=float, nargs=2, default=(4.5, 16.0), help="a recording's")
+    add("--minutes", type=float, required=True, help="of speech in all")
+    add(
+        "--seconds",
+        type=float,
+        nargs=2,
+        default=(4.5, 16.0),
+        help="length of a recording",
+    )
     add("--speaker-weight", nargs="+", type=parse_weight, default=[])
     add("--seed", type=int, default=42)
     add("--workers", type=int, default=os.cpu_count())
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO)
+    try:
+        counts = _arrange(options)
+    except (UsageError, OSError) as error:
+        sys.exit(f"mock: error: {error}")
+    logger.info("%s: %d recordings, %d noises, %d rooms", options.subset, *counts)
+
+
+def _arrange(options):
+    """Write what was asked for; numbers of recordings, noises and rooms."""
     shortest, longest = options.seconds
     if not 4.0 <= shortest < longest < 29.0:
-        raise SystemExit(
-            f"--seconds {shortest:g} {longest:g}: the benchmark takes recordings from "
+        raise UsageError(
+            f"--seconds {shortest:g} {longest:g}: the benchmark uses recordings from "
             "4 to 29 s"
         )
+    output, subset, seed = options.output, options.subset, options.seed
     speech = mock_speech(
-        options.output,
+        output,
         gather(options.speech),
-        options.subset,
+        subset,
         options.minutes,
-        options.seed,
+        seed,
         (shortest, longest),
         dict(options.speaker_weight),
         options.workers,
     )
     noises = rooms = 0
     if options.noise:
-        noises = mock_noises(
-            options.output,
-            gather(options.noise),
-            options.subset,
-            options.seed,
-            longest + 2.0,
-        )
+        files = gather(options.noise)
+        noises = mock_noises(output, files, subset, seed, longest + 2.0)
     if options.rir:
-        rooms = mock_rooms(options.output, gather(options.rir), options.subset)
-    logger.info(
-        "%s: %d recordings, %d noises, %d rooms", options.subset, speech, noises, rooms
-    )
+        rooms = mock_rooms(output, gather(options.rir), subset)
+    return speech, noises, rooms
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The benchmark's random draws, in its order.
 
-They come from one generator, seeded at the start and again for the test set, so they
-are made here for all files, one after the other. What needs the audio of a recording
-(few draws do) is asked of the caller. The mixtures can then be made in any order.
+All draws come from one generator, which is seeded at the start and again for the test
+set. They are made here for all files, one after the other; the few that depend on audio
+call functions of the caller. The mixtures can then be made in any order.
 """
 
 import csv
@@ -17,11 +17,11 @@ from lafufu_sb.corpora.ears.benchmark import (
     SEED,
     SNR_BINS,
     SNR_DB,
-    SUBSETS,
     Stretch,
-    read_header,
+    checked_header,
     style_of,
 )
+from lafufu_sb.corpora.tasks import SUBSETS
 from lafufu_sb.errors import UsageError
 
 AUDIO = "WHAM48kHz/high_res_wham/audio"  # below the data folder
@@ -40,10 +40,10 @@ class Noise:
 
 @dataclass(frozen=True)
 class NoiseDraw:
-    """An excerpt of a noise recording and the level it is added at.
+    """An excerpt of a noise recording and its level.
 
-    ``start`` is the sample where the excerpt begins, ``snr_db`` the ratio that is
-    wanted, before it is raised against clipping.
+    ``start`` is the first sample of the excerpt, ``snr_db`` the ratio that was drawn,
+    before it is raised against clipping.
     """
 
     path: str
@@ -54,7 +54,7 @@ class NoiseDraw:
 
 @dataclass(frozen=True)
 class RoomDraw:
-    """One channel of a room response; ``gain`` None is measured while mixing."""
+    """A channel of a room response; a ``gain`` of None is measured while mixing."""
 
     path: str
     channel: int
@@ -64,7 +64,7 @@ class RoomDraw:
 
 @dataclass(frozen=True)
 class Job:
-    """A stretch of speech, what it is mixed with, and the numbers of its pieces."""
+    """A stretch of speech, its noise or room, and the numbers of its pieces."""
 
     stretch: Stretch
     draw: NoiseDraw | RoomDraw
@@ -79,9 +79,9 @@ def list_noises(data_folder, version):
     data_folder : str or Path
         Holds ``WHAM48kHz``.
     version : {"v1", "v2"}
-        v1: all recordings for all subsets, sorted by name (the original takes them in
-        the order of the file system). v2: those that the corpus' own metadata gives to
-        the subset, in that order.
+        v1: all recordings for all subsets, sorted by name (the original uses the
+        order of the file system). v2: those of the subset in the corpus' own metadata,
+        in their order.
 
     Returns
     -------
@@ -91,7 +91,8 @@ def list_noises(data_folder, version):
     Raises
     ------
     UsageError
-        Metadata or recordings are missing (all are named), or not at 48 kHz.
+        If metadata or recordings are missing (the message lists them), or recordings
+        are not at 48 kHz.
     """
     if version == "v1":
         names = sorted(glob("*.wav", root_dir=os.path.join(data_folder, AUDIO)))
@@ -117,7 +118,8 @@ def list_noises(data_folder, version):
     if missing:
         raise UsageError(
             f"{path} names {len(missing)} recordings that are not in "
-            f"{AUDIO}: {', '.join(missing[:20])}{' ...' if len(missing) > 20 else ''}"
+            f"{AUDIO}: {', '.join(missing[:20])}{' ...' if len(missing) > 20 else ''}: "
+            "download WHAM!48kHz again"
         )
     return {
         subset: [_noise(data_folder, name) for name in names]
@@ -127,7 +129,7 @@ def list_noises(data_folder, version):
 
 def _noise(data_folder, name):
     path = f"{AUDIO}/{name}"
-    return Noise(path, *read_header(os.path.join(data_folder, path)))
+    return Noise(path, *checked_header(os.path.join(data_folder, path)))
 
 
 def _choose(noises, frames, rng):
@@ -144,7 +146,7 @@ def _check_lengths(stretches, noises):
         if stretch.frames > longest:
             raise UsageError(
                 f"{stretch.speech.path} has {stretch.frames} samples, the longest "
-                f"noise {longest}: no noise can be drawn for it"
+                f"noise {longest}: add longer noises or remove the recording"
             )
 
 
@@ -171,7 +173,7 @@ def draw_noises(stretches, noises, rng):
     Raises
     ------
     UsageError
-        A recording is longer than all noises.
+        If a recording is longer than all noises.
     """
     _check_lengths(stretches, noises)
     draws = []
@@ -183,7 +185,7 @@ def draw_noises(stretches, noises, rng):
 
 
 class StyleBins:
-    """SNR bounds for test files: the parts of the range in turn, for each style.
+    """SNR bounds of test files: each style takes the parts of the range in turn.
 
     Example
     -------
@@ -207,7 +209,7 @@ class StyleBins:
 
 
 def draw_test_noises(recordings, noises, rng):
-    """Draw noises for the test segments: one per recording, while it is long enough.
+    """Draw noises for the test segments: one per recording while it is long enough.
 
     Arguments
     ---------
@@ -224,7 +226,7 @@ def draw_test_noises(recordings, noises, rng):
     Raises
     ------
     UsageError
-        A segment is longer than all noises.
+        If a segment is longer than all noises.
     """
     _check_lengths([stretch for some in recordings for stretch in some], noises)
     draws, bins = [], StyleBins()
@@ -241,7 +243,7 @@ def draw_test_noises(recordings, noises, rng):
 
 
 def seeded_generators():
-    """Subset -> numpy.random.RandomState; validation goes on where training ends."""
+    """Map subsets to generators; validation continues where training ends."""
     first, again = (np.random.RandomState(SEED) for _ in range(2))
     return {"train": first, "valid": first, "test": again}
 
@@ -254,7 +256,7 @@ def draw_all_noises(speech, noises, generators):
     speech : dict
         Subset -> list of Stretch; for test a list of such lists.
     noises, generators : dict
-        Subset -> what it draws from and with.
+        Subset -> list of Noise, and subset -> numpy.random.RandomState.
 
     Returns
     -------
@@ -269,7 +271,7 @@ def draw_all_noises(speech, noises, generators):
 
 
 def draw_rooms(stretches, names, rng, channels, measure, audible):
-    """Draw a room per stretch: again while its RT60 is over 2 s or it makes silence.
+    """Draw a room per stretch; draw again if its RT60 exceeds 2 s or it is silent.
 
     Arguments
     ---------
@@ -291,7 +293,7 @@ def draw_rooms(stretches, names, rng, channels, measure, audible):
     Raises
     ------
     UsageError
-        No room will do.
+        If no room can be used.
     """
     for stretch in stretches:
         for _ in range(TRIES):
@@ -314,7 +316,7 @@ def number_jobs(stretches, draws):
     Returns
     -------
     list of Job
-        Without stretches that have no piece.
+        Stretches without pieces are left out.
     """
     jobs, number = [], 0
     for stretch, draw in zip(stretches, draws, strict=True):

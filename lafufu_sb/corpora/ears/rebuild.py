@@ -1,7 +1,7 @@
-"""A corpus from its published csv files.
+"""Reproduce a corpus from its published csv files.
 
-They say which excerpt of which noise, or which room, each pair has, but not which
-channel of a noise: :mod:`lafufu_sb.corpora.ears.replay` finds it.
+They list the excerpt of noise, or the room, of each pair, but not the channel of the
+noise; ``lafufu_sb.corpora.ears.replay`` finds it.
 """
 
 import csv
@@ -16,7 +16,6 @@ from lafufu_sb.corpora.ears import benchmark, plan
 from lafufu_sb.corpora.ears.benchmark import (
     COLUMNS,
     SNR_DB,
-    SUBSETS,
     Piece,
     Speech,
     Stretch,
@@ -24,25 +23,26 @@ from lafufu_sb.corpora.ears.benchmark import (
 from lafufu_sb.corpora.ears.replay import Replay
 from lafufu_sb.corpora.ears.rirs import ACE_ARRAYS
 from lafufu_sb.corpora.ears.sources import list_speech
+from lafufu_sb.corpora.tasks import SUBSETS, WHAM
 from lafufu_sb.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
-NAMED = 20  # missing files in an error
+NAMED = 20  # missing files that an error lists
 
 
 def csv_files(path):
-    """Subset -> published csv file.
+    """Map subsets to published csv files.
 
     Arguments
     ---------
     path : str or Path
-        A folder with train.csv, valid.csv and test.csv or some of them, or one.
+        A folder with some of train.csv, valid.csv and test.csv, or one of them.
 
     Raises
     ------
     UsageError
-        None is there.
+        If there is none.
     """
     path = Path(path)
     if path.is_file() and path.stem in SUBSETS:
@@ -55,24 +55,26 @@ def csv_files(path):
 
 
 def read_csv(path, task):
-    """Rows of a published csv, grouped by what was mixed at once.
+    """Read the rows of a published csv, grouped by recording.
 
     Returns
     -------
     list of list of dict
-        Column -> text. Consecutive rows of a recording are a group.
+        Column -> text. Consecutive rows of a recording form a group.
 
     Raises
     ------
     UsageError
-        Other columns, or none.
+        If columns are missing or there are no rows.
     """
     with open(path, newline="") as file:
         reader = csv.DictReader(file)
         rows = list(reader)
     missing = [name for name in COLUMNS[task] if name not in (reader.fieldnames or ())]
     if missing or not rows:
-        raise UsageError(f"{path} is no csv of {task}: it has no {', '.join(missing)}")
+        raise UsageError(
+            f"{path} is not a csv of {task}: it has no {', '.join(missing) or 'rows'}"
+        )
     groups = itertools.groupby(rows, lambda row: (row["speaker"], row["speech_file"]))
     return [list(group) for _, group in groups]
 
@@ -82,12 +84,13 @@ def _check_files(paths, folder):
     if missing:
         raise UsageError(
             f"the csv names {len(missing)} files that are not in {folder}: "
-            f"{', '.join(missing[:NAMED])}{' ...' if len(missing) > NAMED else ''}"
+            f"{', '.join(missing[:NAMED])}{' ...' if len(missing) > NAMED else ''}: "
+            "download them"
         )
 
 
 def read_stretches(groups, ears, subset):
-    """Stretches of speech that the rows of a csv speak of.
+    """Find the stretches of speech of a csv's rows.
 
     Arguments
     ---------
@@ -105,13 +108,13 @@ def read_stretches(groups, ears, subset):
     Raises
     ------
     UsageError
-        Recordings are missing (all are named) or have other lengths.
+        If recordings are missing (the message lists them) or have other lengths.
     """
     paths = [f"{rows[0]['speaker']}/{rows[0]['speech_file']}.wav" for rows in groups]
     _check_files(paths, ears)
     found = []
     for path, rows in zip(paths, groups, strict=True):
-        speech = Speech(path, benchmark.read_header(f"{ears}/{path}", channels=1)[0])
+        speech = Speech(path, benchmark.checked_header(f"{ears}/{path}", channels=1)[0])
         cuts = [(int(row["speech_start"]), int(row["speech_end"])) for row in rows]
         if subset == "test":
             for index, (cut, row) in enumerate(zip(cuts, rows, strict=True)):
@@ -126,14 +129,14 @@ def read_stretches(groups, ears, subset):
         if strange:
             raise UsageError(
                 f"{ears}/{path} has {speech.frames} samples and no piece "
-                f"{strange[0]} as the csv has it: download it again"
+                f"{strange[0]}, which the csv lists: download it again"
             )
         found.append((Stretch(speech, None, tuple(pieces[c] for c in cuts)), rows))
     return found
 
 
 def _room_path(name, data_folder):
-    """Path below the data folder; ACE under either of its names."""
+    """Path below the data folder; ACE folders may have either of their names."""
     name = name.lstrip("/")
     if not os.path.exists(f"{data_folder}/{name}"):
         for array in ACE_ARRAYS:
@@ -166,14 +169,14 @@ def _read_rooms(found, data_folder):
 def _followed(replay):
     if replay.uncertain():
         logger.warning(
-            "%d noises fit the csv in more than one channel: the first is taken",
+            "%d noises fit the csv in more than one channel: the first is used",
             replay.uncertain(),
         )
     return replay.draws()
 
 
 def _follow_training(found, noises, rng, order):
-    """Draws of a training or validation csv, None where they cannot be followed."""
+    """Find the draws of a training or validation csv, None where it fails."""
     replay = Replay(noises, rng, order)
     for stretch, rows in found:
         if not replay.follow(rows[0], stretch.frames, SNR_DB):
@@ -203,7 +206,7 @@ def _follow_test(found, noises, request, rng, order):
 
 
 def _draw_again(found, request, subset):
-    """Version 2 fixes the order of the noises: its draws can be repeated."""
+    """Repeat the draws of version 2, which fixes the order of the noises."""
     generators = plan.seeded_generators()
     speech = list_speech(request, generators["test"])
     noises = plan.list_noises(request.data_folder, request.version)
@@ -227,18 +230,17 @@ def _draw_again(found, request, subset):
 
 
 def _take_noises(found, draws, noises, path):
-    """Where the draws could not be followed, a noise of one channel needs none."""
+    """Fill in noises with a single channel, for which no draw has to be known."""
     taken = []
     for (_, rows), draw in zip(found, draws, strict=True):
         row = rows[0]
         noise = noises[row["noise_file"]]
         if draw is None and noise.channels > 1:
             raise UsageError(
-                f"{path}: the csv does not tell which of {noise.channels} channels of "
+                f"{path} does not say which of {noise.channels} channels of "
                 f"{noise.path} {row['id']} has, and no draws of the benchmark's "
-                "generator come out so. Give the whole folder of csv files (valid.csv "
-                "needs train.csv beside it), the --version they are of, the "
-                "--test_list, and all noises"
+                "generator give this row. Give the folder of all csv files (valid.csv "
+                "needs train.csv), their --version, the --test_list, and all noises"
             )
         if draw is None:
             start = int(row["noise_start"]) - int(row["speech_start"])
@@ -272,7 +274,7 @@ def _read_noises(request, files, found):
 
 
 def read_plan(request):
-    """Plan a corpus as its published csv files have it.
+    """Plan a corpus as listed in its published csv files.
 
     Arguments
     ---------
@@ -282,19 +284,19 @@ def read_plan(request):
     Returns
     -------
     dict
-        Subset -> list of Job, for the subsets asked for.
+        Subset -> list of Job, for the requested subsets.
 
     Raises
     ------
     UsageError
-        A csv is unreadable or names missing files, or a noise's channel cannot be
-        found.
+        If a csv is unreadable or lists missing files, or the channel of a noise cannot
+        be found.
     """
     files = csv_files(request.rebuild_from_csv)
     beside = csv_files(Path(next(iter(files.values()))).parent)
     needed = dict(files)
-    if (request.task, request.version) == ("EARS-WHAM", "v1"):
-        needed = beside | files  # validation goes on with the draws of training
+    if (request.task, request.version) == (WHAM.name, "v1"):
+        needed = beside | files  # validation continues the draws of training
     found = {
         subset: read_stretches(
             read_csv(needed[subset], request.task), request.ears, subset
@@ -302,7 +304,7 @@ def read_plan(request):
         for subset in SUBSETS
         if subset in needed
     }
-    if request.task == "EARS-WHAM":
+    if request.task == WHAM.name:
         draws = _read_noises(request, needed, found)
     else:
         draws = {s: _read_rooms(some, request.data_folder) for s, some in found.items()}

@@ -1,39 +1,40 @@
-"""The audio side of the benchmark: measure a stretch of speech, mix it, write it."""
+"""Audio of the benchmark: measure a stretch of speech, mix it, write it."""
 
 import functools
 import os
 from dataclasses import dataclass
 
 import numpy as np
-import soundfile
 import torch
 from scipy.io import wavfile
 from torchaudio.functional import highpass_biquad
-from torchaudio.transforms import Resample
 
-from lafufu_sb.corpora import mixing
+from lafufu_sb.audio.recordings import read
+from lafufu_sb.audio.resampling import resample
+from lafufu_sb.corpora import mixing, reverberation
 from lafufu_sb.corpora.ears.benchmark import (
-    DEGRADED,
     FADE,
     HIGH_PASS_HZ,
     MIN_LUFS,
     SAMPLE_RATE,
 )
+from lafufu_sb.corpora.ears.plan import NoiseDraw
 from lafufu_sb.corpora.ears.rirs import read_rir
+from lafufu_sb.corpora.tasks import CLEAN, find_task
 from lafufu_sb.errors import UsageError
 from lafufu_sb.files import written_whole
 
-# A response begins with its largest tap, so that reverberant speech is not much quieter
-# than speech times this tap; within this margin of the gate it is measured.
+# A response starts with its largest tap, so reverberant speech is hardly quieter than
+# the speech times this tap. Its loudness is only measured within this margin.
 MARGIN_DB = 15.0
 GATE_LUFS = -70.0
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What all files of a generated subset share.
+    """Settings of a generated subset.
 
-    ``folder`` is the subset's, ``sample_rate`` what is written, in Hz.
+    ``folder`` is the output folder of the subset, ``sample_rate`` its rate in Hz.
     """
 
     task: str
@@ -58,15 +59,13 @@ def read_speech(settings, stretch):
         float64.
     """
     path = os.path.join(settings.ears, stretch.speech.path)
-    try:
-        speech, _ = soundfile.read(path)
-    except soundfile.LibsndfileError as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
-    if speech.ndim != 1 or speech.size != stretch.speech.frames:
+    samples, _ = read(path, dtype="float64")
+    if samples.shape != (1, stretch.speech.frames):
         raise UsageError(
-            f"{path} holds audio of shape {speech.shape}, its header promised "
-            f"({stretch.speech.frames},): download it again"
+            f"{path} holds audio of shape {tuple(samples.shape)}, expected "
+            f"(1, {stretch.speech.frames}): download it again"
         )
+    speech = samples[0].numpy()
     if settings.version == "v2":
         signal = torch.from_numpy(speech)
         speech = highpass_biquad(signal, SAMPLE_RATE, HIGH_PASS_HZ).numpy()
@@ -76,7 +75,7 @@ def read_speech(settings, stretch):
 
 
 def _one_thread(function):
-    """Sums keep one order, and workers share the cores."""
+    """Run on one thread: sums keep one order, and workers share the cores."""
 
     @functools.wraps(function)
     def wrapped(*arguments):
@@ -99,15 +98,15 @@ def _lufs(signal):
 
 @_one_thread
 def measure_speech(settings, stretch):
-    """Loudness of a stretch, and whether each of its pieces is loud enough.
+    """Measure the loudness of a stretch, and which of its pieces are loud enough.
 
     Returns
     -------
     lufs : float
         -inf for silence.
     loud : tuple of bool
-        Per piece; version 1 keeps all, version 2 drops what is not above -55 LUFS
-        unless it is whispered.
+        For each piece. Version 1 keeps all; version 2 drops pieces of at most -55 LUFS
+        unless they are whispered.
     """
     speech = read_speech(settings, stretch)
     kept = settings.version == "v1" or settings.subset == "test"
@@ -120,7 +119,7 @@ def measure_speech(settings, stretch):
 
 @_one_thread
 def has_loudness(settings, stretch, lufs, name, channel, peak):
-    """Whether reverberant speech has a loudness: the benchmark draws again if not.
+    """Tell whether reverberant speech has a loudness; if not, the room is drawn again.
 
     Arguments
     ---------
@@ -129,20 +128,20 @@ def has_loudness(settings, stretch, lufs, name, channel, peak):
     lufs : float
         Loudness of the dry speech.
     name, channel, peak : str, int, float
-        The room response; what cannot be silent is not convolved.
+        The room response. It is only convolved if the result may be silent.
 
     Returns
     -------
     bool
     """
     if not np.isfinite(lufs):
-        return True  # nothing to match: no room would do
+        return True  # silent speech has no loudness in any room
     if lufs + 20.0 * np.log10(peak) - MARGIN_DB > GATE_LUFS:
         return True
     speech = read_speech(settings, stretch)
     try:
         rir = read_rir(settings.data_folder, name, channel)
-        mixing.reverberate_with_gain(speech, rir, SAMPLE_RATE)
+        reverberation.reverberate_with_gain(speech, rir, SAMPLE_RATE)
     except mixing.SilentExcerptError:
         return False
     return True
@@ -150,10 +149,8 @@ def has_loudness(settings, stretch, lufs, name, channel, peak):
 
 def _add_noise(speech, draw, settings):
     path = os.path.join(settings.data_folder, draw.path)
-    noise, _ = soundfile.read(
-        path, frames=speech.size, start=draw.start, always_2d=True
-    )
-    noise = noise[:, draw.channel]
+    samples, _ = read(path, draw.start, speech.size, dtype="float64")
+    noise = samples[draw.channel].numpy()
     try:
         mixture, snr_db = mixing.mix_at_snr(speech, noise, draw.snr_db, SAMPLE_RATE)
         return mixture, snr_db, None
@@ -170,20 +167,20 @@ def _add_noise(speech, draw, settings):
 def _add_room(speech, draw, settings):
     rir = read_rir(settings.data_folder, draw.path, draw.channel)
     try:
-        mixture, gain = mixing.reverberate_with_gain(
+        mixture, gain = reverberation.reverberate_with_gain(
             speech, rir, SAMPLE_RATE, draw.gain
         )
         return mixture, gain, None
     except mixing.SilentExcerptError:
-        mixture, _ = mixing.reverberate_with_gain(speech, rir, SAMPLE_RATE, 1.0)
-    # The speech is silent: a response that amplifies may have made it heard.
+        mixture, _ = reverberation.reverberate_with_gain(speech, rir, SAMPLE_RATE, 1.0)
+    # The speech is below the gate; the response may have amplified it above.
     gain = 1.0 if _lufs(mixture) == -np.inf else 0.0
     return gain * mixture, gain, "silent speech, no loudness to match"
 
 
 def _columns(piece, draw, level):
-    """What the csv says of the distortion, and the label in the file's name."""
-    if not hasattr(draw, "rt60"):
+    """Return the csv's columns of the degradation, and the label in the file's name."""
+    if isinstance(draw, NoiseDraw):
         start = draw.start + piece.start
         stem = draw.path.split("/")[-1][:-4]
         cells = (stem, start, start + piece.frames, f"{level:.1f}")
@@ -193,13 +190,13 @@ def _columns(piece, draw, level):
 
 
 def pair_paths(settings, row, label):
-    """Where the degraded and the clean file of a csv row are.
+    """Return the paths of the degraded and the clean file of a csv row.
 
     Arguments
     ---------
     settings : Settings
     row : sequence of str
-        Begins with id and speaker.
+        Starts with id and speaker.
     label : str
         See ``label_of``.
 
@@ -208,19 +205,22 @@ def pair_paths(settings, row, label):
     tuple of str
     """
     number, speaker = row[:2]
-    degraded = os.path.join(settings.folder, DEGRADED[settings.task], speaker)
-    clean = os.path.join(settings.folder, "clean", speaker, f"{number}.wav")
-    return os.path.join(degraded, f"{number}_{label}.wav"), clean
+    sides = find_task(settings.task).degraded, CLEAN
+    names = f"{number}_{label}.wav", f"{number}.wav"
+    return tuple(
+        os.path.join(settings.folder, side, speaker, name)
+        for side, name in zip(sides, names, strict=True)
+    )
 
 
 def label_of(task, row):
-    """SNR or RT60 of a csv row as the file's name has it."""
-    return f"{row[-1]}dB" if task == "EARS-WHAM" else row[-1]
+    """SNR or RT60 of a csv row as it is in the file's name."""
+    return find_task(task).label(row[-1])
 
 
 @_one_thread
 def render(settings, job):
-    """Mix a stretch and write its pieces; files appear when they are whole.
+    """Mix a stretch and write its pieces; files appear only when they are complete.
 
     Arguments
     ---------
@@ -230,21 +230,18 @@ def render(settings, job):
     Returns
     -------
     rows : list of tuple of str
-        Of the benchmark's csv.
+        Rows of the benchmark's csv.
     problem : str or None
-        What was unusual.
+        A message about unusual audio.
 
     Raises
     ------
     UsageError, OSError
-        Unreadable recordings, a full disk.
+        If recordings are unreadable or the disk is full.
     """
     speech = read_speech(settings, job.stretch)
-    try:
-        add = _add_noise if settings.task == "EARS-WHAM" else _add_room
-        mixture, level, problem = add(speech, job.draw, settings)
-    except soundfile.LibsndfileError as error:
-        raise UsageError(f"{job.draw.path} cannot be read: {error}") from error
+    add = _add_noise if isinstance(job.draw, NoiseDraw) else _add_room
+    mixture, level, problem = add(speech, job.draw, settings)
     if settings.subset == "test":
         mixture, speech = mixing.ramp(mixture, FADE), mixing.ramp(speech, FADE)
     rows = []
@@ -265,8 +262,8 @@ def render(settings, job):
 
 def _write(path, signal, sample_rate):
     if sample_rate != SAMPLE_RATE:
-        resample = Resample(SAMPLE_RATE, sample_rate, dtype=torch.float64)
-        signal = resample(torch.from_numpy(np.ascontiguousarray(signal))).numpy()
+        signal = torch.from_numpy(np.ascontiguousarray(signal))
+        signal = resample(signal, SAMPLE_RATE, sample_rate).numpy()
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with written_whole(path) as temporary:
         # libsndfile would write the time of day into the header of a float file

@@ -1,11 +1,11 @@
-"""The benchmark's generator of random draws, followed along their outcomes in a csv.
+"""Replay the benchmark's random draws along their outcomes in a csv.
 
-Version 1 takes the noises in the order of the author's file system, so that its draws
-cannot be made again. But the csv shows where excerpts start and at what SNR: the seeded
-generator is run again, trying for each excerpt how often a noise was refused for its
-length before. Where start and SNR come out as in the csv, the channel, which it does
-not tell, is the one drawn between. Draws by rejection sometimes fit in two ways; the
-order of the noises, which shows as the rows go on, leaves one.
+Version 1 uses the noises in the order of the author's file system, so its draws cannot
+simply be repeated. The csv lists the start and the SNR of each excerpt, but not the
+channel. The seeded generator is run again; for each excerpt, every number of noises
+that may have been rejected as too short is tried. Where start and SNR match the csv,
+the channel drawn in between is the one used. Sometimes several numbers match; the order
+of the noises, which later rows reveal, leaves one.
 """
 
 from dataclasses import dataclass, replace
@@ -14,19 +14,19 @@ import numpy as np
 
 from lafufu_sb.corpora.ears import plan
 
-REFUSED = 300  # draws of a noise that is too short, in a row
-MORE = 12  # of them after the first that fits
-MOST = 256  # ways that are followed at once
+REFUSED = 300  # rejected noises in a row
+MORE = 12  # further rejections that are tried after the first match
+MOST = 256  # candidates that are followed at once
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way the draws may have gone.
+    """A candidate for the draws so far.
 
-    ``state`` is the generator's; ``order`` what is known of the order of the noises
-    (index -> name); ``last`` the noise drawn last (index, channels, channel);
-    ``drawn`` the draws so far, (those before, the last); ``refused`` how many noises
-    would have been too short: of many ways, those with the fewest are kept.
+    ``state`` is the state of the generator; ``order`` the known part of the order of
+    the noises (index -> name); ``last`` the last noise (index, channels, channel);
+    ``drawn`` the draws as nested pairs (earlier draws, last draw); ``refused`` the
+    number of rejected noises. Candidates with fewer rejections are preferred.
     """
 
     state: dict
@@ -44,9 +44,9 @@ class Replay:
     noises : dict
         Name without suffix -> plan.Noise, all recordings.
     rng : numpy.random.RandomState
-        As it was before the first draw.
+        In its state before the first draw.
     order : dict, optional
-        Index -> name, where another subset has shown it.
+        Index -> name, as far as known from another subset.
     """
 
     def __init__(self, noises, rng, order=None):
@@ -67,7 +67,7 @@ class Replay:
         return channel, self.rng.get_state(legacy=False)
 
     def begin_recording(self):
-        """Draw the noise that a test recording begins with, whichever it was."""
+        """Draw the first noise of a test recording."""
         ways = []
         for way in self.ways:
             index, chosen = self._choose(way.state)
@@ -78,12 +78,12 @@ class Replay:
         self.ways = ways[:MOST]
 
     def _long_enough(self, way, index, frames):
-        """Whether a noise was surely not refused."""
+        """Tell whether a noise is certainly long enough."""
         known = self.noises.get(way.order.get(index))
         return (known.frames if known else self.shortest) >= frames
 
     def _reach(self, way, noise, frames, first, current):
-        """Ways to draw a noise: (index, channel, state, noises refused) each."""
+        """Iterate over ways to draw a noise: (index, channel, state, rejected)."""
         if first or current is not None:
             index, channels, channel = way.last
             if current in (None, noise) and channels == noise.channels:
@@ -97,10 +97,10 @@ class Replay:
             index, state = self._choose(state)
             yield index, *self._channel(state, noise.channels), refused + count
             if self._long_enough(way, index, frames):
-                return  # not refused
+                return  # would have been used
 
     def _fits(self, state, row, start, room, bounds):
-        """The SNR that was drawn and the state after it, if start and SNR fit."""
+        """Return the SNR drawn and the state after it, or None if they do not match."""
         self.rng.set_state(state)
         if self.rng.randint(room) != start:
             return None
@@ -111,25 +111,25 @@ class Replay:
         return snr_db, self.rng.get_state(legacy=False)
 
     def follow(self, row, frames, bounds, first=False, current=None):
-        """Follow the draws of a row.
+        """Follow the draws of a csv row.
 
         Arguments
         ---------
         row : dict
-            Of the csv.
+            Columns of the csv.
         frames : int
             Samples of speech.
         bounds : tuple of float
-            Of the SNR, dB.
+            Range of the SNR, dB.
         first : bool
             Whether it is the first segment of a test recording.
         current : plan.Noise, optional
-            Of the segment before, in the same test recording.
+            Noise of the previous segment of the same test recording.
 
         Returns
         -------
         bool
-            Whether there is a way; if not, nothing has changed.
+            Whether draws match; if not, nothing has changed.
         """
         name = row["noise_file"]
         noise = self.noises[name]
@@ -158,11 +158,11 @@ class Replay:
         return bool(found)
 
     def draws(self):
-        """Draws of all rows that were followed, in their order."""
+        """Return the draws of all rows that were followed, in their order."""
         return _unrolled(self.ways[0])
 
     def uncertain(self):
-        """Number of rows whose draws differ between the ways that are left."""
+        """Number of rows whose draws differ between the remaining candidates."""
         rows = zip(*map(_unrolled, self.ways), strict=True)
         return sum(len(set(draws)) > 1 for draws in rows)
 
@@ -176,7 +176,7 @@ def _unrolled(way):
 
 
 def _placed(order, index, name):
-    """The order with a noise at its place, None if another is there."""
+    """Return the order with a noise added, or None if it contradicts the order."""
     if index in order:
         return order if order[index] == name else None
     if name in order.values():

@@ -1,17 +1,18 @@
-"""The room impulse responses of EARS-Reverb, as its download script leaves them."""
+"""Room impulse responses of EARS-Reverb, in the layout of its download script."""
 
 import functools
 import os
 from glob import glob
 
 import numpy as np
-import soundfile
 
-from lafufu_sb.corpora import mixing
+from lafufu_sb.audio.recordings import read, read_header
 from lafufu_sb.corpora.ears.benchmark import SAMPLE_RATE
-from lafufu_sb.errors import UsageError
+from lafufu_sb.corpora.mixing import SilentExcerptError
+from lafufu_sb.corpora.reverberation import from_direct_path, rt60
+from lafufu_sb.errors import MissingPackageError, UsageError
 
-# In the benchmark's order. Paths below the data folder, ``**`` spans folders.
+# In the benchmark's order; paths below the data folder.
 PATTERNS = {
     "ACE": "ACE-Challenge/{name}/**/*RIR.wav",
     "AIR": "AIR/AIR_1_4/AIR_wav_files/*.wav",
@@ -28,12 +29,12 @@ SPLIT_V2 = {
     "test": ("ACE",),
 }
 ACE_ARRAYS = ("Chromebook", "Crucif", "EM32", "Lin8Ch", "Mobile", "Single")
-# Version 1 looks for the first of these, the download script makes the second.
+# Version 1 looks for the first of these; the download script creates the second.
 ACE_FOLDERS = {"v1": ("{}", "ACE_Corpus_RIRN_{}"), "v2": ("ACE_Corpus_RIRN_{}", "{}")}
 ARNI_RATE = 44100  # Hz
 ARNI_TAKEN = 1000
 ARNI_CORRUPT = "numClosed_26-35/IR_numClosed_28_numComb_2743_mic_4_sweep_5.wav"
-PEAK = (0.1, 0.7)  # a response's level is brought into these bounds
+PEAK = (0.1, 0.7)  # responses are scaled into these bounds
 
 
 def list_corpus(data_folder, corpus, version, ace="any"):
@@ -46,12 +47,12 @@ def list_corpus(data_folder, corpus, version, ace="any"):
     corpus : str
         One of ``CORPORA``.
     version : {"v1", "v2"}
-        Which folder names of ACE are looked for first: version 1 of the benchmark asks
-        for ``ACE-Challenge/Single``, while the download makes
-        ``ACE-Challenge/ACE_Corpus_RIRN_Single``, as version 2 expects.
+        Decides which folder names of ACE are tried first: version 1 of the benchmark
+        looks for ``ACE-Challenge/Single``, but the download script creates
+        ``ACE-Challenge/ACE_Corpus_RIRN_Single``, which version 2 expects.
     ace : {"any", "official"}
-        "official": only the names of that version, which on the downloaded folders
-        leaves version 1 without ACE, as the original script.
+        "official" tries only the names of that version. With the downloaded folders,
+        version 1 then finds no ACE room, like the original script.
 
     Returns
     -------
@@ -85,7 +86,7 @@ def pool_rirs(listing, rng):
     listing : dict
         Corpus -> paths.
     rng : numpy.random.RandomState
-        The run's; this is its first draw.
+        Generator of the run; this is its first draw.
 
     Returns
     -------
@@ -105,15 +106,15 @@ def _open_hdf5(path):
     try:
         import h5py
     except ImportError as error:
-        raise UsageError(
-            f"{path} needs h5py to be read: pip install 'lafufu_sb[ears]'"
+        raise MissingPackageError(
+            f'reading {path} needs h5py: pip install "lafufu_sb[ears]"'
         ) from error
     return h5py.File(path, "r")
 
 
 def _channels(path):
     if path.endswith(".wav"):
-        return soundfile.info(path).channels
+        return read_header(path).channels
     with _open_hdf5(path) as file:
         if path.endswith(".sofa"):  # measurements, receivers, samples
             return file["Data.IR"].shape[1]
@@ -122,8 +123,8 @@ def _channels(path):
 
 def _response(path, channel):
     if path.endswith(".wav"):
-        signal, rate = soundfile.read(path, always_2d=True)
-        return signal[:, channel], rate
+        samples, rate = read(path, dtype="float64")
+        return samples[channel].numpy(), rate
     with _open_hdf5(path) as file:
         if path.endswith(".sofa"):
             rate = np.asarray(file["Data.SamplingRate"]).item()
@@ -135,49 +136,54 @@ def _readable(reader, path, *arguments):
     try:
         return reader(path, *arguments)
     except (OSError, KeyError, RuntimeError) as error:
-        message = f"{path} is no room response that can be read: {error}"
-        raise UsageError(message) from error
+        raise UsageError(
+            f"{path} is not a room response that can be read ({error!r}): download it "
+            "again"
+        ) from error
 
 
 @functools.lru_cache(maxsize=8192)
 def count_channels(data_folder, name):
-    """Number of channels of a response, from its header."""
+    """Read the number of channels of a response."""
     return _readable(_channels, os.path.join(data_folder, name))
 
 
 def read_rir(data_folder, name, channel):
-    """Read one channel of a response as the benchmark uses it.
+    """Read and prepare one channel of a response as the benchmark does.
 
     Arguments
     ---------
     data_folder : str
         Holds the downloads.
     name : str
-        Path below it, see ``list_corpus``: a .wav, .sofa or .mat (7.3) file at 48 kHz;
-        those of ARNI have 44.1 kHz.
+        Path below it, see ``list_corpus``: a .wav, .sofa or .mat (7.3) file at 48 kHz,
+        or at 44.1 kHz for ARNI.
     channel : int
         From 0.
 
     Returns
     -------
     numpy.ndarray, shape (taps,)
-        float64 at 48 kHz, beginning at the direct path, peak between 0.1 and 0.7.
+        float64 at 48 kHz, from the direct path on, peak between 0.1 and 0.7.
 
     Raises
     ------
     UsageError
-        Unreadable or of an unexpected rate.
+        If the file is unreadable or has an unexpected sample rate.
     SilentExcerptError
-        All taps are zero.
+        If all taps are zero.
     """
     path = os.path.join(data_folder, name)
     rir, rate = _readable(_response, path, channel)
     expected = ARNI_RATE if name.startswith("ARNI/") else SAMPLE_RATE
     if rate != expected:
-        raise UsageError(f"{path} has {rate:g} Hz; the benchmark expects {expected} Hz")
+        raise UsageError(
+            f"{path} has {rate:g} Hz; the benchmark expects {expected} Hz: download it "
+            "again"
+        )
     if rate == ARNI_RATE:
         rir = _resample_arni(rir)
-    rir = mixing.from_direct_path(rir)
+    rir = from_direct_path(rir)
     peak = np.max(np.abs(rir))
     if peak < PEAK[0]:
         return PEAK[0] * rir / peak
@@ -190,7 +196,10 @@ def _resample_arni(rir):
     try:
         import soxr
     except ImportError as error:
-        raise UsageError("ARNI needs soxr: pip install 'lafufu_sb[ears]'") from error
+        raise MissingPackageError(
+            'rooms of ARNI need soxr: pip install "lafufu_sb[ears]"'
+        ) from error
+    # The benchmark resamples with soxr, whose filter differs from ours.
     taps = -(-rir.size * SAMPLE_RATE // ARNI_RATE)
     resampled = soxr.resample(rir, ARNI_RATE, SAMPLE_RATE, quality="HQ")[:taps]
     return np.pad(resampled, (0, taps - resampled.size))
@@ -198,9 +207,9 @@ def _resample_arni(rir):
 
 @functools.lru_cache(maxsize=8192)
 def measure_rir(data_folder, name, channel):
-    """Reverberation time in seconds (inf: of no use) and peak of a response."""
+    """Measure reverberation time in seconds (inf if silent) and peak of a response."""
     try:
         rir = read_rir(data_folder, name, channel)
-        return mixing.rt60(rir, SAMPLE_RATE), float(np.abs(rir).max())
-    except mixing.SilentExcerptError:
+        return rt60(rir, SAMPLE_RATE), float(np.abs(rir).max())
+    except SilentExcerptError:
         return float("inf"), 0.0

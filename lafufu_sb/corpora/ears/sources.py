@@ -1,17 +1,18 @@
-"""A request for a corpus, and whether its sources are there."""
+"""A request for a corpus, and a check that its sources exist."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from lafufu_sb.corpora.ears import benchmark, plan, render, rirs
-from lafufu_sb.corpora.ears.benchmark import SAMPLE_RATE, SUBSETS
+from lafufu_sb.corpora.ears.benchmark import SAMPLE_RATE
+from lafufu_sb.corpora.tasks import REVERB, SUBSETS, WHAM
 from lafufu_sb.errors import UsageError
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be generated; see the command line for the fields."""
+    """A corpus to generate; the fields are the options of the command line."""
 
     task: str
     data_folder: str
@@ -27,21 +28,21 @@ class Request:
 
     def __post_init__(self):
         if self.sample_rate != SAMPLE_RATE and self.version == "v1":
-            raise UsageError("only version 2 has a 16-kHz mode: add --version=v2")
+            raise UsageError("--16k exists only in version 2: add --version=v2")
 
     @property
     def folder(self):
-        """Of the generated corpus."""
+        """Folder of the generated corpus."""
         name = benchmark.corpus_name(self.task, self.version, self.sample_rate)
         return Path(self.output_folder) / name
 
     @property
     def ears(self):
-        """Of the EARS download."""
+        """Folder of the EARS download."""
         return os.path.join(self.data_folder, "EARS")
 
     def settings(self, subset):
-        """What the workers need to know of a subset."""
+        """Settings of a subset for the workers."""
         return render.Settings(
             task=self.task,
             version=self.version,
@@ -53,13 +54,13 @@ class Request:
 
 
 def needed_rirs(request, subset):
-    """Room corpora that a subset draws from, as far as they are asked for."""
+    """List the requested room corpora that a subset draws from."""
     own = rirs.SPLIT_V2[subset] if request.version == "v2" else rirs.CORPORA
     return [corpus for corpus in own if corpus in request.rirs]
 
 
 def missing_sources(request, listing):
-    """What keeps each subset from being made.
+    """List the missing sources of each subset.
 
     Arguments
     ---------
@@ -70,7 +71,7 @@ def missing_sources(request, listing):
     Returns
     -------
     dict
-        Subset -> list of str, empty if it can be made.
+        Subset -> list of str, empty if it can be generated.
     """
     reasons = {subset: [] for subset in SUBSETS}
     for subset, found in reasons.items():
@@ -78,7 +79,7 @@ def missing_sources(request, listing):
             found.append(f"{request.ears}")
         elif not benchmark.speakers_of(request.ears, subset):
             found.append(f"{request.ears}/p...: speakers of {subset}")
-        if request.task == "EARS-WHAM":
+        if request.task == WHAM.name:
             folder = os.path.join(request.data_folder, plan.AUDIO)
             if not os.path.isdir(folder):
                 found.append(folder)
@@ -89,7 +90,7 @@ def missing_sources(request, listing):
             needed = needed_rirs(request, subset)
             found += [f"room responses {name}" for name in needed if not listing[name]]
             if not needed:
-                found.append("room responses: none asked for")
+                found.append("room responses: none requested")
     if not (request.test_list and os.path.exists(request.test_list)):
         found = request.test_list or "--test_list=.../test_files.json"
         reasons["test"].append(f"{found} (the benchmark's list of test segments)")
@@ -97,7 +98,7 @@ def missing_sources(request, listing):
 
 
 def check_sources(request, listing):
-    """Refuse a request whose sources are missing, saying what can be made without.
+    """Refuse a request whose sources are missing, and list possible alternatives.
 
     Raises
     ------
@@ -113,15 +114,15 @@ def check_sources(request, listing):
     ]
     possible = [subset for subset, found in reasons.items() if not found]
     way_out = (
-        f"can be made without: --subsets {' '.join(possible)}"
+        f"without them, generate --subsets {' '.join(possible)}"
         if possible
-        else "no subset can be made without"
+        else "no subset can be generated without them: download them"
     )
     found = [name for name, files in listing.items() if files]
-    if request.task == "EARS-Reverb" and found and len(found) < len(rirs.CORPORA):
+    if request.task == REVERB.name and found and len(found) < len(rirs.CORPORA):
         way_out += (
-            f"; with other rooms than the benchmark's: --rirs {' '.join(found)} "
-            "(its numbers are then not comparable)"
+            f"; or use other rooms than the benchmark: --rirs {' '.join(found)} "
+            "(results are then not comparable)"
         )
     raise UsageError(
         f"sources of {request.task} {request.version} are missing in "
@@ -130,8 +131,8 @@ def check_sources(request, listing):
 
 
 def list_rirs(request):
-    """Room corpus -> files, empty for noise."""
-    if request.task == "EARS-WHAM":
+    """Map room corpora to files; empty for EARS-WHAM."""
+    if request.task == WHAM.name:
         return {}
     return {
         corpus: rirs.list_corpus(
@@ -142,15 +143,15 @@ def list_rirs(request):
 
 
 def list_speech(request, rng):
-    """Stretches of speech of the subsets whose draws are needed, in their order.
+    """List the speech of all subsets whose draws are needed, in their order.
 
-    Validation goes on with the draws where training ended, so it needs those too.
+    Validation continues the draws of training and needs those too.
 
     Arguments
     ---------
     request : Request
     rng : numpy.random.RandomState
-        Of the test set; shuffles its recordings.
+        Generator of the test set; shuffles its recordings.
 
     Returns
     -------

@@ -1,39 +1,37 @@
-"""The mini corpus that comes with the package: enough to run everything for real."""
+"""The mini corpus inside the package: enough recordings to run everything."""
 
 from pathlib import Path
 
-TASKS = ("EARS-WHAM", "EARS-Reverb")
+from lafufu_sb.corpora.tasks import find_task
 
 
 def mini_corpus_folder(task):
-    """Say where the embedded recordings of a task are.
+    """Return the folder with the embedded recordings of a task.
 
-    Parameters
-    ----------
-    task : {"EARS-WHAM", "EARS-Reverb"}
-        Denoising or dereverberation.
+    Arguments
+    ---------
+    task : str
+        "EARS-WHAM" or "EARS-Reverb".
 
     Returns
     -------
     pathlib.Path
         Folder with ``train``, ``valid`` and ``test`` in the layout of the task:
-        48 kHz, mono, 16 bit.  README.md beside it tells sources and licences.
+        48 kHz, mono, 16 bit. README.md in this folder lists sources and licences.
 
     Raises
     ------
-    ValueError
-        Another task.
+    UsageError
+        For another task.
     FileNotFoundError
-        The package was installed without its recordings.
+        If the package was installed without its recordings.
 
-    Examples
-    --------
+    Example
+    -------
     >>> mini_corpus_folder("EARS-WHAM").name
     'EARS-WHAM'
     """
-    if task not in TASKS:
-        raise ValueError(f"task is {task!r}; expected one of {', '.join(TASKS)}")
-    folder = Path(__file__).resolve().parent / task
+    folder = Path(__file__).resolve().parent / find_task(task).name
     if not folder.is_dir():
         raise FileNotFoundError(
             f"{folder} is missing: install the package with its data, or rebuild it "

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure the word error rate of a recogniser, without and with restoration before it.
+"""Measure the word error rate of a recogniser with and without restoration before it.
 
 To run:
 > python evaluate.py hparams/whisper.yaml --test_csv=sentences.csv
@@ -22,11 +22,11 @@ from speechbrain.utils.metric_stats import ErrorRateStats
 from tqdm import tqdm
 from yaml import YAMLError
 
-from lafufu_sb import EnhanceLatent
+from lafufu_sb.errors import UsageError
 from lafufu_sb.evaluation.tables import markdown_table
 from lafufu_sb.files import written_whole
 from lafufu_sb.inference.asr import RestoredASR, as_text, normalise_text, read_speech
-from lafufu_sb.inference.shipped import model_folder
+from lafufu_sb.inference.loading import ModelChoice
 from lafufu_sb.training.recipe import load_recipe
 
 logger = get_logger(__name__)
@@ -42,17 +42,19 @@ FIELDS = {  # column: key of SpeechBrain's summary
 
 
 def read_sentences(path):
-    """Rows of the csv; ValueError names what is missing."""
+    """Rows of the csv; UsageError if columns are missing."""
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file, skipinitialspace=True))
     missing = {"ID", "wav", "wrd"} - set(rows[0] if rows else ())
     if missing:
-        raise ValueError(f"{path} has no rows with {', '.join(sorted(missing))}")
+        raise UsageError(f"{path} has no rows with {', '.join(sorted(missing))}")
     folder = Path(path).parent
     for row in rows:
         row["wav"] = folder / row["wav"].replace("$data_root", str(folder))
         if not row["wav"].is_file():
-            raise FileNotFoundError(f"{path}: {row['ID']} names {row['wav']}: no file")
+            raise FileNotFoundError(
+                f"{path}: {row['ID']} names {row['wav']}, which does not exist"
+            )
     return rows
 
 
@@ -62,7 +64,7 @@ def transcribe(chain, rows, dry_values, seed, repeats=1):
     Arguments
     ---------
     chain : RestoredASR
-        Its own ``dry`` is left alone.
+        Its own ``dry`` does not matter.
     rows : list of dict
         See ``read_sentences``.
     dry_values : list of float
@@ -70,7 +72,7 @@ def transcribe(chain, rows, dry_values, seed, repeats=1):
     seed : int
         Of the restoration.
     repeats : int
-        How often each signal is recognised; all of them count.
+        Recognitions of each signal; all of them count.
 
     Returns
     -------
@@ -92,7 +94,7 @@ def transcribe(chain, rows, dry_values, seed, repeats=1):
 
 
 def write(stats, folder):
-    """Alignments for each share, and a summary; returns its Markdown table."""
+    """Write alignments for each share and a summary; returns its Markdown table."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for dry, stat in stats.items():
@@ -111,21 +113,16 @@ def write(stats, folder):
 
 
 def main(arguments):
-    """Run the recipe; wrong use ends in one line, not in a traceback."""
+    """Run the recipe; a refused request ends in one line, not in a traceback."""
     hparams_file, run_opts, overrides = sb.parse_arguments(arguments)
     try:
         hparams, _ = load_recipe(hparams_file, overrides)
         rows = read_sentences(hparams["test_csv"])
-        options = {"device": run_opts["device"] or "cpu"}
-        chain = RestoredASR(
-            EnhanceLatent.from_hparams(
-                source=model_folder(hparams["restorer"]),
-                preset=hparams["preset"],
-                run_opts=options,
-            ),
-            hparams["recogniser"](run_opts=options),
-        )
-    except (OSError, KeyError, ValueError, ImportError, YAMLError) as error:
+        device = run_opts["device"] or "cpu"
+        choice = ModelChoice(hparams["restorer"], hparams["preset"], device=device)
+        recogniser = hparams["recogniser"](run_opts={"device": device})
+        chain = RestoredASR(choice.load(), recogniser)
+    except (OSError, UsageError, YAMLError) as error:
         sys.exit(f"evaluate.py: error: {error}")
     stats = transcribe(
         chain, rows, hparams["dry_values"], hparams["seed"], hparams["repeats"]

@@ -4,8 +4,8 @@
 To run:
 > python prepare_sentences.py corpora/EARS-WHAM test transcripts.json -o sentences.csv
 
-``transcripts.json`` maps globs on names of speech files to what is said in them; clips
-with a file that no glob matches are left out.
+``transcripts.json`` maps globs on names of speech files to their text. Clips with a file
+that matches no glob are left out.
 
 Authors
  * the lafufu_sb contributors, 2026
@@ -20,13 +20,14 @@ from pathlib import Path
 import soundfile
 
 from lafufu_sb.corpora.manifests import pair_recordings
+from lafufu_sb.errors import UsageError
 from lafufu_sb.files import written_whole
 
 FIELDS = ("ID", "duration", "wav", "clean_wav", "wrd")
 
 
 def sentence(files, transcripts):
-    """What the files of a clip say one after the other; None if one is unknown.
+    """Text of the files of a clip, joined; None if one is unknown.
 
     Arguments
     ---------
@@ -66,7 +67,11 @@ def prepare(corpus, subset, transcripts, output):
         paths = distorted.resolve(), clean.resolve()
         rows.append((key, info.frames / info.samplerate, *paths, text))
     if not rows:
-        raise ValueError(f"{corpus / subset}: no clip whose speech files all have text")
+        raise UsageError(
+            f"{corpus / subset} has no clip whose speech files all match a glob of the "
+            "transcripts: compare them with the column speech_files of "
+            f"{corpus / f'simulated_{subset}.csv'}"
+        )
     with written_whole(output) as path, open(path, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(FIELDS)
@@ -82,8 +87,13 @@ def main(arguments=None):
     parser.add_argument("transcripts", type=Path, help="json: glob to text")
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args(arguments)
-    transcripts = json.loads(options.transcripts.read_text())
-    count = prepare(options.corpus, options.subset, transcripts, options.output)
+    try:
+        transcripts = json.loads(options.transcripts.read_text())
+        count = prepare(options.corpus, options.subset, transcripts, options.output)
+    except json.JSONDecodeError as error:
+        parser.exit(2, f"{options.transcripts} is not valid JSON: {error}\n")
+    except (OSError, UsageError) as error:
+        parser.exit(2, f"prepare_sentences.py: error: {error}\n")
     print(f"{options.output}: {count} sentences")
 
 

@@ -14,15 +14,15 @@ import mock_sources
 import numpy as np
 import pytest
 import soundfile
-from mock_sources import RATE, ask, contents, pair_of, read_rows
+from mock_sources import RATE, ask, contents, one_pair, pair_of, read_rows
 
 from lafufu_sb.corpora import mixing
-from lafufu_sb.corpora.ears import benchmark, generate, rirs
-from lafufu_sb.corpora.ears.sources import Request
+from lafufu_sb.corpora.ears import generate, rirs
 from lafufu_sb.corpora.manifests import write_manifest
+from lafufu_sb.corpora.tasks import SUBSETS, TASKS
 from lafufu_sb.errors import UsageError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CSV = Path(__file__).parent / "benchmark_csv"
 
 
@@ -31,7 +31,7 @@ CSV = Path(__file__).parent / "benchmark_csv"
 )
 def test_csv_files_are_those_of_the_benchmark(corpus, task, version):
     folder = corpus(task, version)
-    for subset in benchmark.SUBSETS:
+    for subset in SUBSETS:
         found = read_rows(folder / f"{subset}.csv")
         expected = read_rows(CSV / folder.name / f"{subset}.csv")
         if task == "EARS-Reverb":
@@ -47,16 +47,16 @@ def test_csv_files_are_those_of_the_benchmark(corpus, task, version):
         assert list(found[0]) == list(expected[0])
 
 
-@pytest.mark.parametrize("task", benchmark.TASKS)
+@pytest.mark.parametrize("task", TASKS)
 def test_files_pair_and_are_named_by_their_rows(corpus, tmp_path, task):
     folder = corpus(task, "v1")
     assert not list(folder.rglob(".*"))
-    for subset in benchmark.SUBSETS:
+    for subset in SUBSETS:
         rows = read_rows(folder / f"{subset}.csv")
         assert write_manifest(folder / subset, tmp_path / "pairs.json") == len(rows)
         end = "{snr_dB}dB" if task == "EARS-WHAM" else "{rt60}"
         for row in rows:
-            side = folder / subset / benchmark.DEGRADED[task] / row["speaker"]
+            side = folder / subset / TASKS[task].degraded / row["speaker"]
             name = "{id}_" + end + ".wav"
             assert (side / name.format(**row)).exists()
 
@@ -83,7 +83,7 @@ def test_long_recordings_are_cut_from_14_s_on(corpus, sources):
     assert lengths == expected  # interjections and what is shorter than 4 s are out
 
 
-@pytest.mark.parametrize("subset", benchmark.SUBSETS)
+@pytest.mark.parametrize("subset", SUBSETS)
 def test_snr_is_that_of_the_name(corpus, subset):
     folder = corpus("EARS-WHAM", "v1")
     pairs = {}
@@ -128,7 +128,7 @@ def test_rt60_is_that_of_the_name_and_loudness_that_of_the_speech(corpus, versio
 
 
 def test_test_segments_are_faded_at_both_ends(corpus):
-    for task in benchmark.TASKS:
+    for task in TASKS:
         folder = corpus(task, "v1")
         rows = read_rows(folder / "test.csv")
         assert "sentences_05_slow" not in {row["speech_file"] for row in rows}  # 30 s
@@ -145,14 +145,14 @@ def test_version_2_keeps_sources_apart_and_drops_quiet_pieces(corpus, sources):
         subset: {
             row["rir_file"].split("/")[1] for row in read_rows(noisy / f"{subset}.csv")
         }
-        for subset in benchmark.SUBSETS
+        for subset in SUBSETS
     }
     assert rooms["test"] == {"ACE-Challenge"} and rooms["valid"] == {"AIR"}
     assert not rooms["train"] & {"ACE-Challenge", "AIR"}
     kept = {row["speech_file"] for row in read_rows(noisy / "train.csv")}
     assert "sentences_09_slow" not in kept and "sentences_03_whisper" in kept
     wet = corpus("EARS-WHAM", "v2")
-    for subset in benchmark.SUBSETS:
+    for subset in SUBSETS:
         for row in read_rows(wet / f"{subset}.csv"):
             name = f"{row['noise_file']}.wav"
             assert mock_sources.NOISES[name][2] == subset.capitalize()
@@ -227,7 +227,7 @@ def test_a_killed_run_goes_on(corpus, sources, tmp_path):
     process = run_command(sources, tmp_path)
     _, message = process.communicate()
     assert process.returncode == 0, message
-    assert re.search(r"train: \d recordings are there already", message)
+    assert re.search(r"train: \d recordings exist already", message)
     assert first.stat().st_mtime_ns == before
     assert contents(folder) == contents(corpus("EARS-WHAM", "v1"))
 
@@ -263,17 +263,6 @@ def test_ace_is_found_under_both_names(sources, tmp_path):
     expected["v2"] = "ACE-Challenge/ACE_Corpus_RIRN_Single/Single/a_RIR.wav"
     for version, name in expected.items():
         assert rirs.list_corpus(tmp_path, "ACE", version) == [name]
-
-
-def one_pair(folder, speech, noise):
-    """A tree of a single recording and noise."""
-    for path, recording in (
-        (folder / "EARS/p001/a.wav", speech),
-        (folder / "WHAM48kHz/high_res_wham/audio/n.wav", noise),
-    ):
-        path.parent.mkdir(parents=True)
-        soundfile.write(path, recording, RATE, "FLOAT")
-    return Request("EARS-WHAM", str(folder), str(folder), subsets=("train",))
 
 
 def test_speech_at_full_scale_does_not_loop_forever(tmp_path, caplog):
@@ -316,79 +305,3 @@ def test_silent_noise_is_said_and_adds_nothing(tmp_path, caplog):
     (row,) = read_rows(request.folder / "train.csv")
     noisy, clean = pair_of(request.folder, "train", row)
     assert np.array_equal(noisy, clean)
-
-
-def test_a_full_disk_is_noticed_before_the_start(sources, tmp_path, monkeypatch):
-    usage = shutil.disk_usage(tmp_path)._replace(free=10**6)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(UsageError, match=r"needs 0.01 GB for 7 more pairs.*0.00 GB"):
-        generate.generate_corpus(ask(sources, tmp_path, subsets=("test",)))
-    assert not list(tmp_path.rglob("*.wav"))
-
-
-@pytest.mark.parametrize(
-    "task, version, gone, message",
-    [
-        ("EARS-WHAM", "v1", "EARS", r"train: .*EARS(.|\n)*no subset can be made"),
-        ("EARS-WHAM", "v1", "WHAM48kHz", r"high_res_wham/audio(.|\n)*no subset"),
-        (
-            "EARS-WHAM",
-            "v1",
-            "test_files.json",
-            r"test: .*test_files.json.*\n.*--subsets train valid",
-        ),
-        ("EARS-WHAM", "v1", "EARS/p100 EARS/p101", r"--subsets train test"),
-        (
-            "EARS-Reverb",
-            "v2",
-            "ACE-Challenge",
-            r"test: room responses ACE\n.*--subsets train valid; with other rooms",
-        ),
-        ("EARS-Reverb", "v1", "AIR", r"room responses AIR\n.*no subset.*--rirs ACE"),
-        ("EARS-Reverb", "v2", "ARNI", r"train: .*ARNI\n.*--subsets valid test"),
-    ],
-)
-def test_missing_sources_are_named_and_what_can_be_made(
-    sources, tmp_path, task, version, gone, message
-):
-    for path in sources.iterdir():
-        if path.name != "EARS":
-            (tmp_path / path.name).symlink_to(path)
-    (tmp_path / "EARS").mkdir()
-    for path in (sources / "EARS").iterdir():
-        (tmp_path / "EARS" / path.name).symlink_to(path)
-    for name in gone.split():
-        path = tmp_path / name
-        path.unlink() if path.is_symlink() else shutil.rmtree(path)
-    with pytest.raises(UsageError, match=message):
-        generate.generate_corpus(ask(tmp_path, tmp_path / "out", task, version))
-
-
-def test_refusals_name_the_file(tmp_path):
-    rng = np.random.default_rng(0)
-    speech = mock_sources.syllables(rng, 4.1, 0.3)
-    request = one_pair(tmp_path, speech, rng.standard_normal(RATE))
-    with pytest.raises(UsageError, match=r"p001/a.wav has 196800 samples.*48000"):
-        generate.generate_corpus(request)
-    soundfile.write(tmp_path / "EARS/p001/b.wav", speech, 44100)
-    with pytest.raises(UsageError, match=r"b.wav has 44100 Hz"):
-        generate.generate_corpus(request)
-    (tmp_path / "EARS/p001/a.wav").write_text("not audio")
-    with pytest.raises(UsageError, match=r"a.wav is not audio"):
-        generate.generate_corpus(request)
-    with pytest.raises(UsageError, match="--version=v2"):
-        Request("EARS-WHAM", "x", "x", sample_rate=16000)
-    (tmp_path / "list.json").write_text('{"p102": ["x"]}')
-    with pytest.raises(UsageError, match="lists no test segments"):
-        benchmark.read_test_list(tmp_path / "list.json", "EARS-WHAM", "v1")
-    entries = [("p102/gone.wav", [(0, -1)])]
-    with pytest.raises(UsageError, match="lacks 1 recordings.*p102/gone.wav"):
-        benchmark.test_stretches(tmp_path / "EARS", entries)
-
-
-def test_wrong_use_of_the_command_ends_in_a_message(tmp_path):
-    command = ["EARS-WHAM", "--data_folder", str(tmp_path / "nowhere")]
-    with pytest.raises(SystemExit) as caught:
-        generate.main(command)
-    assert "nowhere/EARS" in str(caught.value)
-    assert "the same command goes on" in str(caught.value)

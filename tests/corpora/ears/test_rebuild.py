@@ -9,6 +9,7 @@ from mock_sources import ask, contents, pair_of, read_rows
 
 from lafufu_sb.corpora.ears import benchmark, generate, plan
 from lafufu_sb.corpora.ears.replay import Replay
+from lafufu_sb.corpora.tasks import SUBSETS
 from lafufu_sb.errors import UsageError
 
 CSV = Path(__file__).parent / "benchmark_csv"
@@ -30,7 +31,7 @@ def test_noises_listed_in_another_order_are_found(sources, tmp_path):
     published = CSV / "EARS-WHAM_unsorted"
     request = ask(sources, tmp_path, rebuild_from_csv=str(published))
     generate.generate_corpus(request)
-    for subset in benchmark.SUBSETS:
+    for subset in SUBSETS:
         name = f"{subset}.csv"
         assert (request.folder / name).read_text() == (published / name).read_text()
     # the excerpt is from where the csv says, and of one channel only
@@ -122,7 +123,7 @@ def test_a_csv_that_fits_nothing_is_refused(corpus, sources, tmp_path):
     (published / "valid.csv").write_text(text.replace("0,-1", "0,480000"))
     with pytest.raises(UsageError, match="no piece"):
         rebuild()
-    with pytest.raises(UsageError, match="no csv of EARS-Reverb.*rir_file"):
+    with pytest.raises(UsageError, match="not a csv of EARS-Reverb.*rir_file"):
         rebuild("EARS-Reverb")
     rooms = (corpus("EARS-Reverb", "v1") / "valid.csv").read_text()
     (published / "valid.csv").write_text(rooms.replace(".wav", ".gone"))

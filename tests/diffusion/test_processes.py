@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from lafufu_sb.diffusion.sde import OUVESDE, SchroedingerBridge, draw_noise
+from lafufu_sb.diffusion.noise import draw_noise
+from lafufu_sb.diffusion.processes import OUVESDE, SchroedingerBridge
 
 TIMES = torch.tensor([0.03, 0.10, 0.25, 0.50, 0.75, 1.0])
 SGMSE_48K = {"theta": 2.0, "sigma_min": 0.1, "sigma_max": 1.0}
@@ -65,9 +66,9 @@ def test_bridge_variances_are_the_integral_of_the_squared_diffusion():
 
 
 def test_ouve_mean_moves_from_clean_to_distorted():
-    sde = OUVESDE()
+    process = OUVESDE()
     x0, y = torch.full((3, 1, 1, 1), 2.0), torch.full((3, 1, 1, 1), -1.0)
-    mean = sde.mean(x0, y, torch.tensor([0.0, 0.5, 1.0])).flatten()
+    mean = process.mean(x0, y, torch.tensor([0.0, 0.5, 1.0])).flatten()
     expected = [-1 + 3 * math.exp(-2 * t) for t in (0.0, 0.5, 1.0)]
     torch.testing.assert_close(mean, torch.tensor(expected))
 
@@ -85,48 +86,48 @@ def test_bridge_mean_meets_both_ends():
 @pytest.mark.parametrize("options", [SGMSE_48K, SGMSE_16K])
 def test_simulated_ouve_has_the_stated_mean_and_deviation(options):
     """Euler-Maruyama over many paths, looked at half-way and at the end."""
-    sde = OUVESDE(noise_variance=1.0, **options)
+    process = OUVESDE(noise_variance=1.0, **options)
     paths, steps = 20000, 400
     x0, y = torch.tensor(1.0), torch.tensor(-1.0)
     x, draws = x0.expand(paths).clone(), generator()
     dt = 1.0 / steps
     for i in range(steps):
         # The drift at the start of the step, the noise at its middle.
-        g = sde.diffusion(torch.tensor((i + 0.5) * dt))
+        g = process.diffusion(torch.tensor((i + 0.5) * dt))
         z = torch.randn(paths, generator=draws)
-        x = x + sde.drift(x, y, None) * dt + g * dt**0.5 * z
+        x = x + process.drift(x, y, None) * dt + g * dt**0.5 * z
         if i + 1 in (steps // 2, steps):
             t = torch.tensor([(i + 1) * dt])
-            std = float(sde.std(t))
-            mean = float(sde.mean(x0[None], y[None], t))
+            std = float(process.std(t))
+            mean = float(process.mean(x0[None], y[None], t))
             assert float(x.mean()) == pytest.approx(mean, abs=0.01)
             assert float(x.std()) == pytest.approx(std, rel=0.02)
 
 
-@pytest.mark.parametrize("process", [OUVESDE, SchroedingerBridge])
+@pytest.mark.parametrize("kind", [OUVESDE, SchroedingerBridge])
 @pytest.mark.parametrize("variance", [None, 0.5, 1.0])
-def test_noise_variance_is_per_channel(process, variance):
+def test_noise_variance_is_per_channel(kind, variance):
     """Half per channel by default: complex noise of total variance one."""
-    sde = process() if variance is None else process(noise_variance=variance)
-    z = sde.noise(torch.zeros(1, 4, 64, 64), generator())
+    process = kind() if variance is None else kind(noise_variance=variance)
+    z = process.noise(torch.zeros(1, 4, 64, 64), generator())
     channels = z.square().mean(dim=(0, 2, 3))
     expected = torch.full((4,), variance or 0.5)
     torch.testing.assert_close(channels, expected, atol=0, rtol=0.1)
 
 
-@pytest.mark.parametrize("sde", [OUVESDE(), SchroedingerBridge()])
-def test_perturbation_is_mean_plus_scaled_noise(sde):
+@pytest.mark.parametrize("process", [OUVESDE(), SchroedingerBridge()])
+def test_perturbation_is_mean_plus_scaled_noise(process):
     x0, y, z = torch.randn(3, 2, 2, 3, 3, generator=generator())
     t = torch.tensor([0.2, 0.7])
     for i in range(2):
-        expected = sde.mean(x0[i : i + 1], y[i : i + 1], t[i : i + 1])
-        expected = expected + float(sde.std(t)[i]) * z[i]
-        torch.testing.assert_close(sde.perturb(x0, y, t, z)[i], expected[0])
+        expected = process.mean(x0[i : i + 1], y[i : i + 1], t[i : i + 1])
+        expected = expected + float(process.std(t)[i]) * z[i]
+        torch.testing.assert_close(process.perturb(x0, y, t, z)[i], expected[0])
 
 
 def test_ouve_starts_around_the_distorted_signal():
-    sde, y = OUVESDE(), torch.full((2, 4, 64, 64), 3.0)
-    start = sde.prior(y, generator())
+    process, y = OUVESDE(), torch.full((2, 4, 64, 64), 3.0)
+    start = process.prior(y, generator())
     assert float(start.mean()) == pytest.approx(3, abs=0.02)
     assert float(start.std()) == pytest.approx(0.73148 * 0.5**0.5, rel=0.02)
 
@@ -146,19 +147,19 @@ def test_noise_comes_from_the_generator_or_the_caller():
     assert torch.equal(draw_noise(like, lambda x: x + 7), like + 7)
 
 
-@pytest.mark.parametrize("sde", [OUVESDE(), SchroedingerBridge()])
-def test_noise_level_rises_and_the_log_snr_falls_with_time(sde):
-    t = torch.linspace(sde.t_eps, 1, 50)
-    assert (sde.noise_level(t).diff() > 0).all()
-    assert (sde.half_log_snr(t).diff() < 0).all()
+@pytest.mark.parametrize("process", [OUVESDE(), SchroedingerBridge()])
+def test_noise_level_rises_and_the_log_snr_falls_with_time(process):
+    t = torch.linspace(process.t_eps, 1, 50)
+    assert (process.noise_level(t).diff() > 0).all()
+    assert (process.half_log_snr(t).diff() < 0).all()
 
 
-@pytest.mark.parametrize("sde", [OUVESDE(), SchroedingerBridge()])
-def test_log_snr_is_that_of_the_perturbed_data(sde):
+@pytest.mark.parametrize("process", [OUVESDE(), SchroedingerBridge()])
+def test_log_snr_is_that_of_the_perturbed_data(process):
     t = torch.tensor([0.1, 0.5, 0.9])
     data, zero = torch.ones(3, 1, 1, 1), torch.zeros(3, 1, 1, 1)
-    ratio = sde.mean(data, zero, t).flatten() / sde.std(t)
-    torch.testing.assert_close(sde.half_log_snr(t), ratio.log())
+    ratio = process.mean(data, zero, t).flatten() / process.std(t)
+    torch.testing.assert_close(process.half_log_snr(t), ratio.log())
 
 
 def test_bridge_begins_without_any_trace_of_the_data():

@@ -1,113 +1,110 @@
 """Lhotse's cut and recording manifests, read and written by lhotse itself."""
 
 import gzip
-import json
 
-from lafufu_sb.cleaning.manifests import resolve
-from lafufu_sb.errors import UsageError
+from lafufu_sb.cleaning.manifests.base import Manifest, register
+from lafufu_sb.cleaning.manifests.text import json_text
+from lafufu_sb.errors import MissingPackageError, UsageError
 
 
-class LhotseManifest:
-    """A JSON line per cut or recording, read one at a time.
+@register
+class LhotseManifest(Manifest):
+    """MonoCuts, MultiCuts, MixedCuts or Recordings, one per line of JSON.
 
-    Arguments
-    ---------
-    path : Path
-        .jsonl or .jsonl.gz with MonoCuts, MultiCuts, MixedCuts or Recordings.
-
-    Raises
-    ------
-    ImportError
-        If lhotse is missing.
-    UsageError
-        For what is no audio file, or was computed from the audio as it was.
+    Items are read one at a time, so that the manifest need not fit in memory.
     """
 
     kind = "lhotse"
-    root = None
+    endings = (".jsonl", ".jsonl.gz")
 
-    def __init__(self, path):
-        self.path = path
-        self.name = path.name
-        self.sources = {}
+    def read(self):
+        """See ``Manifest``; the files of all recordings are the paths."""
         for item in self._items():
             for recording in self._recordings(item):
+                place = f"recording {recording.id!r}"
                 for source in recording.sources:
                     if source.type != "file":
-                        raise UsageError(
-                            f"{path}: recording {recording.id!r} is of type "
-                            f"{source.type!r}: only files can be cleaned, write it to "
-                            "one first (such as with lhotse's save_audios)"
+                        raise self.error(
+                            place,
+                            f"its source is of type {source.type!r}, only files can "
+                            "be cleaned: write it to a file first, for example with "
+                            "lhotse's save_audios",
                         )
-                    text = str(source.source)
-                    self.sources.setdefault(text, resolve(text, path))
-        if not self.sources:
-            raise UsageError(f"{path} names no recordings")
+                    self.add(str(source.source), place)
 
     def _items(self):
+        """All items; whatever lhotse raises is a UsageError that names the item."""
         try:
             from lhotse import CutSet, RecordingSet, load_manifest_lazy
         except ImportError as error:
-            raise ImportError(
+            raise MissingPackageError(
                 f'{self.path} needs lhotse: pip install "lafufu_sb[lhotse]"'
             ) from error
+        number = 1
         try:
             items = load_manifest_lazy(self.path)
-        except (ValueError, KeyError, OSError, AssertionError) as error:
-            raise UsageError(
-                f"{self.path} is no manifest of lhotse: {error}"
+            found = type(items).__name__
+            if isinstance(items, CutSet | RecordingSet):
+                for item in items:
+                    yield item
+                    number += 1
+                return
+        except Exception as error:  # any type: lhotse does not check its input
+            raise self.error(
+                f"item {number}",
+                f"lhotse cannot read it ({type(error).__name__}: {error}): is the file "
+                "complete, and of cuts or recordings?",
             ) from error
-        if not isinstance(items, CutSet | RecordingSet):
-            raise UsageError(
-                f"{self.path} holds neither cuts nor recordings, but a "
-                f"{type(items).__name__}"
-            )
-        return items
+        raise UsageError(
+            f"{self.path} must hold cuts or recordings, not a {found} of lhotse"
+        )
 
     def _recordings(self, item):
         if hasattr(item, "sources"):
             return [item]
-        cuts = [track.cut for track in item.tracks] if _mixed(item) else [item]
+        cuts = [track.cut for track in item.tracks] if _is_mixed(item) else [item]
         for cut in cuts:
             if getattr(cut, "features", None) is not None:
-                raise UsageError(
-                    f"{self.path}: cut {cut.id!r} has features of the audio as it was: "
-                    "leave them out first (lhotse's drop_features)"
+                raise self.error(
+                    f"cut {cut.id!r}",
+                    "it has features of the original audio: remove them first, for "
+                    "example with lhotse's drop_features",
                 )
         recordings = (getattr(cut, "recording", None) for cut in cuts)
         return [recording for recording in recordings if recording is not None]
 
     def check_rate_change(self):
-        """Refuse another sample rate for what lhotse transforms as it reads."""
+        """Refuse recordings with transforms, which depend on the sample rate."""
         for item in self._items():
             for recording in self._recordings(item):
                 if recording.transforms:
-                    raise UsageError(
-                        f"{self.path}: recording {recording.id!r} is transformed while "
-                        "it is read, which counts on its sample rate: keep the rate"
+                    raise self.error(
+                        f"recording {recording.id!r}",
+                        "lhotse transforms it while it is read, at its present sample "
+                        "rate: use --sample-rate keep",
                     )
 
     def write(self, path, cleaned):
-        """Write the cuts or recordings all of whose audio was cleaned."""
+        """See ``Manifest``; a cut needs results of all its recordings."""
         with open(path, "wb") as file:
-            # mtime: the same content is the same file, whenever it is written.
+            # Without a time stamp, equal content gives equal files.
             packed = self.name.endswith(".gz")
             stream = gzip.GzipFile("", "wb", fileobj=file, mtime=0) if packed else file
             for item in self._items():
                 new = self._replaced(item, cleaned)
                 if new is not None:
-                    line = json.dumps(new.to_dict(), ensure_ascii=False)
-                    stream.write(line.encode("utf-8", "surrogateescape") + b"\n")
+                    line = json_text(new.to_dict()) + "\n"
+                    stream.write(line.encode("utf-8", "surrogateescape"))
             if packed:
                 stream.close()
 
     def _replaced(self, item, cleaned):
-        """The item with new recordings, or None if one of them is missing."""
+        """The item with new recordings, or None if a result is missing."""
         from lhotse.utils import fastcopy
 
         if hasattr(item, "sources"):
             return self._replaced_recording(item, cleaned)
-        if _mixed(item):
+        if _is_mixed(item):
             tracks = []
             for track in item.tracks:
                 cut = self._replaced(track.cut, cleaned)
@@ -132,7 +129,7 @@ class LhotseManifest:
         ]
         rate = new[0].sample_rate
         if recording.transforms or rate == recording.sampling_rate:
-            return fastcopy(recording, sources=sources)  # counts are right as they are
+            return fastcopy(recording, sources=sources)  # all counts stay right
         return fastcopy(
             recording,
             sources=sources,
@@ -142,5 +139,5 @@ class LhotseManifest:
         )
 
 
-def _mixed(item):
+def _is_mixed(item):
     return hasattr(item, "tracks")

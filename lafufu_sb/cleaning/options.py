@@ -1,0 +1,88 @@
+"""The options of a cleaning, independent of the command line."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lafufu_sb.inference.loading import ModelChoice
+
+
+@dataclass(frozen=True)
+class GateOptions:
+    """Which judges hear the results, and how much they tolerate.
+
+    Arguments
+    ---------
+    gate : str
+        "dnsmos" or "none". The models below judge in either case, if given.
+    max_dnsmos_drop : float
+        Points by which DNSMOS ovr or DNSMOS P.808 may fall.
+    recogniser : str, optional
+        Model folder of a recogniser, see ``load_recogniser``.
+    max_cer : float
+        Largest share of characters that the recogniser may hear differently.
+    speaker_model : str, optional
+        Model folder of SpeechBrain's EncoderClassifier.
+    min_cosine : float
+        Smallest cosine between the speaker embeddings before and after.
+    judge_pieces : int
+        Pieces of a long file that judges hear; 0 for the whole file.
+    """
+
+    gate: str = "dnsmos"
+    max_dnsmos_drop: float = 0.0
+    recogniser: str | None = None
+    max_cer: float = 0.1
+    speaker_model: str | None = None
+    min_cosine: float = 0.25
+    judge_pieces: int = 3
+
+
+@dataclass(frozen=True)
+class CleaningOptions:
+    """What is cleaned, into which folder, and how. Can be pickled.
+
+    Arguments
+    ---------
+    input : str
+        Folder or manifest.
+    output : str
+        Folder of the results.
+    model : ModelChoice
+        Restores; workers load it themselves.
+    kind, columns, placeholders
+        See ``open_manifest``.
+    sample_rate : str
+        "keep" writes at each file's sample rate, "model" at the model's.
+    format : str
+        "same", "wav" or "flac", see ``make_plan``.
+    gate : GateOptions
+        See there.
+    restart : bool
+        Discard what earlier runs have done.
+    io_threads : int
+        Threads that read ahead, and as many that judge and write.
+    shard : tuple of int
+        Number of this share of the files, from 1, and number of shares.
+    engine : str
+        "local" or "ray".
+    workers : int, optional
+        Of Ray; by default one per GPU, or two.
+    ray_address : str, optional
+        Of a running cluster; by default one is started on this machine.
+    """
+
+    input: str
+    output: str
+    model: ModelChoice = ModelChoice()
+    kind: str | None = None
+    columns: tuple[str, ...] = ()
+    placeholders: Mapping[str, str] = field(default_factory=dict)
+    sample_rate: str = "keep"
+    format: str = "same"
+    gate: GateOptions = GateOptions()
+    restart: bool = False
+    io_threads: int = 2
+    shard: tuple[int, int] = (1, 1)
+    engine: str = "local"
+    workers: int | None = None
+    ray_address: str | None = None

@@ -1,0 +1,181 @@
+"""Distorted and enhanced input as mean, condition and source of the skips."""
+
+import pytest
+import torch
+from small import (
+    HALVED,
+    STRIDE,
+    WINDOW,
+    Notes,
+    Quieter,
+    QuieterSignal,
+    restorer,
+    speech,
+)
+
+from lafufu_sb.errors import UsageError
+from lafufu_sb.lobes.pre_enhancer import PreEnhancer
+from lafufu_sb.lobes.representations import Encoded
+from lafufu_sb.lobes.score_network import ScoreNetwork
+from lafufu_sb.restoration.conditioning import Conditioning
+from lafufu_sb.restoration.streaming import TensorSignal
+
+
+class TwoConditions(ScoreNetwork):
+    """Adds half of the distorted input to the mean, which is the enhanced one."""
+
+    def forward(self, x_t, condition, t):
+        distorted, enhanced = condition.chunk(2, dim=1)
+        torch.testing.assert_close(enhanced, 0.5 * distorted)
+        return 0.5 * distorted
+
+
+class Unconditional(ScoreNetwork):
+    """Halves the state, and takes no condition."""
+
+    def forward(self, x_t, condition, t):
+        assert condition is None
+        return -0.5 * x_t
+
+
+def encoded(value):
+    latent = torch.full((1, 2, 3, 4), float(value))
+    return Encoded(latent, (latent + 0.5,), (3, 4))
+
+
+@pytest.mark.parametrize(
+    ("condition", "mean", "skips", "needed"),
+    [
+        (["distorted"], "distorted", "distorted", ("distorted",)),
+        (["enhanced"], "enhanced", "enhanced", ("enhanced",)),
+        (["enhanced", "distorted"], "distorted", "enhanced", None),
+        ([], "enhanced", "distorted", None),
+    ],
+)
+def test_roles_are_those_that_were_named(condition, mean, skips, needed):
+    roles = Conditioning(
+        condition, mean, skips, pre_enhances="enhanced" in (*condition, mean, skips)
+    )
+    assert roles.needed == (needed or ("distorted", "enhanced"))
+    given = {"distorted": encoded(1), "enhanced": encoded(2)}
+    latent, conditions, source = roles.roles(given)
+    assert latent is given[mean].latent and source is given[skips]
+    if not condition:
+        assert conditions is None
+    else:
+        expected = [given[name].latent for name in condition]
+        assert torch.equal(conditions, torch.cat(expected, dim=1))
+
+
+@pytest.mark.parametrize(
+    ("names", "pre_enhances", "message"),
+    [
+        ((["noisy"], "distorted", "distorted"), True, "got 'noisy'"),
+        ((["distorted"], "clean", "distorted"), True, "got 'clean'"),
+        ((["distorted"], "distorted", "enhanced"), False, "there is no pre_enhancer"),
+        ((["distorted"], "distorted", "distorted"), True, "do not name 'enhanced'"),
+    ],
+)
+def test_names_that_do_not_fit_are_refused(names, pre_enhances, message):
+    with pytest.raises(UsageError, match=message):
+        Conditioning(*names, pre_enhances)
+
+
+ENHANCED = {"condition": ["enhanced"], "mean": "enhanced", "skips": "enhanced"}
+BOTH = ENHANCED | {
+    "condition": ["distorted", "enhanced"],
+    "score_model": TwoConditions,
+}
+NONE = ENHANCED | {"condition": [], "score_model": Unconditional}
+
+
+def build(enhancer, names, **changes):
+    made = {k: v() if isinstance(v, type) else v for k, v in names.items()}
+    return restorer(pre_enhancer=enhancer(), **made | changes)
+
+
+variants = pytest.mark.parametrize(
+    ("names", "factor"),
+    [(ENHANCED, 0.5), (BOTH, 1.0), (NONE, 0.25)],
+    ids=["enhanced", "both", "none"],
+)
+
+
+@variants
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_module_pre_enhancer_stands_before_the_representation(names, factor, precision):
+    model = build(Quieter, names, precision=precision)
+    wavs = speech(2, 500)
+    restored = model.restore(wavs, torch.tensor([1.0, 0.6]))
+    expected = factor ** (1 / 0.667) * wavs
+    expected[1, 300:] = 0.0
+    tolerance = {"fp32": 1e-5, "bf16": 2e-2}[precision]
+    torch.testing.assert_close(restored, expected, atol=tolerance, rtol=0)
+
+
+@variants
+def test_signal_pre_enhancer_gets_whole_signals_once(names, factor):
+    """In a padded batch and in a stream with channels, whatever the windows are."""
+    model = build(QuieterSignal, names, windows_per_batch=3)
+    wavs, lengths = speech(2, 500), torch.tensor([1.0, 0.6])
+    restored = model.restore(wavs, lengths)
+    expected = factor ** (1 / 0.667) * wavs
+    expected[1, 300:] = 0.0
+    torch.testing.assert_close(restored, expected, atol=1e-5, rtol=0)
+    assert model.pre_enhancer.given == [((500,), 48000), ((300,), 48000)]
+    model.pre_enhancer.given.clear()
+    wavs = speech(3, WINDOW + 3 * STRIDE)
+    first, *channels = (TensorSignal(wav, key=i) for i, wav in enumerate(wavs))
+    blocks = {0: [], 1: [], 2: []}
+    for signal, block in model.stream([first, tuple(channels)]):
+        blocks[signal.key].append(block)
+    assert [shape for shape, _ in model.pre_enhancer.given] == 3 * [wavs[0].shape]
+    restored = torch.stack([torch.cat(parts) for parts in blocks.values()])
+    expected = factor ** (1 / 0.667) * wavs
+    torch.testing.assert_close(restored, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("enhancer", [Quieter, QuieterSignal])
+def test_pre_enhancer_alone_and_the_bound(enhancer):
+    model = build(enhancer, ENHANCED)
+    distorted, clean = speech(2, 500), speech(2, 500, seed=1)
+    expected = HALVED * distorted
+    expected[1, 300:] = 0.0
+    enhanced = model.pre_enhance(distorted, torch.tensor([1.0, 0.6]))
+    torch.testing.assert_close(enhanced, expected, atol=1e-5, rtol=0)
+    bound = model.autoencoder_bound(distorted, clean)
+    torch.testing.assert_close(bound, clean, atol=1e-5, rtol=0)
+
+
+class Recurrent(PreEnhancer):
+    """Layers that refuse input of another dtype than their weights."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.gru = torch.nn.GRU(64, 64, batch_first=True)
+        self.dtypes = Notes()
+
+    def forward(self, features):
+        self.dtypes.append(features.dtype)
+        rows = features.flatten(1, 2).transpose(1, 2)
+        enhanced = self.gru(rows)[0].transpose(1, 2)
+        return enhanced.unflatten(1, (2, 32)) * features
+
+
+def test_any_pre_enhancer_computes_in_float32_under_bf16():
+    wavs = speech(1, 500)
+    exact = build(Recurrent, ENHANCED)
+    half = exact.with_settings(precision="bf16")
+    torch.testing.assert_close(
+        half.restore(wavs), exact.restore(wavs), atol=2e-2, rtol=0
+    )
+    assert torch.equal(half.pre_enhance(wavs), exact.pre_enhance(wavs))
+    assert set(exact.pre_enhancer.dtypes) == {torch.float32}
+
+
+def test_time_of_the_pre_enhancer_is_measured():
+    model = build(Quieter, ENHANCED)
+    with model.timed() as timer:
+        model.restore(speech(1, 100))
+    assert set(timer.seconds) == {"pre_enhancer", "encoder", "sampler", "decoder"}
