@@ -131,16 +131,7 @@ def write_json(stem, results):
 def publish(options, results, text, figure=None):
     """Write .json, .md and .png, update a document if one is named, print the tables.
 
-    Arguments
-    ---------
-    options : argparse.Namespace
-        With ``output`` and ``document``, see ``bench_parser``.
-    results : dict
-        All measurements.
-    text : str
-        Tables.
-    figure : matplotlib.figure.Figure, optional
-        Plot.
+    ``options`` have ``output`` and ``document``, see ``bench_parser``.
     """
     stem = options.output
     write_json(stem, results)

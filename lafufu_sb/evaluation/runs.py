@@ -37,15 +37,7 @@ SUBSETS = ("train", "valid", "test")
 
 
 class ModelSystem:
-    """A model as a system to evaluate, with timed parts.
-
-    Arguments
-    ---------
-    model : EnhanceLatent
-        The model.
-    seed : int
-        Of the sampler's noise.
-    """
+    """A model as a system to evaluate, with timed parts; ``seed`` is the sampler's."""
 
     def __init__(self, model, seed=0):
         self.model = model
@@ -154,7 +146,7 @@ def run_system(
     keep_audio=False,
     known=(),
 ):
-    """Restore and measure a test set, and write ``clips.csv`` and ``summary.json``.
+    """Restore and measure a test set, write ``clips.csv`` and ``summary.json``.
 
     Arguments
     ---------
@@ -174,7 +166,7 @@ def run_system(
     keep_audio : bool
         Whether the restored recordings stay, in the sub-folder ``restored``.
     known : list of dict
-        Rows of another run on the same clips: the distorted side is not measured again.
+        Rows of another run on the clips, whose distorted side is not measured again.
 
     Returns
     -------
@@ -272,16 +264,8 @@ def describe_model(model):
 def write_result(folder, system, runs, **facts):
     """Write ``evaluation.json``, which marks a result folder for ``lafufu report``.
 
-    Arguments
-    ---------
-    folder : str or Path
-        The result folder.
-    system : str
-        Name.
-    runs : list of dict
-        Each with ``folder``, relative to the result folder, and its seed or the like.
-    **facts
-        ``task``, ``corpus``, ``clips``, ``device``, ``recipe`` and more.
+    ``runs`` are dicts with ``folder``, relative to the result folder, and the seed or
+    the like; facts are ``task``, ``corpus``, ``device``, ``recipe`` and more.
     """
     versions = {"lafufu_sb": __version__, "torch": torch.__version__}
     content = {"system": system} | facts | versions | {"runs": runs}

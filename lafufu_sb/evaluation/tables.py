@@ -41,14 +41,7 @@ class Cell(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table, independent of the output format.
-
-    name : str
-        For file names and labels.
-    caption : str
-    heads : list of str
-    rows : list of list of Cell or str
-    """
+    """A table for any output format; ``rows`` hold ``Cell`` and str."""
 
     name: str
     caption: str
