@@ -7,11 +7,9 @@ The first command goes through a grid of sampler, method, spacing, starting poin
 number of steps (``--grid`` names another YAML file), the second through the settings
 that make so many calls of the network. Each setting has a result folder under ``runs``:
 an interrupted study continues, and one with more models or settings measures only the
-new ones. ``schedules.csv`` and ``.md`` hold everything that was asked for.
+new ones. ``schedules.md`` holds everything that was asked for.
 """
 
-import csv
-import io
 import itertools
 import json
 import shlex
@@ -155,20 +153,6 @@ def _is_measured(folder, facts):
     return all(content.get(key) == value for key, value in facts.items())
 
 
-def write_csv(path, rows, metrics):
-    """One line per setting: cost, mean and deviation of each metric."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    measured = [column for m in metrics for column in (m, f"{m}_std", f"{m}_failed")]
-    writer.writerow(["model", "family", STEPS, "calls", "rtf", *measured])
-    for model, setting, summary in rows:
-        found = [summary[m] for m in metrics]
-        values = [part[key] for part in found for key in ("mean", "std", "failed")]
-        steps, rtf = setting.options.get(STEPS, ""), summary["rtf"]["mean"]
-        writer.writerow([model, str(setting), steps, setting.calls, rtf, *values])
-    write_text(path, table.getvalue())
-
-
 def tables(rows, metrics):
     """Markdown: for each metric a table of model and sampler by number of calls."""
     calls = sorted({setting.calls for _, setting, _ in rows}, reverse=True)
@@ -219,7 +203,6 @@ def run(options):
         f"    python benchmarks/schedules.py {shlex.join(options.arguments)}"
     )
     text = "\n".join([about, *tables(rows, metrics)])
-    write_csv(options.output / "schedules.csv", rows, metrics)
     write_text(options.output / "schedules.md", f"{text}\n")
     print(text)
     return rows
@@ -248,7 +231,7 @@ def main(arguments=None):
     options.arguments = arguments
     torch.set_num_threads(options.threads)
     try:
-        run(options)
+        return run(options)
     except (OSError, UsageError) as error:
         sys.exit(f"schedules.py: error: {error}")
 

@@ -68,7 +68,7 @@ def measure_clip(name, signals, sample_rate, metrics, **more):
     metrics : sequence of str
         Names for ``lafufu_sb.evaluation.metrics.evaluate``.
     **more
-        Further columns. Metrics of the distorted side among them are not measured again.
+        Further columns; known metrics of the distorted side are not measured again.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def _read_signals(clip, sample_rate):
 
 
 def measure_all(clips, sample_rate, metrics, workers=1):
-    """Rows of many ``ClipFiles``, in their order and the same for any number of workers.
+    """Rows of many ``ClipFiles``, in order and the same for any number of workers.
 
     ``workers`` is the largest number of processes; few clips are measured in this one.
     """
