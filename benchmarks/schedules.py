@@ -172,29 +172,22 @@ def tables(rows, metrics):
         yield markdown_table(["model", "sampler", *map(str, calls)], cells)
 
 
-def labels_of(sources):
-    """Labels of models: the folder's name, or the whole path where names repeat."""
-    names = [Path(source).name for source in sources]
-    pairs = zip(names, sources, strict=True)
-    return [name if names.count(name) == 1 else source for name, source in pairs]
-
-
 def run(options):
-    """Measure and write; returns (label, Setting, summary) of each setting."""
+    """Measure and write; returns (model, Setting, summary) of each setting."""
     metrics = options.metrics or [m for m in METRICS if m in available()]
     check_metrics(metrics)
     grid = read_grid(options.grid, "few_calls" if options.calls else "all")
     pairs = find_pairs(options.clips, options.max_clips)
     rows = []
-    for label, source in zip(labels_of(options.models), options.models, strict=True):
+    for source in options.models:
         model = ModelChoice(source, device=options.device).load()
         settings = settings_for(model.restorer.sde, grid, options.calls)
-        folder = options.output / "runs" / label.replace("/", "_")
+        folder = options.output / "runs" / source.replace("/", "_")
         measured = measure(model, settings, pairs, folder, metrics, options.seed)
         for setting, summary in measured:
-            rows.append((label, setting, summary))
+            rows.append((source, setting, summary))
             means = ", ".join(f"{m} {summary[m]['mean']:.2f}" for m in metrics)
-            print(f"{label} {setting}: {setting.calls} calls, {means}", flush=True)
+            print(f"{source} {setting}: {setting.calls} calls, {means}", flush=True)
     facts = describe_run(options.device)
     about = (
         f"# Sampler schedules\n\n{len(pairs)} clips; means. Real-time factors: "

@@ -91,7 +91,6 @@ def _of_width(family, base_channels):
 
 
 sgmse = partial(_of_width, "sgmse")
-lafufu = partial(_of_width, "lafufu")
 
 
 def model_folder(folder):

@@ -46,11 +46,7 @@ class ModelSystem:
         model.enhance_batch(torch.randn(1, round(WARM_UP * model.sample_rate)))
 
     def __call__(self, distorted, clean_path=None):
-        """Restore (time,); returns the restored (time,) and the real-time factors.
-
-        ``rtf`` counts everything; ``rtf_encoder``, ``rtf_sampler`` and the like are the
-        parts of ``restoration.timing.PARTS``.
-        """
+        """Restore (time,); returns the restored (time,) and real-time factors."""
         start = time.perf_counter()
         with self.model.restorer.timed() as timer:
             restored = self.model.enhance_batch(distorted[None], seed=self.seed)[0]
@@ -176,13 +172,9 @@ def run_system(
     folder = Path(folder)
     restored = folder / RESTORED
     clips = restore_pairs(system, pairs, restored, sample_rate)
-    before = {
-        row["name"]: {k: v for k, v in row.items() if k.startswith(BEFORE)}
-        for row in known
-    }
-    clips = [
-        clip._replace(more=clip.more | before.get(clip.name, {})) for clip in clips
-    ]
+    more = {clip.name: clip.more for clip in clips}
+    for row in known:
+        more[row["name"]] |= {k: v for k, v in row.items() if k.startswith(BEFORE)}
     rows = measure_all(clips, sample_rate, metrics, workers or os.cpu_count())
     if not keep_audio:
         shutil.rmtree(restored, ignore_errors=True)
@@ -225,17 +217,10 @@ def evaluate_models(
         model = choice.load()
         for seed in range(model.seed, model.seed + seeds):
             place = f"run{len(runs) + 1}" if several else "."
-            rows.append(
-                run_system(
-                    ModelSystem(model, seed),
-                    pairs,
-                    folder / place,
-                    sample_rate=model.sample_rate,
-                    metrics=metrics,
-                    known=rows[0] if rows else (),
-                    **options,
-                )
-            )
+            own = {"sample_rate": model.sample_rate, "metrics": metrics} | options
+            own["known"] = rows[0] if rows else ()
+            model_system = ModelSystem(model, seed)
+            rows.append(run_system(model_system, pairs, folder / place, **own))
             runs.append({"folder": place, "model": label, "seed": seed})
     facts = describe_pairs(pairs) | describe_model(model)
     if recipe is not None:
@@ -246,7 +231,7 @@ def evaluate_models(
 
 def describe_model(model):
     """Facts about a model and the machine, for ``evaluation.json``."""
-    restorer = model.restorer
+    restorer, rate = model.restorer, model.sample_rate
     networks = restorer.autoencoder, restorer.score_model
     parameters = sum(p.numel() for module in networks for p in module.parameters())
     return {
@@ -254,6 +239,8 @@ def describe_model(model):
         "calls": restorer.sampler.calls,
         "phase_averages": restorer.phase_averages,
         "dry": model.dry,
+        "window": restorer.plan.window / rate,
+        "overlap": restorer.plan.overlap / rate,
         "precision": restorer.precision,
         "parameters": parameters,
         "device": device_name(torch.device(model.device)),

@@ -172,12 +172,8 @@ def markdown_table(header, rows):
     |:--|--:|
     | a | 1.0 |
     """
-    lines = [header, [":--"] + ["--:"] * (len(header) - 1), *rows]
-    rule = 1
-    return "\n".join(
-        f"|{'|'.join(cells)}|" if i == rule else f"| {' | '.join(cells)} |"
-        for i, cells in enumerate(lines)
-    )
+    head, *lines = (f"| {' | '.join(cells)} |" for cells in (header, *rows))
+    return "\n".join([head, "|:--|" + "--:|" * (len(header) - 1), *lines])
 
 
 def to_markdown(table):

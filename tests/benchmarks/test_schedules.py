@@ -143,11 +143,6 @@ def test_models_stand_side_by_side(arguments, tmp_path):
     assert values[:2] == values[2:]
 
 
-def test_models_of_one_name_are_told_apart():
-    assert study.labels_of(["a/model", "b/model"]) == ["a/model", "b/model"]
-    assert study.labels_of(["a/one", "a/two"]) == ["one", "two"]
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
