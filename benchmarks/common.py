@@ -1,7 +1,6 @@
 """Shared by the benchmarks: facts of the machine, peak memory, numbers, files."""
 
 import argparse
-import copy
 import json
 import os
 import resource
@@ -38,9 +37,7 @@ def describe_run(device="cpu"):
 
 def with_sampler(restorer, sampler, **options):
     """A restorer with the same networks, another sampler and one phase average."""
-    changed = copy.copy(restorer)
-    changed.set_sampler(sampler, **options)
-    return changed
+    return restorer.with_settings(sampler=sampler, phase_averages=1, **options)
 
 
 def peak_rss():

@@ -23,7 +23,8 @@ import yaml
 from common import bench_parser, describe_run, with_sampler, write_text
 from lafufu_sb.cli.evaluate import find_pairs
 from lafufu_sb.corpora.mini_corpus import mini_corpus_folder
-from lafufu_sb.diffusion.samplers import SAMPLERS, get_sampler
+from lafufu_sb.diffusion.registry import SAMPLERS
+from lafufu_sb.diffusion.samplers import get_sampler
 from lafufu_sb.errors import UsageError
 from lafufu_sb.evaluation.clips import BEFORE, read_rows, summarise_rows
 from lafufu_sb.evaluation.metrics import available, check_metrics
@@ -79,7 +80,7 @@ def expand(grid):
             yield dict(zip(entry, values, strict=True))
 
 
-def settings_for(sde, grid, calls=None):
+def settings_for(process, grid, calls=None):
     """Settings of a grid (see ``grids.yaml``) that fit a process.
 
     ``calls`` replaces the grid's ``num_steps`` by those that make so many calls. A
@@ -92,23 +93,25 @@ def settings_for(sde, grid, calls=None):
         if name not in SAMPLERS:
             known = ", ".join(SAMPLERS)
             raise UsageError(f"the grid has the sampler {name!r}: choose from {known}")
-        if not isinstance(sde, SAMPLERS[name][1]):
+        if not isinstance(process, SAMPLERS[name].processes):
             continue
         candidates = [options]
         if calls is not None:
-            candidates = [_with_calls(name, sde, options, wanted) for wanted in calls]
+            candidates = [
+                _with_calls(name, process, options, wanted) for wanted in calls
+            ]
         for chosen in filter(None, candidates):
-            setting = Setting(name, chosen, get_sampler(name, sde, **chosen).calls)
+            setting = Setting(name, chosen, get_sampler(name, process, **chosen).calls)
             found += [setting] if setting not in found else []
     if not found:
-        raise UsageError(f"no entry of the grid fits a {type(sde).__name__}")
+        raise UsageError(f"no entry of the grid fits a {type(process).__name__}")
     return found
 
 
-def _with_calls(name, sde, options, wanted):
+def _with_calls(name, process, options, wanted):
     for steps in (wanted, wanted // 2, (wanted + 1) // 2):  # plain, corrector, Heun
         changed = options | {STEPS: steps}
-        if steps and get_sampler(name, sde, **changed).calls == wanted:
+        if steps and get_sampler(name, process, **changed).calls == wanted:
             return changed
     return None
 
@@ -125,7 +128,7 @@ def measure(model, settings, pairs, folder, metrics, seed=0):
         "names": [name for name, *_ in pairs],
         "weights": fingerprint(restorer),
         "windows": [restorer.plan.window, restorer.plan.stride],
-        "precision": restorer.precision,
+        "precision": restorer.settings.precision,
         "metrics": list(metrics),
         "seed": seed,
         "device": model.device,
@@ -181,7 +184,7 @@ def run(options):
     rows = []
     for source in options.models:
         model = ModelChoice(source, device=options.device).load()
-        settings = settings_for(model.restorer.sde, grid, options.calls)
+        settings = settings_for(model.restorer.process, grid, options.calls)
         folder = options.output / "runs" / source.replace("/", "_")
         measured = measure(model, settings, pairs, folder, metrics, options.seed)
         for setting, summary in measured:

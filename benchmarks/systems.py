@@ -69,16 +69,17 @@ def with_calls(restorer, calls):
     With predictor-corrector two per step; without corrector for an odd number.
     """
     options = {"num_steps": calls}
-    if restorer.sampler_name == "predictor_corrector":
+    sampler = restorer.settings.sampler
+    if sampler == "predictor_corrector":
         options = {"num_steps": calls // 2}
         if calls % 2:
             options = {"num_steps": calls, "corrector": "none"}
-    return with_sampler(restorer, restorer.sampler_name, **options)
+    return with_sampler(restorer, sampler, **options)
 
 
 def recipe_system(recipe, **fields):
     """The system that a recipe trains; ``fields`` of ``System``."""
-    text = inference_recipe(read_recipe(RECIPES / f"{recipe}.yaml"), "none")
+    text = inference_recipe(read_recipe(RECIPES / f"{recipe}.yaml"), "none", [])
     return System(**{"key": recipe, "name": f"`{recipe}`", "text": text} | fields)
 
 

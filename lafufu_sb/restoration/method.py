@@ -162,7 +162,7 @@ class Method(nn.Module):
             kept = {n: getattr(settings, n) for n in INDEPENDENT if n not in own}
             settings = wanted.changed(**kept)
         other = copy.copy(self)
-        other._copies = self._copies
+        other._copies, other.timer = self._copies, self.timer
         other._use(settings.changed(**changes))
         return other
 

@@ -8,7 +8,7 @@ import soundfile
 from small import Entangled, small_model
 
 import schedules as study
-from lafufu_sb.diffusion.sde import OUVESDE, SchroedingerBridge
+from lafufu_sb.diffusion.processes import OUVESDE, SchroedingerBridge
 
 GRID = "[{sampler: bridge_ode, spacing: [uniform, quadratic], num_steps: [2, 1]}]"
 
