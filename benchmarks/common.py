@@ -1,5 +1,7 @@
-"""What the benchmarks share: facts of the machine, peak memory, tables, files."""
+"""Shared by the benchmarks: facts of the machine, peak memory, numbers, files."""
 
+import argparse
+import copy
 import json
 import os
 import platform
@@ -12,29 +14,21 @@ from pathlib import Path
 import torch
 
 from lafufu_sb import __version__
+from lafufu_sb.errors import UsageError
+from lafufu_sb.evaluation.figures import save_png
 from lafufu_sb.files import written_whole
 from lafufu_sb.restoration.devices import device_name
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def describe_run(device):
-    """What a reader must know to place the numbers of this process.
-
-    Arguments
-    ---------
-    device : torch.device
-        Where the networks run.
-
-    Returns
-    -------
-    dict
-        Strings and numbers; ``device``, ``threads`` and ``torch`` say whether two runs
-        may stand in one table.
-    """
+def describe_run(device="cpu"):
+    """Facts that a reader needs to judge the numbers of this process, a dict."""
+    script = Path(sys.argv[0]).resolve()
+    script = script.relative_to(ROOT) if script.is_relative_to(ROOT) else script.name
     return {
-        "command": shlex.join(["python", _from_root(sys.argv[0]), *sys.argv[1:]]),
-        "device": device_name(device),
+        "command": shlex.join(["python", str(script), *sys.argv[1:]]),
+        "device": device_name(torch.device(device)),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "lafufu_sb": __version__,
@@ -48,14 +42,16 @@ def describe_run(device):
     }
 
 
-def _from_root(path):
-    path = Path(path).resolve()
-    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path.name)
+def with_sampler(restorer, sampler, **options):
+    """A restorer with the same networks, another sampler and one phase average."""
+    changed = copy.copy(restorer)
+    changed.set_sampler(sampler, **options)
+    return changed
 
 
 def peak_rss():
-    """Largest resident memory that this process has had so far, bytes."""
-    # Not ru_maxrss where it can be helped: on Linux a child begins with its parent's.
+    """Largest resident memory of this process so far, bytes."""
+    # Not ru_maxrss on Linux: there a child starts with the value of its parent.
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -67,43 +63,24 @@ def peak_rss():
 
 
 def run_alone(script, *arguments):
-    """Run one of these scripts in a process of its own.
+    """Run a script in a process of its own; returns the JSON of its last line.
 
-    Arguments
-    ---------
-    script : str or Path
-        Prints one line of JSON as its last.
-    *arguments
-        Of its command line.
-
-    Returns
-    -------
-    object
-        What that line holds.
-
-    Raises
-    ------
-    RuntimeError
-        If the process fails; with the end of what it said.
+    RuntimeError with the end of its error stream if it fails.
     """
     command = [sys.executable, str(script), *map(str, arguments)]
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    process = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": path},
-    )
+    environment = os.environ | {"PYTHONPATH": path}
+    process = subprocess.run(command, capture_output=True, text=True, env=environment)
     if process.returncode:
         raise RuntimeError(
             f"{shlex.join(command)} ended with {process.returncode}: "
-            f"{process.stderr[-2000:] or 'it said nothing (out of memory?)'}"
+            f"{process.stderr[-2000:] or 'no message (out of memory?)'}"
         )
     return json.loads(process.stdout.splitlines()[-1])
 
 
 def significant(value, digits=3):
-    """A number as a table has it: so many digits, without an exponent.
+    """A number with so many significant digits, without an exponent.
 
     Example
     -------
@@ -112,101 +89,77 @@ def significant(value, digits=3):
     """
     if value == 0:
         return "0"
-    magnitude = len(str(int(abs(value)))) if abs(value) >= 1 else 0
-    if magnitude:
-        return f"{value:.{max(digits - magnitude, 0)}f}"
-    leading = f"{abs(value):e}".split("e")[1]
-    return f"{value:.{digits - 1 - int(leading)}f}"
+    if abs(value) >= 1:
+        return f"{value:.{max(digits - len(str(int(abs(value)))), 0)}f}"
+    return f"{value:.{digits - 1 - int(f'{abs(value):e}'.split('e')[1])}f}"
+
+
+def bench_parser(description, name=None):
+    """A command line; with ``name``, it has the options that ``publish`` needs."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    if name:
+        parser.add_argument(
+            "-o",
+            "--output",
+            type=Path,
+            default=Path("results/benchmarks") / name,
+            help="name of .json, .md and .png, without suffix",
+        )
+        parser.add_argument(
+            "--document", type=Path, help="put the tables between its marks of NAME"
+        )
+    return parser
+
+
+def write_text(path, text):
+    """Write a file whole, in a folder that is made if it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as temporary:
+        temporary.write_text(text)
 
 
 def write_json(stem, results):
-    """Write ``stem``.json whole; its folder is made if it is missing."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(stem.with_name(stem.name + ".json")) as path:
-        path.write_text(json.dumps(results, indent=1) + "\n")
-
-
-def write_report(stem, results, text, figure):
-    """Write ``stem``.json, .md and .png, each whole or not at all.
-
-    Arguments
-    ---------
-    stem : Path
-        Folder and name without suffix; the folder is made if it is missing.
-    results : dict
-        Everything that was measured.
-    text : str
-        Tables.
-    figure : matplotlib.figure.Figure
-        Plot.
-    """
-    write_json(stem, results)
-    with written_whole(stem.with_name(stem.name + ".md")) as path:
-        path.write_text(text + "\n")
-    with written_whole(stem.with_name(stem.name + ".png")) as path:
-        figure.savefig(path, format="png", dpi=120)
-
-
-def add_output_arguments(parser, name):
-    """Give a benchmark's command line the options that ``publish`` needs.
-
-    Arguments
-    ---------
-    parser : argparse.ArgumentParser
-        Gets ``--output`` and ``--document``.
-    name : str
-        Of the benchmark.
-    """
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        default=Path("results/benchmarks") / name,
-        help="name of .json, .md and .png, without suffix",
-    )
-    parser.add_argument(
-        "--document", type=Path, help="put the tables between its marks of this name"
+    """Write ``stem``.json."""
+    write_text(
+        stem.with_name(f"{stem.name}.json"), json.dumps(results, indent=1) + "\n"
     )
 
 
-def publish(options, results, text, figure):
-    """Write a report, put its tables into a document if one is named, print them.
+def publish(options, results, text, figure=None):
+    """Write .json, .md and .png, update a document if one is named, print the tables.
 
     Arguments
     ---------
     options : argparse.Namespace
-        With ``output`` and ``document``.
-    results, text, figure
-        See ``write_report``.
+        With ``output`` and ``document``, see ``bench_parser``.
+    results : dict
+        All measurements.
+    text : str
+        Tables.
+    figure : matplotlib.figure.Figure, optional
+        Plot.
     """
-    write_report(options.output, results, text, figure)
+    stem = options.output
+    write_json(stem, results)
+    write_text(stem.with_name(f"{stem.name}.md"), f"{text}\n")
+    if figure is not None:
+        save_png(figure, stem.with_name(f"{stem.name}.png"), dpi=120)
     if options.document:
-        put_into_document(options.document, options.output.name, text)
+        put_into_document(options.document, stem.name, text)
     print(text)
 
 
 def put_into_document(document, name, text):
-    """Replace what stands between the two marks of ``name`` in a document.
+    """Replace the text between two marks of a document; UsageError if it lacks them.
 
-    Arguments
-    ---------
-    document : Path
-        Has the lines ``<!-- name: begin -->`` and ``<!-- name: end -->``.
-    name : str
-        Of the block.
-    text : str
-        Its new content.
-
-    Raises
-    ------
-    ValueError
-        If the document lacks the marks.
+    They are the lines ``<!-- name: begin -->`` and ``<!-- name: end -->``.
     """
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    old = document.read_text()
-    before, found, rest = old.partition(begin)
+    before, found, rest = document.read_text().partition(begin)
     _, closed, after = rest.partition(end)
     if not found or not closed:
-        raise ValueError(f"{document} lacks the lines {begin!r} and {end!r}")
-    with written_whole(document) as path:
-        path.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+        raise UsageError(f"{document} lacks the lines {begin!r} and {end!r}")
+    write_text(document, f"{before}{begin}\n{text}\n{end}{after}")

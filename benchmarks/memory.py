@@ -4,10 +4,9 @@
     python benchmarks/memory.py --minutes 1 10 60 --model my_model --device cuda
 
 Each length runs ``EnhanceLatent.enhance_file`` from file to file in a process of its
-own. Writes JSON, Markdown and a plot.
+own. Writes JSON and Markdown.
 """
 
-import argparse
 import json
 import tempfile
 import time
@@ -18,32 +17,21 @@ import soundfile
 import torch
 
 from common import (
-    add_output_arguments,
+    bench_parser,
     describe_run,
     peak_rss,
     publish,
     run_alone,
     significant,
 )
-from lafufu_sb import EnhanceLatent
 from lafufu_sb.evaluation.tables import markdown_table
-from lafufu_sb.inference.shipped import model_folder
+from lafufu_sb.inference.loading import ModelChoice
 
-BLOCK = 48000 * 10  # samples written at once, so that 60 minutes need no memory here
+BLOCK = 48000 * 10  # samples written at once, so that writing needs little memory
 
 
 def write_noise(path, minutes, sample_rate=48000):
-    """Write a mono recording of noise, which costs what speech costs.
-
-    Arguments
-    ---------
-    path : Path
-        FLAC, 16 bits.
-    minutes : float
-        Its length.
-    sample_rate : int
-        Hz.
-    """
+    """Write a mono recording of noise, which costs as much as speech."""
     generator = numpy.random.default_rng(0)
     left = round(minutes * 60 * sample_rate)
     with soundfile.SoundFile(path, "w", sample_rate, 1) as file:
@@ -54,25 +42,13 @@ def write_noise(path, minutes, sample_rate=48000):
 
 
 def restore_file(options):
-    """Restore one file in this process.
+    """Restore one file in this process: ``bytes`` at the peak, ``loaded``, ``seconds``.
 
-    Arguments
-    ---------
-    options : argparse.Namespace
-        Of ``parse_arguments``.
-
-    Returns
-    -------
-    dict
-        ``bytes`` at the peak, ``loaded`` when the model was there, and ``seconds``.
-        On a CUDA device the first two are those of its allocator, and ``host_bytes``
-        the peak of the process.
+    On a CUDA device the sizes are those of its allocator, and ``host_bytes`` is the
+    peak of the process.
     """
-    model = EnhanceLatent.from_hparams(
-        source=model_folder(options.model), run_opts={"device": options.device}
-    )
-    if options.precision:
-        model.restorer.set_precision(options.precision)
+    settings = {"precision": options.precision} if options.precision else {}
+    model = ModelChoice(options.model, settings=settings, device=options.device).load()
     on_cuda = torch.device(options.device).type == "cuda"
     peak = torch.cuda.max_memory_allocated if on_cuda else peak_rss
     loaded = peak()
@@ -84,13 +60,7 @@ def restore_file(options):
 
 
 def measure(options):
-    """One process after another, a length each.
-
-    Returns
-    -------
-    dict
-        ``run`` and ``rows``, a dict of ``minutes`` and what ``restore_file`` gave.
-    """
+    """Rows of ``minutes`` and the results of ``restore_file``."""
     passed = ["--model", options.model, "--device", options.device]
     passed += ["--threads", options.threads]
     passed += ["--precision", options.precision] if options.precision else []
@@ -101,89 +71,46 @@ def measure(options):
             write_noise(recording, minutes)
             row = run_alone(__file__, "--alone", recording, *passed)
             rows.append({"minutes": minutes} | row)
-    run = describe_run(torch.device(options.device))
-    return {"run": run | {"model": options.model}, "rows": rows}
+    run = describe_run(options.device) | {"model": options.model}
+    return {"run": run, "rows": rows}
 
 
 def write_table(results):
-    """Markdown of ``measure``'s results."""
+    """Markdown of the results."""
     run, rows = results["run"], results["rows"]
-    table = markdown_table(
-        ["minutes", "peak, MB", "with the model loaded, MB", "real-time factor"],
-        [
-            [
-                f"{row['minutes']:g}",
-                f"{row['bytes'] / 1e6:.0f}",
-                f"{row['loaded'] / 1e6:.0f}",
-                significant(row["seconds"] / 60 / row["minutes"], 2),
-            ]
-            for row in rows
-        ],
-    )
+    heads = ["minutes", "peak, MB", "with the model loaded, MB", "real-time factor"]
+    cells = []
+    for row in rows:
+        factor = significant(row["seconds"] / 60 / row["minutes"], 2)
+        sizes = [f"{row[name] / 1e6:.0f}" for name in ("bytes", "loaded")]
+        cells.append([f"{row['minutes']:g}", *sizes, factor])
     slope = ""
     if len(rows) > 1:
-        first, last = rows[0], rows[-1]
-        growth = (last["bytes"] - first["bytes"]) / 1e6
-        growth /= last["minutes"] - first["minutes"]
+        growth = (rows[-1]["bytes"] - rows[0]["bytes"]) / 1e6
+        growth /= rows[-1]["minutes"] - rows[0]["minutes"]
         slope = f" From the shortest to the longest: {growth:.1f} MB a minute."
     return (
         f"`{Path(run['model']).name}` on {run['device']}, threads: {run['threads']}, "
-        f"torch {run['torch']}.{slope}\n\n    {run['command']}\n\n{table}"
+        f"torch {run['torch']}.{slope}\n\n    {run['command']}\n\n"
+        f"{markdown_table(heads, cells)}"
     )
 
 
-def draw(results):
-    """Peak memory against minutes.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    rows = results["rows"]
-    figure = Figure(figsize=(6, 3.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    minutes = [row["minutes"] for row in rows]
-    axes.plot(minutes, [row["bytes"] / 1e6 for row in rows], "o-", label="peak")
-    loaded = [row["loaded"] / 1e6 for row in rows]
-    axes.plot(minutes, loaded, "--", color="grey", label="with the model loaded")
-    axes.set_xlabel("minutes of the recording")
-    axes.set_ylabel("MB")
-    axes.set_ylim(bottom=0)
-    axes.grid(alpha=0.4)
-    axes.legend()
-    return figure
-
-
-def parse_arguments(arguments=None):
-    """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", default="wham", help="wham, reverb or a folder")
+def main(arguments=None):
+    """Measure each length in a process of its own, or be that process."""
+    parser = bench_parser(__doc__, "memory")
+    parser.add_argument("--model", default="denoise")
     parser.add_argument("--minutes", type=float, nargs="+", default=[0.5, 1, 5])
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument(
-        "--precision", choices=["fp32", "bf16"], help="by default the model's own"
-    )
-    add_output_arguments(parser, "memory")
-    parser.add_argument("--alone", type=Path, help=argparse.SUPPRESS)
-    return parser.parse_args(arguments)
-
-
-def main():
-    """Measure each length in a process of its own, or be that process."""
-    options = parse_arguments()
+    parser.add_argument("--precision", help="by default the model's own")
+    parser.add_argument("--alone", type=Path, help="restore this file and print")
+    options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     if options.alone:
         print(json.dumps(restore_file(options)))
         return
     results = measure(options)
-    publish(options, results, write_table(results), draw(results))
+    publish(options, results, write_table(results))
 
 
 if __name__ == "__main__":

@@ -5,128 +5,98 @@
     python benchmarks/onnx_runtime.py --quality-only
 
 Exports the model to a temporary folder, then times all contenders in turn, round after
-round, so that whatever else the machine does falls on all of them alike. Prints one
-Markdown table.
+round, so that other load on the machine affects them alike. Prints one Markdown table.
 
 time     milliseconds for one window (2.04 s with the shipped models), medians over the
-         rounds, and the same for the whole of ``restore`` per second of audio (RTF)
+         rounds, and the real-time factor of a whole clip
 quality  on the test clips of the embedded mini corpus: SI-SDR against the clean
          clips, and how far the difference from PyTorch in fp32 lies below it
 """
 
-import argparse
 import statistics
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 
 import torch
 
-from lafufu_sb import EnhanceLatent
-from lafufu_sb.corpora.manifests import pair_recordings
+from common import bench_parser
+from lafufu_sb.cli.evaluate import find_pairs
 from lafufu_sb.corpora.mini_corpus import mini_corpus_folder
-from lafufu_sb.corpora.pairs import read_wav
-from lafufu_sb.evaluation.metrics import si_sdr
+from lafufu_sb.evaluation.clips import read_signal
+from lafufu_sb.evaluation.metrics import evaluate
 from lafufu_sb.evaluation.tables import markdown_table
+from lafufu_sb.inference.loading import ModelChoice
 from lafufu_sb.inference.shipped import model_folder
 from lafufu_sb.training.export import export_onnx
+from timing import time_parts
 
-CPU = {"device": "cpu"}
 REFERENCE = "PyTorch fp32"
 COLUMNS = ("encoder", "call", "decoder", "restore")
 
 
-def main():
-    """Parse, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="wham", help="wham, reverb or a folder")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+def main(arguments=None):
+    """Measure and print."""
+    parser = bench_parser(__doc__)
+    parser.add_argument("--model", default="denoise")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--skip-int8", action="store_true")
     parser.add_argument("--quality-only", action="store_true")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    source = Path(model_folder(options.model))
+    corpus = "EARS-Reverb" if "rev" in options.model else "EARS-WHAM"
     with tempfile.TemporaryDirectory() as folder:
-        models = contenders(source, Path(folder), not options.skip_int8)
-        clips = read_clips(models[REFERENCE].sample_rate, options.model)
-        times = {name: dict.fromkeys(COLUMNS, float("nan")) for name in models}
-        if not options.quality_only:
-            times = time_in_turn(models, clips[0][0], options.rounds)
+        models = contenders(options.model, Path(folder), not options.skip_int8)
+        rate = models[REFERENCE].sample_rate
+        pairs = find_pairs(mini_corpus_folder(corpus))
+        clips = [[read_signal(path, rate) for path in pair[1:]] for pair in pairs]
+        rounds = 0 if options.quality_only else options.rounds
+        times = time_in_turn(models, clips[0][0], rounds)
         quality = compare_quality(models, clips)
-    restorer = models[REFERENCE].restorer
-    steps = f"{restorer.sampler_name} {restorer.sampler_options}"
-    print(f"{options.model}, {steps}, {options.threads} threads, torch", end=" ")
+    sampling = models[REFERENCE].restorer.describe_sampling()
+    print(f"{options.model}, {sampling}, {options.threads} threads, torch", end=" ")
     print(torch.__version__)
-    header = ["", *(f"{column}, ms" for column in COLUMNS[:-1])]
-    header += ["RTF", "SI-SDR, dB", "below, dB"]
-    rows = [
-        [name, *(f"{times[name][column]:.0f}" for column in COLUMNS[:-1])]
-        + [f"{times[name]['restore']:.3f}"]
-        + [f"{value:.2f}" for value in quality[name]]
-        for name in models
-    ]
-    print(markdown_table(header, rows))
+    heads = ["", *(f"{column}, ms" for column in COLUMNS[:-1])]
+    rows = []
+    for name in models:
+        *parts, factor = times[name]
+        cells = [f"{1e3 * seconds:.0f}" for seconds in parts] + [f"{factor:.3f}"]
+        rows.append([name, *cells, *(f"{value:.2f}" for value in quality[name])])
+    print(markdown_table([*heads, "RTF", "SI-SDR, dB", "below, dB"], rows))
 
 
-def contenders(source, folder, int8):
+def contenders(model, folder, int8):
     """{name: EnhanceLatent}."""
-    load = partial(EnhanceLatent.from_hparams, run_opts=CPU)
-    models = {REFERENCE: load(source=source), "PyTorch bf16": load(source=source)}
-    models[REFERENCE].restorer.set_precision("fp32")
-    models["PyTorch bf16"].restorer.set_precision("bf16")
+
+    def load(source, precision=None, backend="torch"):
+        settings = {"precision": precision} if precision else {}
+        choice = ModelChoice(str(source), settings=settings, backend=backend)
+        return choice.load()
+
+    models = {REFERENCE: load(model, "fp32"), "PyTorch bf16": load(model, "bf16")}
     for name, quantize in {"ONNX fp32": None, "ONNX int8": "int8"}.items():
         if quantize is None or int8:
-            export_onnx(source, folder / name, quantize=quantize)
-            models[name] = load(source=folder / name, backend="onnx")
+            export_onnx(model_folder(model), folder / name, quantize=quantize)
+            models[name] = load(folder / name, backend="onnx")
     return models
 
 
-def read_clips(sample_rate, task):
-    """List of (distorted, clean) test clips, (time,) each."""
-    corpus = "EARS-Reverb" if task == "reverb" else "EARS-WHAM"
-    pairs = pair_recordings(mini_corpus_folder(corpus) / "test")
-    return [[read_wav(path, sample_rate) for path in pair[1:]] for pair in pairs]
-
-
 def time_in_turn(models, clip, rounds):
-    """{name: {column: median}}; the first round warms up and does not count."""
+    """{name: medians of the columns}, NaN without rounds; the first does not count."""
     taken = {name: [] for name in models}
-    for _ in range(1 + rounds):
+    for _ in range(1 + rounds if rounds else 0):
         for name, model in models.items():
-            taken[name].append(time_once(model, clip))
+            parts = time_parts(model.restorer)
+            start = time.perf_counter()
+            model.restorer.restore(clip[None])
+            whole = time.perf_counter() - start
+            parts["restore"] = whole * model.sample_rate / len(clip)
+            taken[name].append([parts[column] for column in COLUMNS])
+    nothing = [float("nan")] * len(COLUMNS)
     return {
-        name: {c: statistics.median(row[c] for row in rows[1:]) for c in COLUMNS}
+        name: list(map(statistics.median, zip(*rows[1:], strict=True))) or nothing
         for name, rows in taken.items()
     }
-
-
-@torch.inference_mode()
-def time_once(model, clip):
-    """{column: ms of one window, or RTF of the whole clip}."""
-    restorer = model.restorer
-    window = restorer.plan.window
-    audio = torch.nn.functional.pad(clip, (0, window))[:window]
-    spectrogram = restorer.spectrogram(audio[None])
-    networks = restorer.inference_networks()
-    row = {}
-    encode = partial(networks.encode, spectrogram)
-    row["encoder"], (latent, skips, size) = timed(encode)
-    network = networks.bind(latent)
-    row["call"], _ = timed(partial(network, latent, latent, torch.ones(1)))
-    decode = partial(networks.decode, latent, skips, size)
-    row["decoder"], _ = timed(decode)
-    milliseconds, _ = timed(partial(restorer.restore, clip[None]))
-    row["restore"] = milliseconds * 1e-3 * model.sample_rate / len(clip)
-    return row
-
-
-def timed(function):
-    """Milliseconds, and the result."""
-    start = time.perf_counter()
-    result = function()
-    return 1e3 * (time.perf_counter() - start), result
 
 
 def compare_quality(models, clips):
@@ -135,18 +105,19 @@ def compare_quality(models, clips):
         name: [model.enhance_batch(distorted[None])[0] for distorted, _ in clips]
         for name, model in models.items()
     }
-
-    def level(estimate, reference):
-        difference = (estimate - reference).square().sum()
-        return float(10 * torch.log10(reference.square().sum() / difference))
-
-    return {
-        name: (
-            statistics.mean(map(si_sdr, estimates, (clean for _, clean in clips))),
-            statistics.mean(map(level, estimates, restored[REFERENCE])),
-        )
-        for name, estimates in restored.items()
-    }
+    quality = {}
+    for name, estimates in restored.items():
+        ratios, levels = [], []
+        for estimate, first, clip in zip(
+            estimates, restored[REFERENCE], clips, strict=True
+        ):
+            ratios.append(
+                evaluate(estimate, clip[1], 48000, ["si_sdr"])["si_sdr"].value
+            )
+            difference = (estimate - first).square().sum()
+            levels.append(float(10 * torch.log10(first.square().sum() / difference)))
+        quality[name] = statistics.mean(ratios), statistics.mean(levels)
+    return quality
 
 
 if __name__ == "__main__":

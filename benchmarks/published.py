@@ -1,4 +1,4 @@
-"""SGMSE+ as published: a baseline that stays when ``NCSNpp`` gets faster."""
+"""SGMSE+ as published: a baseline independent of the speed of ``NCSNpp``."""
 
 import math
 
@@ -8,10 +8,10 @@ from torch import nn
 
 
 class PublishedNCSNpp(nn.Module):
-    """Computes an ``NCSNpp`` step by step as its publication describes it.
+    """An ``NCSNpp``, computed layer by layer as its publication describes.
 
-    PyTorch's default memory format, one layer after the other, everything anew at each
-    call. Only the filters around a change of resolution are those of ``NCSNpp``.
+    PyTorch's default memory format, nothing kept between calls. Only the filters around
+    a change of resolution are those of ``NCSNpp``.
 
     Arguments
     ---------

@@ -1,15 +1,15 @@
-"""Quality of model folders and of other enhancers on the same paired clips.
+"""Quality of models and of other enhancers on the same paired clips.
 
 Example::
 
     python benchmarks/quality.py --data corpora/EARS-WHAM/test --models denoise \
         --peers DeepFilterNet3 NSNet2 RNNoise --wer 'r0*' --output quality/wham
 
-Each system gets a result folder, which is kept: a second run measures what is missing,
-and ``lafufu report quality/wham/*`` makes more of them. A model may carry options,
-``folder?num_steps=4``; with ``?dry=1`` it is the unprocessed input, with ``?autoencoder_bound``
-the autoencoder's bound, decode(clean latent, distorted skips), with ``?predictor``
-what its predictor hands to the encoder.
+Each system gets a result folder, which is kept: a second run measures only new systems,
+and ``lafufu report quality/wham/*`` writes the tables. A model is ``model`` or
+``name=model``, with settings as in ``model?num_steps=4&sampler=bridge_ode``. Special
+settings: ``?dry=1`` is the unprocessed input, ``?autoencoder_bound`` the autoencoder
+bound (clean latent, distorted skips), ``?pre_enhancer`` the pre-enhancer alone.
 """
 
 import argparse
@@ -23,8 +23,10 @@ import torch
 import yaml
 from speechbrain.utils.edit_distance import count_ops, op_table
 
-from lafufu_sb.corpora.pairs import read_wav
-from lafufu_sb.evaluation.metrics import METRICS
+from common import write_text
+from lafufu_sb.cli.evaluate import find_pairs
+from lafufu_sb.evaluation.clips import read_signal
+from lafufu_sb.evaluation.metrics import METRICS, available, missing_hints
 from lafufu_sb.evaluation.report import REPORT, write_report
 from lafufu_sb.evaluation.runs import (
     RESTORED,
@@ -32,40 +34,40 @@ from lafufu_sb.evaluation.runs import (
     ModelSystem,
     describe_model,
     describe_pairs,
-    find_pairs,
     run_system,
     write_result,
 )
-from lafufu_sb.files import written_whole
-from lafufu_sb.inference.interface import EnhanceLatent
+from lafufu_sb.inference.loading import ModelChoice
 from peers import PEERS, RATE, Whisper
 
 WORDS = "words.json"
 
 
 class ModelByText:
-    """``folder?num_steps=4&sampler=bridge_ode`` as a system; ``?autoencoder_bound`` its bound,
-    ``?predictor`` what goes into its encoder."""
+    """A model with settings, such as ``folder?num_steps=4``, as a system."""
 
     def __init__(self, text):
         folder, _, options = text.partition("?")
         options = dict(part.partition("=")[::2] for part in options.split("&") if part)
-        self.autoencoder_bound = options.pop("autoencoder_bound", None) is not None
-        self.predictor = options.pop("predictor", None) is not None
-        options = {name: yaml.safe_load(value) for name, value in options.items()}
-        self.model = EnhanceLatent.from_hparams(source=folder, **options)
+        self.bound = options.pop("autoencoder_bound", None) is not None
+        self.pre_enhancer = options.pop("pre_enhancer", None) is not None
+        settings = {name: yaml.safe_load(value) for name, value in options.items()}
+        names = ("preset", "device", "backend", "trust")
+        chosen = {name: settings.pop(name) for name in names if name in settings}
+        self.model = ModelChoice(folder, settings=settings, **chosen).load()
         self.facts = describe_model(self.model)
         self.system = ModelSystem(self.model)
 
     def __call__(self, distorted, clean_path):
-        """(time,) to the restored (time,) and its times."""
-        if self.predictor:
-            return self.model.restorer.predict(distorted[None])[0], {}
-        if not self.autoencoder_bound:
+        """Restore (time,); returns the restored (time,) and its real-time factors."""
+        restorer = self.model.restorer
+        if self.pre_enhancer:
+            return restorer.predict(distorted[None])[0], {}
+        if not self.bound:
             return self.system(distorted)
-        clean = read_wav(clean_path, RATE)[: len(distorted)]
+        clean = read_signal(clean_path, RATE)[: len(distorted)]
         pair = (signal[None, : len(clean)] for signal in (distorted, clean))
-        return self.model.restorer.autoencoder_bound(*pair)[0], {}
+        return restorer.autoencoder_bound(*pair)[0], {}
 
 
 class Peer:
@@ -77,60 +79,43 @@ class Peer:
         self.peer = PEERS[name]()
 
     def __call__(self, distorted, clean_path):
-        """(time,) to the restored (time,) and its time."""
+        """Restore (time,); returns the restored (time,) and its real-time factor."""
         start = time.perf_counter()
         restored = torch.from_numpy(self.peer(distorted.numpy()))
         seconds = time.perf_counter() - start
         return restored, {"rtf": seconds * RATE / len(distorted)}
 
 
-def evaluate_system(name, build, pairs, folder, listen):
-    """Measure a system unless its folder is there already.
+def evaluate_system(name, build, pairs, folder, listen=None, metrics=None):
+    """Build and measure a system unless its result folder exists already.
 
-    Arguments
-    ---------
-    name : str
-        Of the system.
-    build : callable
-        Gives the system.
-    pairs : list of tuple
-        See ``find_pairs``.
-    folder : Path
-        Its result folder.
-    listen : callable or None
-        Counts word errors of the restored folder, see ``word_errors``.
+    ``listen`` counts word errors of the restored folder, see ``word_errors``; the
+    metrics are by default all that are installed.
     """
     if (folder / RESULT).is_file():
         return
-    system = build()
+    system, metrics = build(), metrics or available()
     run_system(
-        system, pairs, folder, sample_rate=RATE, metrics=METRICS, keep_audio=True
+        system, pairs, folder, sample_rate=RATE, metrics=metrics, keep_audio=True
     )
     if listen is not None:
-        with written_whole(folder / WORDS) as path:
-            path.write_text(json.dumps(listen(folder / RESTORED), indent=1))
+        write_text(folder / WORDS, json.dumps(listen(folder / RESTORED), indent=1))
     facts = describe_pairs(pairs) | system.facts
     write_result(folder, name, [{"folder": "."}], **facts)
 
 
 def word_errors(pairs, pattern):
-    """A function that transcribes restored recordings and counts word errors.
-
-    Arguments
-    ---------
-    pairs : list of tuple
-        See ``find_pairs``.
-    pattern : str
-        Glob on ids of English clips.
-    """
+    """A function that counts word errors of restored clips whose ids match a glob."""
     transcribe = Whisper()
-    clips = [pair for pair in pairs if fnmatch.fnmatch(pair[0], pattern)]
-    said = {name: transcribe(read_wav(clean, RATE).numpy()) for name, _, clean in clips}
+    said = {
+        name: transcribe(read_signal(clean, RATE).numpy())
+        for name, _, clean in pairs
+        if fnmatch.fnmatch(name, pattern)
+    }
 
     def listen(folder):
-        texts = {
-            n: transcribe(read_wav(folder / f"{n}.wav", RATE).numpy()) for n in said
-        }
+        signals = {name: read_signal(folder / f"{name}.wav", RATE) for name in said}
+        texts = {name: transcribe(signal.numpy()) for name, signal in signals.items()}
         counts = [count_errors(said[name], texts[name]) for name in said]
         errors, words = (sum(column) for column in zip(*counts, strict=True))
         return {"errors": errors, "words": words, "texts": texts}
@@ -145,7 +130,7 @@ def count_errors(reference, text):
 
 
 def error_lines(folders):
-    """A line for each result folder whose words were counted."""
+    """A line for each result folder with counted words."""
     for folder in folders:
         if (folder / WORDS).is_file():
             counted = json.loads((folder / WORDS).read_text())
@@ -153,29 +138,43 @@ def error_lines(folders):
             yield f"- {folder.name}: WER {rate:.1f} % of {counted['words']} words"
 
 
+def named_model(text):
+    """(name, model with settings) of ``[name=]model[?settings]``.
+
+    Example
+    -------
+    >>> named_model("fast=my/model?num_steps=1"), named_model("denoise")
+    (('fast', 'my/model?num_steps=1'), ('denoise', 'denoise'))
+    """
+    if "=" in text.partition("?")[0]:
+        name, _, model = text.partition("=")
+        return name, model
+    return Path(text.partition("?")[0]).name, text
+
+
 def main():
-    """Measure what is missing, then print and write the tables."""
+    """Measure new systems, then print and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--data", required=True, help="folder with noisy and clean")
-    parser.add_argument("--models", nargs="*", default=[], help="name=folder[?options]")
+    parser.add_argument("--models", nargs="*", default=[], help="[name=]model[?...]")
     parser.add_argument("--peers", nargs="*", default=[], choices=list(PEERS))
     parser.add_argument("--wer", help="glob on ids of English clips")
-    parser.add_argument("--clips", type=int, help="only so many, spread over all")
+    parser.add_argument("--clips", type=int, help="number of clips, spread over all")
     parser.add_argument("--output", required=True, type=Path)
     options = parser.parse_args()
     pairs = find_pairs(options.data, options.clips)
     systems = {name: partial(Peer, name) for name in options.peers}
-    for text in options.models:
-        name, _, folder = text.partition("=")
-        systems[name] = partial(ModelByText, folder)
+    for name, model in map(named_model, options.models):
+        systems[name] = partial(ModelByText, model)
     listen = word_errors(pairs, options.wer) if options.wer else None
     for name, build in systems.items():
         evaluate_system(name, build, pairs, options.output / name, listen)
     folders = [options.output / name for name in systems]
     write_report(folders, options.output)
+    hints = [f"- not measured: {hint}" for hint in missing_hints(METRICS)]
     report = options.output / REPORT
-    text = "\n".join([report.read_text(), *error_lines(folders)])
-    report.write_text(text)
+    text = "\n".join([report.read_text(), *error_lines(folders), *hints])
+    write_text(report, text)
     print(text)
 
 

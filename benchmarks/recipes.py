@@ -1,17 +1,16 @@
-"""What training a recipe takes: parameters, cost of a call, memory of a step.
+"""Training cost of each recipe: parameters, cost of a call, memory of a step.
 
     python benchmarks/recipes.py                             # counted on shapes
     python benchmarks/recipes.py --measure sgmse_mini_wham/score lafufu_wham/score
 
 Memory is computed: weights, their gradients, Adam's two moments and the average, and
-for each item of a batch what the backward pass keeps of the forward pass. That is the
-least a step needs; gradients of activations and what an allocator does not give back
-come on top. ``--measure`` makes real steps of some recipes on this CPU besides, each in
-a process of its own, and gives the peak over what the process had before. Writes JSON,
-Markdown and a plot.
+for each item of a batch the tensors that the backward pass needs of the forward pass.
+That is a lower bound; gradients of activations and unused memory of the allocator come
+on top. ``--measure`` also makes real steps of some recipes on this CPU, each in a
+process of its own, and gives the peak over the memory before. Writes JSON and
+Markdown.
 """
 
-import argparse
 import json
 import tempfile
 from unittest.mock import patch
@@ -21,7 +20,7 @@ import torch.nn.functional as F
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from common import (
-    add_output_arguments,
+    bench_parser,
     describe_run,
     peak_rss,
     publish,
@@ -33,18 +32,9 @@ from lafufu_sb.training.recipe import load_recipe
 from systems import RECIPES
 from timing import count_cost
 
-NAMES = (
-    "lafufu_wham",
-    "lafufu_192_wham",
-    "lafufu_256_wham",
-    "lafufu_noskip_reverb",
-    "sgmse_wham",
-    "sgmse_96_wham",
-    "sgmse_64_wham",
-    "lafufu_mini_wham",
-    "lafufu_mini_noskip_wham",
-    "sgmse_mini_wham",
-)
+NAMES = ("lafufu_wham", "lafufu_192_wham", "lafufu_256_wham", "lafufu_noskip_reverb")
+NAMES += ("sgmse_wham", "sgmse_96_wham", "sgmse_64_wham", "lafufu_mini_wham")
+NAMES += ("lafufu_mini_noskip_wham", "sgmse_mini_wham")
 PREFIX = {"predictor": "predictor", "autoencoder": "ae", "score": "score"}
 STAGES = tuple(PREFIX)
 COPIES = 5  # of each trained parameter: weight, gradient, two moments, average
@@ -52,28 +42,13 @@ PRECISIONS = ("fp32", "bf16")
 
 
 def load(name):
-    """A recipe's objects; its checkpoint folders are thrown away."""
+    """Objects of a recipe, with an output folder that is deleted."""
     with tempfile.TemporaryDirectory() as folder:
         return load_recipe(RECIPES / f"{name}.yaml", {"output_folder": folder})[0]
 
 
 def step_loss(hparams, stage, batch):
-    """Loss of a training step on noise, as the stage's Brain computes it.
-
-    Arguments
-    ---------
-    hparams : dict
-        Objects of the recipe.
-    stage : str
-        One of ``STAGES``.
-    batch : int
-        Items.
-
-    Returns
-    -------
-    torch.Tensor
-        A scalar.
-    """
+    """Loss of a training step on noise, as the stage's Brain computes it, a scalar."""
     front_end, autoencoder = hparams["spectrogram"], hparams["autoencoder"]
     frames = hparams[f"{PREFIX[stage]}_crop_frames"]
     y, x = 0.1 * torch.randn(2, batch, 2, front_end.bins, frames)
@@ -87,13 +62,12 @@ def step_loss(hparams, stage, batch):
         return hparams["ae_loss"](autoencoder(y, x), y, x, wavs, wavs)
     with torch.no_grad():
         encoded, target = autoencoder.encode(y), autoencoder.encode(x).latent
-    loss = hparams["objective"](
-        hparams["score_model"], hparams["sde"], target.float(), encoded.latent.float()
-    )
+    latents = target.float(), encoded.latent.float()
+    loss = hparams["objective"](hparams["score_model"], hparams["sde"], *latents)
     if hparams["score_decoded_loss"] is None:
         return loss.per_item.mean()
     decoded = autoencoder.decode(loss.estimate, encoded.skips, encoded.size)
-    # ESTOI leaves silent frames out: how many, no shape can tell. It keeps little.
+    # ESTOI omits silent frames, whose number no shape tells. It keeps little.
     with patch.object(hparams["score_decoded_loss"], "estoi_weight", 0.0, create=True):
         decoded_loss = hparams["score_decoded_loss"](decoded.float(), x)
     return loss.per_item.mean() + decoded_loss
@@ -123,7 +97,7 @@ def kept_bytes(hparams, stage, batch, precision):
 
 
 def _istft_of_shapes(spectra, n_fft, hop_length, *, window, length, **options):
-    """``torch.istft`` without its check that windows add up, which reads numbers."""
+    """``torch.istft`` without its check of the window's sum, which needs numbers."""
     frames = torch.fft.irfft(spectra, n_fft, dim=1) * window[:, None]
     samples = n_fft + hop_length * (frames.shape[-1] - 1)
     added = F.fold(frames, (1, samples), (1, n_fft), stride=(1, hop_length))
@@ -131,39 +105,34 @@ def _istft_of_shapes(spectra, n_fft, hop_length, *, window, length, **options):
 
 
 def trained_network(hparams, stage):
-    """The network of a stage; those of the stages before are frozen."""
+    """The network of a stage, the only one that requires gradients."""
     key = "score_model" if stage == "score" else stage
-    for name in ("score_model", "autoencoder", "predictor"):  # which holds the last
+    for name in (
+        "score_model",
+        "autoencoder",
+        "predictor",
+    ):  # which holds the last
         hparams[name].requires_grad_(name == key)
     return hparams[key]
 
 
 def trained_parameters(network):
-    """How many numbers are trained."""
+    """Number of trained values."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
 def count_recipe(name):
-    """Everything that can be counted of a recipe.
-
-    Returns
-    -------
-    dict
-        ``cost`` (see ``count_cost``), and for each stage with something to train its
-        ``batch``, ``crop_frames``, ``fixed`` bytes and ``per_item`` bytes by precision.
-    """
+    """Cost of a recipe's call, and bytes of its stages: fixed and per item."""
     hparams = load(name)
     row = {"recipe": name, "cost": count_cost(hparams["restorer"]), "stages": {}}
-    for stage in STAGES:
-        network = trained_network(hparams, stage)
-        parameters = trained_parameters(network)
+    for stage, prefix in PREFIX.items():
+        parameters = trained_parameters(trained_network(hparams, stage))
         if not parameters:
             continue
         per_item = {}
         for precision in PRECISIONS:
             one, two = (kept_bytes(hparams, stage, n, precision) for n in (1, 2))
             per_item[precision] = two - one
-        prefix = PREFIX[stage]
         row["stages"][stage] = {
             "batch": hparams[f"{prefix}_batch_size"],
             "crop_frames": hparams[f"{prefix}_crop_frames"],
@@ -175,7 +144,7 @@ def count_recipe(name):
 
 
 def measure_step(name, stage, batch):
-    """Peak of two real steps in this process, over what it had before, bytes."""
+    """Peak of two real steps in this process, over the memory before, bytes."""
     hparams = load(name)
     network = trained_network(hparams, stage)
     before = peak_rss()
@@ -187,9 +156,8 @@ def measure_step(name, stage, batch):
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()
-    # The weights and their average were there before.
-    held = 8 * trained_parameters(network)
-    return peak_rss() - before + held
+    # The weights, and as much for their average, were there before.
+    return peak_rss() - before + 8 * trained_parameters(network)
 
 
 def measured_rows(wanted):
@@ -211,15 +179,16 @@ def write_tables(results):
     cost_rows, memory_rows = [], []
     measured = {(m["recipe"], m["stage"]): m for m in results["measured"]}
     for row in results["rows"]:
-        cost = row["cost"]
+        cost, recipe = row["cost"], row["recipe"]
         sizes = [cost["autoencoder_parameters"], cost["score_parameters"]]
         macs = [cost["call_macs"], cost["encoder_macs"] + cost["decoder_macs"]]
         cells = [f"{n / 1e6:.2f}" for n in sizes] + [f"{n / 1e9:.1f}" for n in macs]
-        cost_rows.append([f"`{row['recipe']}`", *cells])
+        cost_rows.append([f"`{recipe}`", *cells])
         for stage, numbers in row["stages"].items():
-            memory_rows.append(_memory_cells(row["recipe"], stage, numbers, measured))
-    cost_heads = ["recipe", "autoencoder, M", "score model, M", "GMAC a call"]
-    cost_table = markdown_table([*cost_heads, "autoencoder, GMAC"], cost_rows)
+            real = measured.get((recipe, stage))
+            memory_rows.append([f"`{recipe}`", stage, *_memory_cells(numbers, real)])
+    heads = ["recipe", "autoencoder, M", "score model, M", "GMAC a call"]
+    cost_table = markdown_table([*heads, "autoencoder, GMAC"], cost_rows)
     heads = ["recipe", "stage", "batch x frames", "fixed, GB"]
     heads += [f"an item, {precision}, GB" for precision in PRECISIONS]
     heads += [f"step, {precision}, GB" for precision in PRECISIONS]
@@ -235,75 +204,35 @@ def write_tables(results):
     )
 
 
-def _memory_cells(recipe, stage, numbers, measured):
+def _memory_cells(numbers, real):
     batch, per_item = numbers["batch"], numbers["per_item"]
-    steps = [numbers["fixed"] + batch * per_item[p] for p in PRECISIONS]
-    real = measured.get((recipe, stage))
+    items = [per_item[precision] for precision in PRECISIONS]
+    steps = [numbers["fixed"] + batch * item for item in items]
     return [
-        f"`{recipe}`",
-        stage,
         f"{batch} x {numbers['crop_frames']}",
-        gigabytes(numbers["fixed"]),
-        *(gigabytes(per_item[p]) for p in PRECISIONS),
-        *(gigabytes(step) for step in steps),
+        *map(gigabytes, [numbers["fixed"], *items, *steps]),
         f"{gigabytes(real['bytes'])}, {numbers['precision']}" if real else "",
     ]
 
 
-def draw(results):
-    """Memory of a score step against the batch size, fp32.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    batches = [1, 2, 4, 8, 16, 32]
-    for row in results["rows"]:
-        stage = row["stages"]["score"]
-        line = [stage["fixed"] + n * stage["per_item"]["fp32"] for n in batches]
-        axes.plot(batches, [b / 1e9 for b in line], "o-", label=row["recipe"])
-    axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.set_xlabel("batch size of the score stage, a process")
-    axes.set_ylabel("memory of a step, fp32, GB (computed)")
-    axes.grid(alpha=0.4)
-    figure.legend(loc="outside right upper", fontsize=8)
-    return figure
-
-
-def parse_arguments(arguments=None):
-    """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(arguments=None):
+    """Count, measure where asked, or be the process that measures."""
+    parser = bench_parser(__doc__, "recipes")
     parser.add_argument("--recipes", nargs="+", default=list(NAMES))
     parser.add_argument("--measure", nargs="*", default=[], help="recipe/stage, ...")
-    add_output_arguments(parser, "recipes")
-    parser.add_argument("--alone", nargs=3, help=argparse.SUPPRESS)
-    return parser.parse_args(arguments)
-
-
-def main():
-    """Count, measure what is asked for, or be the process that measures."""
-    options = parse_arguments()
+    parser.add_argument("--alone", nargs=3, help="print the peak of recipe stage batch")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
     if options.alone:
         name, stage, batch = options.alone
         print(json.dumps(measure_step(name, stage, int(batch))))
         return
     results = {
-        "run": describe_run(torch.device("cpu")),
+        "run": describe_run(),
         "rows": [count_recipe(name) for name in options.recipes],
         "measured": list(measured_rows(options.measure)),
     }
-    publish(options, results, write_tables(results), draw(results))
+    publish(options, results, write_tables(results))
 
 
 if __name__ == "__main__":

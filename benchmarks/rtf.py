@@ -1,17 +1,16 @@
 """Speed of SGMSE+, LAFUFU and the shipped models, side by side in one run.
 
     python benchmarks/rtf.py                                # everything: long on a CPU
-    python benchmarks/rtf.py --quick                        # a look
+    python benchmarks/rtf.py --quick                        # a first look
     python benchmarks/rtf.py --device cuda --end-to-end 60 1
     python benchmarks/rtf.py --systems sgmse128 lafufu128 --measure latency -o a
     python benchmarks/rtf.py --merge a.json b.json -o both  # slices into one report
 
-All systems are timed in turn, round after round, so that whatever else the machine
-does falls on all of them alike. Writes JSON (everything), Markdown and a plot. What is
-computed from measured parts, and not measured as a whole, the tables call computed.
+All systems are timed in turn, round after round, so that other load on the machine
+affects them alike. Writes JSON (everything), Markdown and a plot. Numbers that are
+computed from measured parts are called computed in the tables.
 """
 
-import argparse
 import json
 import sys
 import time
@@ -19,32 +18,11 @@ from pathlib import Path
 
 import torch
 
-from common import (
-    add_output_arguments,
-    describe_run,
-    publish,
-    run_alone,
-    write_json,
-)
-from report import (
-    MANY,
-    WAYS,
-    draw,
-    empty_contender,
-    merge,
-    precision_of,
-    seconds_per_window,
-    write_tables,
-)
+import rtf_tables as tables
+import timing
+from common import bench_parser, describe_run, peak_rss, publish, run_alone, write_json
+from lafufu_sb.errors import UsageError
 from systems import PUBLISHED, find_system, known_systems
-from timing import (
-    count_cost,
-    measure_memory,
-    measure_peak,
-    time_parts,
-    time_whole,
-    warm_up,
-)
 
 MEASURES = ("cost", "peak", "latency", "throughput", "memory")
 QUICK = ("sgmse64", "lafufu128", "lafufu_mini_wham")
@@ -54,25 +32,19 @@ class Contender:
     """A system run in one way: its restorer, built once, and its results."""
 
     def __init__(self, system, way, options):
-        self.system, self.way = system, way
-        self.results = empty_contender(system.key, system.name, way)
-        self._options = options
+        self.system, self.way, self.options = system, way, options
+        self.results = tables.empty_contender(system.key, system.name, way)
         self._restorer = None
-
-    def __str__(self):
-        return f"{self.system.key} {self.way}"
 
     @property
     def restorer(self):
-        """On its device; built when it is first asked for."""
+        """Built on first use, on the device of the run."""
         if self._restorer is None:
-            self._restorer = self.build(self._options.device, self._options.compile)
+            options = self.options
+            self._restorer = self.system.build(
+                self.way, options.window_frames, options.device, options.compile
+            )
         return self._restorer
-
-    def build(self, device, compiled=False):
-        """Build the restorer anew."""
-        frames = self._options.window_frames
-        return self.system.build(self.way, frames, device, compiled)
 
     def add(self, section, **row):
         """Keep one measurement."""
@@ -80,15 +52,7 @@ class Contender:
 
 
 class Benchmark:
-    """One run: contenders, what is measured of them, and the file that keeps it.
-
-    Arguments
-    ---------
-    options : argparse.Namespace
-        See ``parse_arguments``.
-    systems : list of System, optional
-        By default those that the options name.
-    """
+    """One run: contenders, their measurements, and the file that keeps them."""
 
     def __init__(self, options, systems=None):
         self.options = options
@@ -101,179 +65,129 @@ class Benchmark:
             if system.full_band or way != PUBLISHED
         ]
         if not self.contenders:
-            raise ValueError("only SGMSE+ can be measured as published")
+            raise UsageError("only SGMSE+ can be measured as published")
+        seconds = {s.window_seconds(options.window_frames) for s in systems}
+        if len(seconds) > 1:
+            raise UsageError(f"windows differ ({sorted(seconds)} s): not comparable")
         self.run = describe_run(self.device) | {
             "window_frames": options.window_frames,
-            "window_seconds": seconds_of_window(systems, options.window_frames),
+            "window_seconds": seconds.pop(),
             "compile": options.compile,
             "peak": {},
         }
 
     @property
     def results(self):
-        """As ``report`` takes them."""
-        return {
-            "runs": [self.run],
-            "contenders": [contender.results for contender in self.contenders],
-        }
+        """As ``rtf_tables`` takes them."""
+        contenders = [contender.results for contender in self.contenders]
+        return {"runs": [self.run], "contenders": contenders}
 
     def measure(self):
-        """Measure all that was asked for; what there is stays if a run is stopped."""
+        """Measure what the options ask for; an interrupted run leaves its results."""
         for name in self.options.measure:
-            getattr(self, f"measure_{name}")()
-            self._keep()
+            for progress in getattr(self, f"measure_{name}")():
+                print(name, *progress, file=sys.stderr, flush=True)
+                write_json(self.options.output, self.results)
         return self.results
 
-    def _keep(self):
-        write_json(self.options.output, self.results)
-
     def measure_cost(self):
-        """Parameters and multiply-accumulates: the same whatever way a system runs."""
+        """Parameters and multiply-accumulates, the same for all ways of a system."""
         counted = {}
         for contender in self.contenders:
             key = contender.system.key
             if key not in counted:
-                counted[key] = count_cost(contender.build("cpu"))
+                frames = self.options.window_frames
+                counted[key] = timing.count_cost(contender.system.build("fp32", frames))
             contender.results["cost"] = counted[key]
+            yield key, contender.way
 
     def measure_peak(self):
         """Largest arithmetic rate in the precisions of the contenders."""
-        precisions = {precision_of(contender.way) for contender in self.contenders}
-        for precision in sorted(precisions):
-            say("peak", precision)
-            self.run["peak"][precision] = measure_peak(self.device, precision)
+        for precision in sorted({tables.precision_of(c.way) for c in self.contenders}):
+            self.run["peak"][precision] = timing.measure_peak(self.device, precision)
+            yield (precision,)
 
     def measure_latency(self):
-        """Parts of one window, and the whole of ``restore`` beside them, in turn."""
+        """Parts of one window, and the whole of ``restore`` where asked, in turn."""
         for contender in self.contenders if self.options.warm_up else ():
-            say("warming up", contender)
-            warm_up(contender.restorer)
+            timing.warm_up(contender.restorer)
         for number in range(self.options.rounds):
-            began = time.monotonic()
+            start = time.monotonic()
             for contender in self.contenders:
-                say("round", number + 1, contender)
-                self._measure_once(contender)
-                self._keep()
-            if 2 * time.monotonic() - began > self.options.deadline:
-                break  # another round like this one would not be over in time
-
-    def _measure_once(self, contender):
-        contender.add("latency", **time_parts(contender.restorer))
-        for calls in self.options.end_to_end:
-            seconds = time_whole(contender.restorer, calls)
-            contender.add("end_to_end", calls=calls, seconds=seconds)
+                contender.add("latency", **timing.time_parts(contender.restorer))
+                for calls in self.options.end_to_end:
+                    seconds = timing.time_whole(contender.restorer, calls)
+                    contender.add("end_to_end", calls=calls, seconds=seconds)
+                yield "round", number + 1, contender.system.key, contender.way
+            if 2 * time.monotonic() - start > self.options.deadline:
+                break  # another round would end too late
 
     def measure_throughput(self):
         """Batches of 1, 2, 4, ... windows until one is no faster or does not fit."""
         for contender in self.contenders:
             best, batch = float("inf"), 1
             while batch <= self.options.max_batch:
-                say("batch", batch, contender)
                 try:
-                    rows = self._time_batch(contender.restorer, batch)
+                    timing.warm_up(contender.restorer, batch)
+                    rows = [
+                        timing.time_parts(contender.restorer, batch) | {"batch": batch}
+                        for _ in range(self.options.rounds)
+                    ]
                 except torch.OutOfMemoryError:
                     break
                 for row in rows:
                     contender.add("throughput", **row)
-                fastest = min(seconds_per_window(rows, MANY))
+                yield contender.system.key, contender.way, "batch", batch
+                fastest = min(tables.seconds_per_window(rows, tables.MANY))
                 if fastest >= best:
                     break
                 best, batch = fastest, 2 * batch
-            self._keep()
-
-    def _time_batch(self, restorer, batch):
-        warm_up(restorer, batch)
-        rounds = range(self.options.rounds)
-        return [time_parts(restorer, batch) | {"batch": batch} for _ in rounds]
 
     def measure_memory(self):
         """Peak memory of one window; on a CPU each in a process of its own."""
         for contender in self.contenders:
-            say("memory", contender)
+            key, way, options = contender.system.key, contender.way, self.options
             if self.device.type == "cpu":
-                contender.add("memory", **self._memory_alone(contender))
+                alone = ["--alone", key, way, "--threads", torch.get_num_threads()]
+                alone += ["--window-frames", options.window_frames]
+                contender.add("memory", **run_alone(Path(__file__), *alone))
             else:
-                contender.add("memory", bytes=measure_memory(contender.restorer))
-
-    def _memory_alone(self, contender):
-        return run_alone(
-            Path(__file__).with_name("peak.py"),
-            *(contender.system.key, contender.way),
-            *("--threads", torch.get_num_threads()),
-            *("--window-frames", self.options.window_frames),
-        )
-
-
-def say(*words):
-    """Progress, beside the tables."""
-    print(*words, file=sys.stderr, flush=True)
-
-
-def seconds_of_window(systems, window_frames):
-    """Seconds of a window, which all systems must share."""
-    seconds = {system.window_seconds(window_frames) for system in systems}
-    if len(seconds) > 1:
-        raise ValueError(f"windows differ ({sorted(seconds)} s): nothing to compare")
-    return seconds.pop()
+                contender.add("memory", bytes=timing.measure_memory(contender.restorer))
+            yield key, way
 
 
 def parse_arguments(arguments=None):
     """Command line, with the defaults that depend on the device."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = bench_parser(__doc__, "rtf")
     names = list(known_systems())
+    help_of = {
+        "systems": f"of {', '.join(names)}, or model folders",
+        "precision": "published: SGMSE+ in float32 and the default memory format",
+        "end_to_end": "with latency: also restore with so many calls",
+        "limit": "start no round of latency that would end later",
+        "quick": f"one round of {', '.join(QUICK)}; no throughput, no memory",
+    }
+    parser.add_argument("--systems", nargs="+", default=names, help=help_of["systems"])
+    ways = list(tables.WAYS)
     parser.add_argument(
-        "--systems",
-        nargs="+",
-        default=names,
-        metavar="NAME",
-        help="of " + "%(default)s, or model folders",
-    )
-    parser.add_argument(
-        "--precision",
-        nargs="+",
-        choices=list(WAYS),
-        default=list(WAYS),
-        help="published: SGMSE+ in float32 and the default memory format",
+        "--precision", nargs="+", choices=ways, default=ways, help=help_of["precision"]
     )
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--no-warm-up", dest="warm_up", action="store_false")
     parser.add_argument(
-        "--no-warm-up",
-        dest="warm_up",
-        action="store_false",
-        help="with latency: for systems whose first call is as slow as the others",
-    )
-    parser.add_argument(
-        "--time-limit",
-        type=float,
-        default=float("inf"),
-        metavar="SECONDS",
-        help="start no round of latency that would not be over by then",
+        "--time-limit", type=float, default=float("inf"), help=help_of["limit"]
     )
     parser.add_argument("--window-frames", type=int, default=256)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--measure", nargs="*", choices=MEASURES, default=MEASURES)
     parser.add_argument("--max-batch", type=int, help="by default 8 on a CPU, else 64")
     parser.add_argument(
-        "--end-to-end",
-        nargs="+",
-        type=int,
-        default=(),
-        metavar="CALLS",
-        help="with latency: really restore with so many calls, beside the computation",
+        "--end-to-end", nargs="+", type=int, default=(), help=help_of["end_to_end"]
     )
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        help=f"one round of {', '.join(QUICK)}; no throughput, no memory",
-    )
-    parser.add_argument(
-        "--merge", nargs="+", type=Path, metavar="JSON", help="measure nothing, join"
-    )
-    add_output_arguments(parser, "rtf")
+    parser.add_argument("--quick", action="store_true", help=help_of["quick"])
+    parser.add_argument("--merge", nargs="+", type=Path, help="join these JSON files")
+    parser.add_argument("--alone", nargs=2, help="print the peak memory of one way")
     options = parser.parse_args(arguments)
     if options.quick:
         options.rounds, options.measure = 1, MEASURES[:3]
@@ -289,11 +203,16 @@ def main():
     """Measure or merge, then write."""
     options = parse_arguments()
     torch.set_num_threads(options.threads)
+    if options.alone:
+        empty, (key, way) = peak_rss(), options.alone
+        peak = timing.measure_memory(find_system(key).build(way, options.window_frames))
+        print(json.dumps({"bytes": peak, "empty_process": empty}))
+        return
     if options.merge:
-        results = merge([json.loads(path.read_text()) for path in options.merge])
+        results = tables.merge([json.loads(path.read_text()) for path in options.merge])
     else:
         results = Benchmark(options).measure()
-    publish(options, results, write_tables(results), draw(results))
+    publish(options, results, tables.write_tables(results), tables.draw(results))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What cutting into windows does to a result, beside what another seed does.
+"""The effect of cutting into windows, beside the effect of another seed.
 
     python benchmarks/seams.py                         # both shipped models
     python benchmarks/seams.py --calls 1 4 50 --places 6
@@ -9,49 +9,32 @@ of one window around the seam, which has context on both sides. The noise is the
 the same place; another seed changes it.
 """
 
-import argparse
-
 import torch
 
-from lafufu_sb import EnhanceLatent, shipped_model
+from common import bench_parser, with_sampler
+from lafufu_sb.cli.evaluate import find_pairs
 from lafufu_sb.corpora.mini_corpus import mini_corpus_folder
-from lafufu_sb.corpora.pairs import read_wav
+from lafufu_sb.evaluation.clips import read_signal
 from lafufu_sb.evaluation.tables import markdown_table
-from lafufu_sb.inference.shipped import TASKS
+from lafufu_sb.inference.loading import ModelChoice
 from lafufu_sb.restoration.streaming import TensorSignal
 from lafufu_sb.restoration.windows import AnchoredNoise
 
-CORPORA = {"wham": ("EARS-WHAM", "noisy"), "reverb": ("EARS-Reverb", "reverberant")}
-
-
-def read_test_signal(task):
-    """The distorted test recordings of a task, one after the other, (samples,)."""
-    corpus, side = CORPORA[task]
-    files = sorted((mini_corpus_folder(corpus) / "test" / side).rglob("*.wav"))
-    return torch.cat([read_wav(path, 48000) for path in files])
+CORPORA = {"denoise": "EARS-WHAM", "dereverb": "EARS-Reverb"}
 
 
 def compare(restorer, piece):
-    """Squared differences in the overlap, and the power there.
+    """Squared differences where two windows overlap, and the power there.
 
-    Arguments
-    ---------
-    restorer : Restorer
-        Of which two windows cover ``piece``.
-    piece : torch.Tensor
-        (window + stride,).
-
-    Returns
-    -------
-    torch.Tensor
-        (4,) means over the samples of the overlap: of joint result and neighbours, of
-        joint result and the window around, of that and another seed, power.
+    ``piece`` is (window + stride,). Returns means over the samples of the overlap, (4,):
+    of joint result and neighbours, of joint result and the window around, of that and
+    another seed, power.
     """
     plan, networks = restorer.plan, restorer.inference_networks()
     peak = float(piece.abs().max())
 
     def shared(start, seed=0):
-        """What the window from ``start`` on gives for the overlap."""
+        """The overlap, as the window that begins at ``start`` restores it."""
         window = piece[start : start + plan.window][None] / peak
         column = start // restorer._samples_per_column
         noise = AnchoredNoise(seed, [column], restorer._chunk)
@@ -70,26 +53,26 @@ def compare(restorer, piece):
 
 def measure(task, calls, overlap, places):
     """RMS of neighbours, seam, other seed and result, over all places."""
-    restorer = EnhanceLatent.from_hparams(source=shipped_model(task)).restorer
-    # Without an overlap that which the model has for this sampler.
-    restorer.adjust(sampler="bridge_sde", num_steps=calls, overlap=overlap)
-    wav = read_test_signal(task)
+    settings = {} if overlap is None else {"overlap": overlap}
+    model = ModelChoice(task, settings=settings).load()
+    restorer = with_sampler(model.restorer, "bridge_sde", num_steps=calls)
+    pairs = find_pairs(mini_corpus_folder(CORPORA[task]))
+    wav = torch.cat([read_signal(path, model.sample_rate) for _, path, _ in pairs])
     length = restorer.plan.window + restorer.plan.stride
     starts = torch.linspace(0, len(wav) - length, places).long().tolist()
     sums = sum(compare(restorer, wav[start : start + length]) for start in starts)
     return (sums / places).sqrt().tolist()
 
 
-def main():
+def main(arguments=None):
     """Measure and print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--tasks", nargs="+", choices=CORPORA, default=[*TASKS])
+    parser = bench_parser(__doc__)
+    parser.add_argument("--tasks", nargs="+", choices=CORPORA, default=[*CORPORA])
     parser.add_argument("--calls", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--overlap", type=float, nargs="+", default=[0.25, 0.5, 1])
     parser.add_argument("--places", type=int, default=12)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
     rows = [
         [task, str(calls), f"{overlap:g}"]
         + [f"{value:.4f}" for value in measure(task, calls, overlap, options.places)]
@@ -97,9 +80,9 @@ def main():
         for calls in options.calls
         for overlap in options.overlap
     ]
-    head = ["model", "calls", "overlap, s"]
-    head += ["neighbours", "window around", "another seed", "the result itself"]
-    print(markdown_table(head, rows))
+    heads = ["model", "calls", "overlap, s"]
+    heads += ["neighbours", "window around", "another seed", "the result itself"]
+    print(markdown_table(heads, rows))
 
 
 if __name__ == "__main__":

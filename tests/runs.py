@@ -1,13 +1,15 @@
 """Tiny runs of the recipe, as a user would start them."""
 
+import atexit
+import functools
+import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
-
-from lafufu_sb.training.recipe import read_recipe
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "recipes" / "EARS" / "enhance" / "LAFUFU"
@@ -15,16 +17,16 @@ RECIPE = ROOT / "recipes" / "EARS" / "enhance" / "LAFUFU"
 TINY = """
 base: {recipe}/hparams/{base}.yaml
 output_folder: {output}
-autoencoder: {{channels: 4}}
+representation: {{channels: 4}}
 score_model: {{base_channels: 8, multipliers: [1, 1]}}
 restorer: {{window_frames: 64, overlap_frames: 16}}
-predictor_epochs: {epochs}
+pre_enhancer_epochs: {epochs}
 ae_epochs: {epochs}
 score_epochs: {epochs}
-predictor_batch_size: 2
+pre_enhancer_batch_size: 2
 ae_batch_size: 2
 score_batch_size: 2
-predictor_crop_frames: 16
+pre_enhancer_crop_frames: 16
 ae_crop_frames: 16
 score_crop_frames: 16
 valid_clips: 1
@@ -41,13 +43,13 @@ def write_tiny_recipe(path, output, *, base="lafufu_mini_wham", epochs=1, more="
     text = TINY.format(
         recipe=RECIPE, base=base, output=output, epochs=epochs, more=more
     )
-    if isinstance(read_recipe(RECIPE / f"hparams/{base}.yaml")["predictor"], dict):
-        text += "predictor: {width: 8, units: 4}\n"
-    if base.startswith("sgmse"):  # its autoencoder is the identity
-        text = text.replace("autoencoder: {channels: 4}\n", "")
+    if "pre_enhancer" in base:
+        text += "pre_enhancer: {width: 8, units: 4}\n"
+    if base.startswith("sgmse"):  # no network in its representation
+        text = text.replace("representation: {channels: 4}\n", "")
         text = text.replace("[1, 1]", "[1, 1, 1, 1]")  # keeps the attention small
     Path(path).write_text(text)
-    return path
+    return Path(path)
 
 
 def train_command(*arguments):
@@ -61,19 +63,59 @@ def train_environment():
     return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
 
 
-def train(*arguments):
-    """Run train.py to its end; gives the finished process."""
-    return subprocess.run(
-        train_command(*arguments),
+# Imports once and forks for each run: the imports take longer than a tiny run.
+SERVER = """
+import json, os, sys, traceback
+import train
+for line in sys.stdin:
+    request = json.loads(line)
+    child = os.fork()
+    if not child:
+        for number in (1, 2):
+            os.dup2(os.open(request[str(number)], os.O_WRONLY | os.O_CREAT), number)
+        code = 0
+        try:
+            train.main(request["arguments"])
+        except SystemExit as end:
+            code = 1 if isinstance(end.code, str) else end.code
+            print(end.code, file=sys.stderr)
+        except BaseException:
+            traceback.print_exc()
+            code = 1
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(code or 0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@functools.cache
+def _server():
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER],
         cwd=RECIPE,
         env=train_environment(),
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=600,
     )
+    atexit.register(process.kill)
+    return process
+
+
+def train(*arguments):
+    """Run train.py's main to its end; gives the finished process."""
+    command = [str(argument) for argument in arguments]
+    with tempfile.TemporaryDirectory() as folder:
+        files = {number: f"{folder}/{number}" for number in (1, 2)}
+        server = _server()
+        print(json.dumps({"arguments": command} | files), file=server.stdin, flush=True)
+        code = int(server.stdout.readline())
+        outputs = [Path(file).read_text() for file in files.values()]
+    return subprocess.CompletedProcess(command, code, *outputs)
 
 
 def weights(run):
-    """State dicts of a run: the autoencoder's, then the exported model's two."""
-    files = ["autoencoder.ckpt", "model/autoencoder.ckpt", "model/score_model.ckpt"]
+    """State dicts of a run: stage one's, then those of the exported model's two."""
+    parts = ["representation.ckpt", "score_model.ckpt"]
+    files = [parts[0], *(f"model/{part}" for part in parts)]
     return [torch.load(run / name, weights_only=True) for name in files]

@@ -1,10 +1,16 @@
-"""``lafufu evaluate`` and ``lafufu report``: measure systems, put them side by side."""
+"""``lafufu evaluate`` and ``lafufu report``: measure systems and compare them."""
 
-from functools import partial
+import argparse
+import os
 from pathlib import Path
 
+from lafufu_sb.cli.options import add_model_options, model_choice
+from lafufu_sb.errors import UsageError
+
 RESTORED_RATE = 48000  # Hz, of the benchmark; other recordings are resampled
-DEFAULT_METRICS = ("si_sdr", "pesq", "estoi", "dnsmos", "lsd")
+# Measured by default, as far as their packages are installed.
+DEFAULT_METRICS = ("si_sdr", "pesq", "estoi", "dnsmos", "dnsmos_p808", "distillmos")
+DEFAULT_METRICS += ("lsd",)
 
 
 def add_parser(commands):
@@ -13,11 +19,19 @@ def add_parser(commands):
     report = commands.add_parser(
         "report",
         help="tables and plots of several evaluations",
-        description="Results of the same system on the same corpus are its runs. "
+        description="Results that differ in the seed alone are runs of one system. "
         "Takes output folders of `lafufu evaluate` and of trainings.",
     )
     report.add_argument("results", nargs="+", help="result folders")
     report.add_argument("-o", "--output", required=True, help="folder to write")
+    report.add_argument(
+        "--systems",
+        nargs="+",
+        default=(),
+        metavar="YAML",
+        help="titles and families of further systems, in the form of "
+        "lafufu_sb/evaluation/systems.yaml",
+    )
     report.set_defaults(run=run_report)
 
 
@@ -25,76 +39,52 @@ def _add_evaluate(commands):
     parser = commands.add_parser(
         "evaluate",
         help="measure models, or restored recordings, on a test set",
-        description="Either --model and --data, or --restored and --clean.",
+        description="Either --model and --data, or --restored and --clean. Several "
+        "models are trainings of one recipe with different seeds.",
     )
-    parser.add_argument(
-        "-m",
-        "--model",
-        nargs="+",
-        help="wham, reverb, a model folder or a Hub id; several are trainings of one "
-        "system, with other seeds",
-    )
+    add_model_options(parser, several=True)
     parser.add_argument(
         "-d",
         "--data",
         help="corpus, its test folder (noisy or reverberant, and clean) or a manifest",
     )
-    parser.add_argument("--restored", help="folder of what another system restored")
+    parser.add_argument("--restored", help="folder of recordings restored elsewhere")
     parser.add_argument("--clean", help="clean recordings with the same ids")
     parser.add_argument("--distorted", help="their distorted versions, optional")
     parser.add_argument(
         "-o", "--output", required=True, help="result folder, for `lafufu report`"
     )
-    parser.add_argument("--name", help="of the system, by default the model's")
+    parser.add_argument("--name", help="name of the system, by default the model's")
     parser.add_argument(
         "--seeds", type=int, default=1, help="runs of each model with other noise"
     )
     parser.add_argument(
         "--metrics",
         nargs="+",
-        default=list(DEFAULT_METRICS),
-        help=f"by default {' '.join(DEFAULT_METRICS)}",
+        help=f"by default those installed of {', '.join(DEFAULT_METRICS)}",
     )
-    parser.add_argument("--clips", type=int, help="only so many, spread over all")
+    parser.add_argument("--clips", type=int, help="number of clips, spread over all")
     parser.add_argument(
-        "--keep-audio", action="store_true", help="keep what it restores"
+        "--keep-audio", action="store_true", help="keep the restored recordings"
     )
     parser.add_argument("--jobs", type=int, help="measuring processes, by default all")
-    parser.add_argument("--preset", help="sampler settings of the model")
-    parser.add_argument("--sampler", help="another sampler that fits the model")
-    parser.add_argument("--num-steps", type=int, help="steps of the sampler")
-    parser.add_argument(
-        "--phase-averages", type=int, help="1 to 4: of the phase, to average over"
-    )
-    parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"])
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...")
-    parser.add_argument("--threads", type=int, help="CPU threads, by default all")
     parser.set_defaults(run=run_evaluate)
 
 
 def run_evaluate(options):
-    """Measure, and say the means and what failed."""
-    from lafufu_sb.evaluation.metrics import check_metrics
-    from lafufu_sb.evaluation.runs import evaluate_models, find_pairs, match_restored
+    """Measure, and print the means and the failures."""
+    from lafufu_sb.evaluation.metrics import available, check_metrics, missing_hints
 
     _check(options)
-    check_metrics(options.metrics)
-    if options.model:
-        runs = evaluate_models(
-            {model: partial(_load, options, model) for model in options.model},
-            find_pairs(options.data, options.clips),
-            options.output,
-            system=options.name or system_name(options.model[0]),
-            metrics=options.metrics,
-            seeds=options.seeds,
-            workers=options.jobs,
-            keep_audio=options.keep_audio,
-        )
-    else:
-        clips = match_restored(options.restored, options.clean, options.distorted)
-        runs = [_evaluate_restored(options, clips[: options.clips])]
-    for line in _summary_lines(runs, options.metrics):
+    hints = missing_hints(DEFAULT_METRICS) if options.metrics is None else []
+    metrics = options.metrics or [m for m in DEFAULT_METRICS if m in available()]
+    check_metrics(metrics)
+    evaluate = _evaluate_models if options.model else _evaluate_restored
+    runs = evaluate(options, metrics)
+    for line in _summary_lines(runs, metrics):
         print(line)
+    for hint in hints:
+        print(f"not measured: {hint}")
     print(f"results: {Path(options.output).resolve()}")
     return 0
 
@@ -103,30 +93,81 @@ def _check(options):
     given = [bool(options.model), bool(options.data)]
     given += [bool(options.restored), bool(options.clean)]
     if given not in ([True, True, False, False], [False, False, True, True]):
-        raise ValueError("give either --model and --data, or --restored and --clean")
+        raise UsageError("give either --model and --data, or --restored and --clean")
     for name in ("seeds", "clips", "jobs"):
         value = getattr(options, name)
         if value is not None and value < 1:
-            raise ValueError(f"--{name} must be at least 1, got {value}")
+            raise UsageError(f"--{name} must be at least 1, got {value}")
 
 
-def _load(options, model):
-    from lafufu_sb.inference.interface import EnhanceLatent
-    from lafufu_sb.inference.shipped import model_folder
+def find_pairs(source, limit=None):
+    """Clips of a test set.
 
-    if options.threads is not None:
-        import torch
+    Arguments
+    ---------
+    source : str or Path
+        Folder with a distorted and a clean side (see ``pair_recordings``), one with
+        such a folder named test, or a manifest that ``ears_prepare`` wrote.
+    limit : int, optional
+        Number of clips, evenly spread over all.
 
-        torch.set_num_threads(options.threads)
-    return EnhanceLatent.from_hparams(
-        source=model_folder(model),
-        run_opts={"device": options.device} if options.device else {},
-        preset=options.preset,
-        sampler=options.sampler,
-        num_steps=options.num_steps,
-        phase_averages=options.phase_averages,
-        precision=options.precision,
+    Returns
+    -------
+    list of tuple
+        (name, distorted path, clean path).
+    """
+    from lafufu_sb.corpora.manifests import pair_recordings
+    from lafufu_sb.evaluation.runs import read_manifest, spread
+
+    source = Path(source)
+    if source.suffix == ".json":
+        return read_manifest(source, limit)
+    inner = source / "test"
+    return spread(pair_recordings(inner if inner.is_dir() else source), limit)
+
+
+def _evaluate_models(options, metrics):
+    from lafufu_sb.evaluation.runs import evaluate_models
+
+    choices = {
+        model: model_choice(argparse.Namespace(**vars(options) | {"model": model}))
+        for model in options.model
+    }
+    return evaluate_models(
+        choices,
+        find_pairs(options.data, options.clips),
+        options.output,
+        system=options.name or system_name(options.model[0]),
+        metrics=metrics,
+        seeds=options.seeds,
+        recipe=common_recipe(options.model),
+        workers=options.jobs,
+        keep_audio=options.keep_audio,
     )
+
+
+def common_recipe(models):
+    """Text of the recipe that trained the models; None if a model has none.
+
+    Raises
+    ------
+    UsageError
+        If the recipes differ in more than the seed.
+    """
+    from lafufu_sb.evaluation.systems import differences, recipe_facts
+    from lafufu_sb.inference.folder import RECIPE_NAME
+
+    paths = [Path(model).absolute().parent / RECIPE_NAME for model in models]
+    if not all(path.is_file() for path in paths):
+        return None
+    texts = [path.read_text() for path in paths]
+    differing = differences([{"recipe": recipe_facts(text)} for text in texts])
+    if differing:
+        raise UsageError(
+            f"the recipes of {', '.join(models)} differ in {', '.join(differing)}: "
+            "evaluate them one by one, into several result folders"
+        )
+    return texts[0]
 
 
 def system_name(model):
@@ -146,31 +187,74 @@ def system_name(model):
     return folder.name
 
 
-def _evaluate_restored(options, clips):
-    """Rows of recordings that something else has restored."""
-    import os
+def match_restored(restored, clean, distorted=None):
+    """Clips of recordings that another program has restored.
 
+    Arguments
+    ---------
+    restored, clean, distorted : str or Path
+        Folders whose recordings share ids, see ``recording_id``: ``00001_0.53.wav``
+        belongs to ``00001.wav``.
+
+    Returns
+    -------
+    list of ClipFiles
+        One for each clean recording, including those without a restored one.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a folder is missing or holds no recording.
+    UsageError
+        If ids are not unique, or no restored recording has that of a clean one.
+    """
+    from lafufu_sb.corpora.manifests import recordings_by_id
+    from lafufu_sb.evaluation.clips import ClipFiles
+
+    sides = {"restored": restored, "clean": clean, "distorted": distorted}
+    problems = []
+    files = {
+        side: recordings_by_id(Path(folder), problems)
+        for side, folder in sides.items()
+        if folder is not None
+    }
+    if problems:
+        raise UsageError("; ".join(problems))
+    if not files["clean"].keys() & files["restored"].keys():
+        raise UsageError(
+            f"no recording in {restored} has the id of one in {clean}: they need the "
+            "same five-digit id, or the same name, in the same sub-folders"
+        )
+    heard, given = files["restored"], files.get("distorted", {})
+    return [
+        ClipFiles(name, given.get(name), heard.get(name), path, {})
+        for name, path in files["clean"].items()
+    ]
+
+
+def _evaluate_restored(options, metrics):
+    """Rows of recordings that another program has restored."""
     from lafufu_sb.evaluation.clips import measure_all, write_rows
-    from lafufu_sb.evaluation.runs import describe_pairs, write_result
+    from lafufu_sb.evaluation.runs import describe_pairs, spread, write_result
 
-    workers = options.jobs or os.cpu_count()
-    rows = measure_all(clips, RESTORED_RATE, options.metrics, workers)
+    clips = match_restored(options.restored, options.clean, options.distorted)
+    clips = spread(clips, options.clips)
+    rows = measure_all(clips, RESTORED_RATE, metrics, options.jobs or os.cpu_count())
     write_rows(options.output, rows)
     name = options.name or Path(options.restored).name
-    described = [(c.name, c.distorted or c.clean, c.clean) for c in clips]
-    facts = describe_pairs(described)
+    facts = describe_pairs([(c.name, c.distorted or c.clean, c.clean) for c in clips])
     write_result(options.output, name, [{"folder": "."}], **facts)
-    return rows
+    return [rows]
 
 
 def _summary_lines(runs, metrics):
-    """Means over the runs, and the clips that no metric or not all could judge."""
+    """Means over the runs, and the clips with notes."""
     from lafufu_sb.evaluation.clips import summarise_rows
     from lafufu_sb.evaluation.results import over_runs
     from lafufu_sb.evaluation.tables import number_text
 
     numbers = over_runs([summarise_rows(rows) for rows in runs])
-    for column in [*metrics, "rtf", "rtf_encoder", "rtf_sampler", "rtf_decoder"]:
+    for column in [*metrics, *(c for c in numbers if c.startswith("rtf"))]:
         if column in numbers:
             yield f"{column:<12} {number_text(numbers[column], 3)}"
     noted = {row["name"]: row["note"] for rows in runs for row in rows if row["note"]}
@@ -184,6 +268,6 @@ def run_report(options):
     """Write tables and plots."""
     from lafufu_sb.evaluation.report import write_report
 
-    for path in write_report(options.results, options.output):
+    for path in write_report(options.results, options.output, options.systems):
         print(path)
     return 0

@@ -1,4 +1,4 @@
-"""Measured restorations: clips, runs over a test set, tables and plots of several."""
+"""Evaluation: metrics, measured clips, runs over test sets, tables and plots."""
 
 from lafufu_sb.evaluation.clips import SIDES, ClipReport
 

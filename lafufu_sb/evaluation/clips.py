@@ -1,44 +1,57 @@
-"""Measured clips: one row of numbers each, and the files that keep them."""
+"""Measured clips: one row of numbers per clip, and the files that hold the rows."""
 
-import contextlib
 import csv
 import io
 import json
-import logging
 import math
-from collections import namedtuple
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy
 import torch
 from tqdm import tqdm
 
-from lafufu_sb.corpora.manifests import HOP_SECONDS
-from lafufu_sb.corpora.pairs import read_wav
+from lafufu_sb.audio.files import read_recording
+from lafufu_sb.audio.resampling import resample
+from lafufu_sb.errors import UsageError
 from lafufu_sb.evaluation.figures import save_spectrogram_png, spectrogram_figure
 from lafufu_sb.evaluation.metrics import evaluate, summarise
 from lafufu_sb.files import written_whole
 
 SIDES = ("distorted", "restored", "clean")
 CLIPS, SUMMARY = "clips.csv", "summary.json"
-TEXT = ("name", "note")  # columns that are no numbers
+TEXT = ("name", "note")  # columns that hold text
 BEFORE = "before_"  # prefix of the metrics of the distorted side
-CLIPS_PER_WORKER = 8  # fewer are measured sooner than a process has started
+TOLERANCE = 384 / 48000  # seconds by which the recordings of a clip may differ
+CLIPS_PER_WORKER = 8  # starting a process takes longer than measuring fewer
 
-ClipFiles = namedtuple("ClipFiles", ["name", *SIDES, "more"])
-ClipFiles.__doc__ = """Files of a clip that is to be measured.
 
-name : str
-    Its id.
-distorted, restored, clean : Path or None
-    Recordings. Without a distorted one there are no columns "before"; without a
-    restored one the clip has failed.
-more : dict
-    Further columns of its row.
-"""
+class ClipFiles(NamedTuple):
+    """Files of a clip to be measured.
+
+    name : str
+        Its id.
+    distorted, restored, clean : Path or None
+        Recordings. Without a distorted one the row has no columns "before_"; without a
+        restored one the clip has failed.
+    more : dict
+        Further columns of its row.
+    """
+
+    name: str
+    distorted: Path | None
+    restored: Path | None
+    clean: Path
+    more: dict
+
+
+def read_signal(path, sample_rate):
+    """First channel of a recording, (time,) float32, at ``sample_rate``."""
+    wavs, rate = read_recording(path)
+    return resample(wavs[0], rate, sample_rate)
 
 
 def measure_clip(name, signals, sample_rate, metrics, **more):
@@ -47,7 +60,7 @@ def measure_clip(name, signals, sample_rate, metrics, **more):
     Arguments
     ---------
     name : str
-        Of the clip.
+        Id of the clip.
     signals : dict of str to array or torch.Tensor
         "restored", "clean" and perhaps "distorted", (time,) of equal length.
     sample_rate : int
@@ -64,51 +77,22 @@ def measure_clip(name, signals, sample_rate, metrics, **more):
         name, seconds, ``before_`` metrics, metrics, further columns, note.
     """
     row = {"name": name, "seconds": len(signals["clean"]) / sample_rate}
-    sides = {BEFORE: "distorted", "": "restored"}
-    notes = [more.pop("note")] if more.get("note") else []
-    with _warnings_of_metrics() as heard:
-        for prefix, side in sides.items():
-            wanted = [metric for metric in metrics if prefix + metric not in more]
-            if side not in signals:
-                continue
-            values = evaluate(signals[side], signals["clean"], sample_rate, wanted)
-            values |= {m: more.pop(prefix + m) for m in metrics if m not in wanted}
-            row |= {prefix + metric: values[metric] for metric in metrics}
-            notes += [f"{side}: {message}" for message in heard]
-            heard.clear()
-    return row | more | {"note": "; ".join(notes)}
-
-
-@contextlib.contextmanager
-def _warnings_of_metrics():
-    """Collect what the metrics say of clips that they cannot judge."""
-    heard = []
-    handler = logging.Handler()
-    handler.emit = lambda record: heard.append(record.getMessage())
-    logger = logging.getLogger("lafufu_sb.evaluation.metrics")
-    logger.addHandler(handler)
-    try:
-        yield heard
-    finally:
-        logger.removeHandler(handler)
+    notes = [more.pop("note", "")]
+    for prefix, side in {BEFORE: "distorted", "": "restored"}.items():
+        if side not in signals:
+            continue
+        known = {m: more.pop(prefix + m) for m in metrics if prefix + m in more}
+        wanted = [metric for metric in metrics if metric not in known]
+        found = evaluate(signals[side], signals["clean"], sample_rate, wanted)
+        values = known | {metric: found[metric].value for metric in wanted}
+        row |= {prefix + metric: values[metric] for metric in metrics}
+        heard = dict.fromkeys(found[metric].note for metric in wanted)
+        notes += [f"{side}: {note}" for note in heard if note]
+    return row | more | {"note": "; ".join(filter(None, notes))}
 
 
 def measure_files(clip, sample_rate, metrics):
-    """Row of a clip from its files; one that fails says so instead of raising.
-
-    Arguments
-    ---------
-    clip : ClipFiles
-        What to read.
-    sample_rate : int
-        Hz that all are compared at.
-    metrics : sequence of str
-        See ``measure_clip``.
-
-    Returns
-    -------
-    dict
-    """
+    """Row of a clip from its ``ClipFiles``; a failure becomes the row's note."""
     try:
         signals = _read_signals(clip, sample_rate)
         return measure_clip(clip.name, signals, sample_rate, metrics, **clip.more)
@@ -122,44 +106,37 @@ def _read_signals(clip, sample_rate):
     if clip.restored is None:
         raise FileNotFoundError("there is no restored file")
     signals = {
-        side: read_wav(path, sample_rate).numpy()
+        side: read_signal(path, sample_rate).numpy()
         for side in SIDES
         if (path := getattr(clip, side)) is not None
     }
     seconds = {side: len(signal) / sample_rate for side, signal in signals.items()}
     shortest, longest = min(seconds.values()), max(seconds.values())
-    if shortest == 0 or longest - shortest > HOP_SECONDS:
+    if shortest == 0 or longest - shortest > TOLERANCE:
         shown = ", ".join(f"{side} {length:.3f} s" for side, length in seconds.items())
-        raise ValueError(f"the files do not belong together: {shown}")
+        raise UsageError(f"the files differ in length: {shown}")
     samples = min(map(len, signals.values()))
     return {side: signal[:samples] for side, signal in signals.items()}
 
 
 def measure_all(clips, sample_rate, metrics, workers=1):
-    """Rows of many clips, with a progress bar.
+    """Rows of many clips, in their order and the same for any number of workers.
 
     Arguments
     ---------
     clips : list of ClipFiles
         What to measure.
-    sample_rate : int
-        Hz.
-    metrics : sequence of str
+    sample_rate, metrics
         See ``measure_clip``.
     workers : int
-        Processes that measure, at most; with one, or few clips, it is this one.
-
-    Returns
-    -------
-    list of dict
-        In the order of ``clips``, the same for any number of workers.
+        Largest number of processes; few clips are measured in this one.
     """
     work = partial(measure_files, sample_rate=sample_rate, metrics=tuple(metrics))
     bar = partial(tqdm, total=len(clips), desc="measured", unit="clip", disable=None)
     workers = min(workers, len(clips) // CLIPS_PER_WORKER)
     if workers <= 1:
         return [work(clip) for clip in bar(clips)]
-    # Fresh processes: a fork of one with threads or an accelerator may hang.
+    # Spawned: the fork of a process with threads or an accelerator may hang.
     with ProcessPoolExecutor(
         workers,
         mp_context=get_context("spawn"),
@@ -170,28 +147,13 @@ def measure_all(clips, sample_rate, metrics, workers=1):
 
 
 def summarise_rows(rows):
-    """Mean, deviation and counts of each number, and the notes by name.
-
-    Returns
-    -------
-    dict
-        As ``lafufu_sb.evaluation.metrics.summarise``, and ``notes``, {name: note} of the clips
-        that have one.
-    """
+    """``metrics.summarise`` of rows, and ``notes``, {clip: note}."""
     notes = {row["name"]: row["note"] for row in rows if row.get("note")}
     return summarise(rows) | {"notes": notes}
 
 
 def write_rows(folder, rows):
-    """Write ``clips.csv`` and ``summary.json``, each whole or not at all.
-
-    Arguments
-    ---------
-    folder : str or Path
-        Made if it is missing.
-    rows : list of dict
-        See ``measure_clip``.
-    """
+    """Write ``clips.csv`` and ``summary.json`` into a folder, made if missing."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     columns = dict.fromkeys(key for row in rows for key in row)
@@ -209,23 +171,28 @@ def write_rows(folder, rows):
 def read_rows(folder):
     """Rows that ``write_rows`` wrote, numbers as numbers.
 
-    Raises
-    ------
-    FileNotFoundError
-        If the folder has none.
+    FileNotFoundError if there are none, UsageError if a cell holds no number.
     """
     path = Path(folder) / CLIPS
     if not path.is_file():
         raise FileNotFoundError(f"{folder} has no {CLIPS}: `lafufu evaluate` writes it")
     with open(path, newline="") as file:
-        return [
-            {k: v if k in TEXT else float(v) for k, v in row.items() if v or k in TEXT}
-            for row in csv.DictReader(file)
-        ]
+        return [_read_row(path, row) for row in csv.DictReader(file)]
+
+
+def _read_row(path, row):
+    try:
+        return {
+            k: v if k in TEXT else float(v) for k, v in row.items() if v or k in TEXT
+        }
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"{path}, clip {row.get('name')}: {error}; evaluate the system again"
+        ) from error
 
 
 class ClipReport:
-    """Metrics of clips that were restored a moment ago.
+    """Measures clips right after their restoration.
 
     Arguments
     ---------
@@ -253,17 +220,7 @@ class ClipReport:
         return len(self.rows)
 
     def add(self, name, distorted, restored, clean, **more):
-        """Measure a clip.
-
-        Arguments
-        ---------
-        name : str
-            Of the clip.
-        distorted, restored, clean : array or torch.Tensor
-            (time,) of equal length.
-        **more
-            Further columns, such as the real-time factor.
-        """
+        """Measure a clip, (time,) of equal length; see ``measure_clip``."""
         signals = {
             side: numpy.asarray(signal)
             for side, signal in zip(SIDES, (distorted, restored, clean), strict=True)
@@ -286,6 +243,6 @@ class ClipReport:
     def save_first(self, folder, filename):
         """Write the spectrograms of the first clip as a PNG."""
         name, signals = self.first
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        save_spectrogram_png(folder / filename, signals, self.sample_rate, title=name)
+        save_spectrogram_png(
+            Path(folder) / filename, signals, self.sample_rate, title=name
+        )

@@ -1,8 +1,8 @@
 """Spectrogram figures: distorted, restored and clean speech side by side.
 
-matplotlib is imported on first use, drawn with its Agg canvas, and none of its global
-state (backend, rcParams, pyplot's list of figures) is touched: safe on a server, in
-a notebook and inside a training.
+matplotlib is imported on first use and draws on its Agg canvas. Its global state
+(backend, rcParams, pyplot's list of figures) stays untouched: safe on a server, in a
+notebook and inside a training.
 """
 
 import pathlib
@@ -10,12 +10,35 @@ import pathlib
 import numpy as np
 import torch
 
+from lafufu_sb.errors import MissingPackageError, UsageError
 from lafufu_sb.files import written_whole
 
-_N_FFT = 2048  # samples: 43 ms and 23 Hz at 48 kHz, where the harmonics still part
+_N_FFT = 2048  # samples: 43 ms and 23 Hz at 48 kHz, which still resolves harmonics
 _MAX_FRAMES = 2000  # more columns than pixels only cost memory
 _RANGE_DB = 80.0
 _FLOOR = 1e-10  # keeps the level of digital silence finite
+
+
+def new_figure(width, height):
+    """An empty figure with an Agg canvas; sizes in inches."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        message = "figures need matplotlib: pip install matplotlib"
+        raise MissingPackageError(message) from error
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_png(figure, path, dpi=160):
+    """Write a figure to a PNG file, whole or not at all; returns the path."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=dpi)
+    return path
 
 
 def spectrogram_figure(signals, sample_rate, title=None):
@@ -24,8 +47,8 @@ def spectrogram_figure(signals, sample_rate, title=None):
     Levels are relative to the loudest point of all panels and shown down to -80 dB,
     so a quieter panel looks quieter. Frequency reaches up to half the sample rate.
 
-    Parameters
-    ----------
+    Arguments
+    ---------
     signals : dict of str to array or torch.Tensor
         Panel title and signal, (time,), from left to right; lengths may differ.
     sample_rate : int
@@ -36,13 +59,13 @@ def spectrogram_figure(signals, sample_rate, title=None):
     Returns
     -------
     matplotlib.figure.Figure
-        With an Agg canvas; one row of panels and a colour bar.
+        One row of panels and a colour bar.
 
     Raises
     ------
-    ImportError
+    MissingPackageError
         If matplotlib is missing.
-    ValueError
+    UsageError
         If there is no signal, or one is not 1-D, empty or not finite.
 
     Example
@@ -52,20 +75,12 @@ def spectrogram_figure(signals, sample_rate, title=None):
     >>> [axes.get_title() for axes in figure.axes[:2]]
     ['loud', 'soft']
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("Figures need matplotlib: pip install matplotlib") from error
-
     if not signals:
-        raise ValueError("signals is empty: pass at least one {title: signal}.")
+        raise UsageError("signals is empty: pass at least one {title: signal}.")
     signals = {name: _signal(name, values) for name, values in signals.items()}
     magnitudes = {name: _magnitude(signal) for name, signal in signals.items()}
     loudest = max(_FLOOR, *(float(panel.max()) for panel in magnitudes.values()))
-
-    figure = Figure(figsize=(3.0 * len(signals) + 1.0, 3.0), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(3.0 * len(signals) + 1.0, 3.0)
     row = figure.subplots(1, len(signals), sharex=True, sharey=True, squeeze=False)[0]
     for axes, (name, magnitude) in zip(row, magnitudes.items(), strict=True):
         level = 20.0 * np.log10(np.maximum(magnitude, loudest * _FLOOR) / loudest)
@@ -82,8 +97,7 @@ def spectrogram_figure(signals, sample_rate, title=None):
         axes.set_xlabel("Time (s)", fontsize=9)
         axes.tick_params(labelsize=8)
     # imshow sets the limits of all shared axes to the panel drawn last.
-    longest = max(len(signal) for signal in signals.values()) / sample_rate
-    row[0].set_xlim(0.0, longest)
+    row[0].set_xlim(0.0, max(map(len, signals.values())) / sample_rate)
     row[0].set_ylabel("Frequency (kHz)", fontsize=9)
     ticks = np.arange(-_RANGE_DB, 1.0, 20.0)
     bar = figure.colorbar(image, ax=list(row), ticks=ticks, pad=0.015, aspect=28)
@@ -95,56 +109,26 @@ def spectrogram_figure(signals, sample_rate, title=None):
 
 
 def save_spectrogram_png(path, signals, sample_rate, title=None, dpi=200):
-    """Write `spectrogram_figure` to a PNG file, whole or not at all.
+    """Write ``spectrogram_figure`` to a .png file; returns the path.
 
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        File to write, ending in .png; its folder is made if it is missing.
-    signals, sample_rate, title
-        As for `spectrogram_figure`, with the same errors.
-    dpi : int
-        Pixels per inch; a panel is about 3 inches square.
-
-    Returns
-    -------
-    pathlib.Path
-        The path written.
-
-    Raises
-    ------
-    ValueError
-        If the path does not end in .png.
-
-    Example
-    -------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     target = f"{folder}/steps.png"
-    ...     path = save_spectrogram_png(target, {"steps": torch.ones(9600)}, 48000)
-    ...     path.stat().st_size > 1000
-    True
+    Same arguments and errors; UsageError for another suffix. A panel is about 3 inches
+    square, at ``dpi`` pixels per inch.
     """
-    path = pathlib.Path(path)
-    if path.suffix.lower() != ".png":
-        raise ValueError(f"path is {path}: a PNG file must end in .png.")
-    figure = spectrogram_figure(signals, sample_rate, title)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=dpi)
-    return path
+    if pathlib.Path(path).suffix.lower() != ".png":
+        raise UsageError(f"path is {path}: a PNG file must end in .png.")
+    return save_png(spectrogram_figure(signals, sample_rate, title), path, dpi)
 
 
 def _signal(name, values):
     """Check one signal; a single-precision tensor, (time,), on the CPU."""
     signal = torch.as_tensor(values).detach().cpu().float()
     if signal.ndim != 1 or len(signal) == 0:
-        raise ValueError(
+        raise UsageError(
             f"Signal '{name}' has shape {tuple(signal.shape)}: pass one non-empty "
             "signal, (time,)."
         )
     if not signal.isfinite().all():
-        raise ValueError(f"Signal '{name}' has samples that are not finite.")
+        raise UsageError(f"Signal '{name}' has samples that are not finite.")
     return signal
 
 

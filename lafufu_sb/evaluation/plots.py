@@ -1,19 +1,21 @@
 """Quality against real-time factor, one panel a metric."""
 
+from lafufu_sb.evaluation.figures import new_figure
 from lafufu_sb.evaluation.tables import COLUMNS, UNPROCESSED
 
 PANELS = ("si_sdr", "pesq", "estoi", "dnsmos")
-FAMILIES = {"LAFUFU": ("#c1440e", "o"), "SGMSE+": ("#1f5fa8", "s")}
-OTHER = ("#4d4d4d", "D")
+OTHER = {"color": "#4d4d4d", "marker": "D"}
 
 
-def draw_quality_over_rtf(results):
+def draw_quality_over_rtf(results, families):
     """Plot the systems of a corpus that were timed.
 
     Arguments
     ---------
     results : list of Result
         Of one task and corpus.
+    families : dict of str to dict
+        ``color`` and ``marker`` of each family, see ``systems.Naming``.
 
     Returns
     -------
@@ -21,28 +23,25 @@ def draw_quality_over_rtf(results):
         None where nothing was timed. Bars are the deviation over runs, the dashed line
         the unprocessed recordings, the dotted one real time.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     timed = [result for result in results if "rtf" in result.numbers]
     panels = [name for name in PANELS if any(name in r.numbers for r in timed)]
     if not timed or not panels:
         return None
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(4.6 * columns, 3.4 * rows + 0.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(4.6 * columns, 3.4 * rows + 0.6)
     grid = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes in grid[len(panels) :]:
         axes.remove()
     for axes, name in zip(grid, panels, strict=False):
-        _draw_panel(axes, name, timed)
+        _draw_panel(axes, name, timed, families)
     task, corpus = timed[0].place
-    devices = sorted({result.facts.get("device", "unknown device") for result in timed})
-    figure.suptitle(
-        f"{task.capitalize()}, {corpus}; computed on {' and '.join(devices)}",
-        fontsize=11,
+    machines = set().union(*(result.machines for result in timed))
+    devices = sorted({device or "unknown device" for device, _ in machines})
+    title = (
+        f"{task.capitalize()}, {corpus}; computed on {' and '.join(sorted(devices))}"
     )
+    figure.suptitle(title, fontsize=11)
     handles = {}
     for axes in grid[: len(panels)]:
         entries = axes.get_legend_handles_labels()
@@ -57,9 +56,9 @@ def draw_quality_over_rtf(results):
     return figure
 
 
-def _draw_panel(axes, name, results):
-    for family, members in _families(results, name).items():
-        color, marker = FAMILIES.get(family, OTHER)
+def _draw_panel(axes, name, results, families):
+    for family, members in _members(results, name, families).items():
+        style = families.get(family, OTHER)
         places = []
         for rank, result in enumerate(members):
             quality, cost = result.numbers[name], result.numbers["rtf"]
@@ -68,11 +67,10 @@ def _draw_panel(axes, name, results):
                 *places[-1],
                 xerr=cost.spread,
                 yerr=quality.spread,
-                color=color,
-                marker=marker,
                 capsize=3,
                 linestyle="none",
                 label=family if rank == 0 else None,
+                **style,
             )
             axes.annotate(
                 result.title.removeprefix(family).strip() or result.title,
@@ -81,10 +79,11 @@ def _draw_panel(axes, name, results):
                 textcoords="offset points",
                 ha="center",
                 fontsize=8,
-                color=color,
+                color=style["color"],
             )
-        if family in FAMILIES:
-            axes.plot(*zip(*places, strict=True), color=color, alpha=0.3, linewidth=1)
+        if family in families:
+            line = {"color": style["color"], "alpha": 0.3, "linewidth": 1}
+            axes.plot(*zip(*places, strict=True), **line)
     before = next((r.before[name] for r in results if name in r.before), None)
     if before is not None:
         label = UNPROCESSED.get(results[0].facts["task"], "Unprocessed")
@@ -100,11 +99,11 @@ def _draw_panel(axes, name, results):
     axes.grid(alpha=0.3)
 
 
-def _families(results, name):
-    """{family: its results from cheap to costly}; other systems together."""
-    families = {}
+def _members(results, name, families):
+    """{family: its results from cheap to costly}; systems of no family together."""
+    members = {}
     for result in sorted(results, key=lambda r: r.numbers["rtf"].mean):
         if name in result.numbers:
-            known = (f for f in FAMILIES if result.title.startswith(f))
-            families.setdefault(next(known, "other"), []).append(result)
-    return families
+            family = result.family if result.family in families else "other"
+            members.setdefault(family, []).append(result)
+    return members

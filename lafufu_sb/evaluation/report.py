@@ -1,9 +1,11 @@
-"""``lafufu report``: what a reader of the paper looks for, from result folders."""
+"""``lafufu report``: the paper's tables and plots from result folders."""
 
 from pathlib import Path
 
+from lafufu_sb.evaluation.figures import save_png
 from lafufu_sb.evaluation.plots import draw_quality_over_rtf
 from lafufu_sb.evaluation.results import read_results
+from lafufu_sb.evaluation.systems import read_naming
 from lafufu_sb.evaluation.tables import (
     COLUMNS,
     ablation_table,
@@ -18,42 +20,38 @@ from lafufu_sb.files import written_whole
 REPORT = "report.md"
 
 
-def write_report(folders, output):
+def write_report(folders, output, systems=()):
     """Write tables in Markdown and LaTeX, and plots.
 
     Arguments
     ---------
     folders : list of str or Path
-        See ``read_results``.
+        See ``read_results``, which raises FileNotFoundError or UsageError.
     output : str or Path
-        Gets ``report.md``; for each task and corpus a ``.tex`` and a ``.png`` with
-        quality against real-time factor; and the tables of ablations.
+        Gets ``report.md``, and for each task and corpus the tables (.tex) and a plot of
+        quality against real-time factor (.png).
+    systems : sequence of str or Path
+        Files of titles and families, see ``read_naming``.
 
     Returns
     -------
     list of Path
-        What was written.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        See ``read_results``.
+        The files written.
     """
-    results = read_results(folders)
+    naming = read_naming(*systems)
+    results = read_results(folders, naming)
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     sections, written = ["# Evaluation", _legend(results)], []
     for place in dict.fromkeys(result.place for result in results):
         here = [result for result in results if result.place == place]
-        figure = draw_quality_over_rtf(whole_systems(here))
+        figure = draw_quality_over_rtf(whole_systems(here), naming.families)
         sections.append(f"## {place[0].capitalize()}, {place[1]}")
         for table in tables_of(here):
             written.append(_write(output / f"{table.name}.tex", to_latex(table)))
             sections.append(to_markdown(table))
         if figure is not None:
-            path = output / f"{'_'.join(place)}.png"
-            with written_whole(path) as temporary:
-                figure.savefig(temporary, format="png", dpi=160)
+            path = save_png(figure, output / f"{'_'.join(place)}.png")
             written.append(path)
             sections.append(f"![quality against real-time factor]({path.name})")
         sections += _conditions(here)
@@ -62,7 +60,7 @@ def write_report(folders, output):
 
 
 def whole_systems(results):
-    """Those that are no ablations; all, if there are no others."""
+    """The systems that are not ablations, or all if every one is."""
     return [r for r in results if r.ablation_of is None] or results
 
 
@@ -85,14 +83,14 @@ def _legend(results):
         text += (
             ", both as means over runs; in brackets the standard deviation over runs"
         )
-    return f"{text}. RTF: seconds of computation a second of sound."
+    return f"{text}. RTF: seconds of computation per second of audio."
 
 
 def _conditions(results):
-    """Clips, runs, and by name the clips that could not be judged."""
+    """Numbers of clips and runs, and the clips that could not be judged."""
     lines = []
     if not one_machine(results):
-        lines.append("- Timed on several machines: these RTF do not compare.")
+        lines.append("- Timed on several machines: the RTFs are not comparable.")
     for result in results:
         line = f"{result.title}: {len(result.clips)} clips, {len(result.runs)} run"
         line += "s" if len(result.runs) > 1 else ""
@@ -101,7 +99,7 @@ def _conditions(results):
         failed = {column: count for column, count in failed.items() if count}
         if failed:
             counts = ", ".join(f"{column} {count}" for column, count in failed.items())
-            line += f" († means over fewer clips; without a value: {counts})"
+            line += f" († means over fewer clips; clips without a value: {counts})"
         lines.append(f"- {line}")
         lines += [f"  - `{clip}`: {note}" for clip, note in result.notes.items()]
     return ["\n".join(lines)]

@@ -1,46 +1,42 @@
-"""Result folders read back: the runs of each system, joined."""
+"""Result folders, the runs of each system joined."""
 
 import json
 import math
 import statistics
-from collections import namedtuple
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
+from lafufu_sb.errors import UsageError
 from lafufu_sb.evaluation.clips import BEFORE, read_rows, summarise_rows
 from lafufu_sb.evaluation.runs import RESULT
+from lafufu_sb.evaluation.systems import differences, names_apart, read_naming
 
 # Where trainings leave their results, the later stage first.
 IN_TRAINING = ("few_step_report", "report")
-ABLATIONS = {"noskip": "without skip connections", "noreg": "without Reg-Loss"}
-_WORDS = {"lafufu": "LAFUFU", "sgmse": "SGMSE+", "crp": "CRP", "ouve": "OUVE"}
-_WORDS |= {"wham": "", "reverb": ""} | ABLATIONS
 
-Number = namedtuple("Number", ["mean", "std", "spread", "failed"])
-Number.__doc__ = """A column of a system, over its runs.
 
-mean : float
-    Mean over runs of the mean over clips.
-std : float
-    Mean over runs of the standard deviation over clips.
-spread : float or None
-    Standard deviation over runs of the means over clips (n - 1); None for one run.
-failed : int
-    Clips without a value, of all runs.
-"""
+class Number(NamedTuple):
+    """A column of a system, over its runs.
+
+    mean : float
+        Mean over runs of the mean over clips.
+    std : float
+        Mean over runs of the standard deviation over clips.
+    spread : float or None
+        Standard deviation over runs of the means over clips (n - 1); None for one run.
+    failed : int
+        Clips without a value, in all runs.
+    """
+
+    mean: float
+    std: float
+    spread: float | None
+    failed: int
 
 
 def over_runs(summaries):
-    """Join the summaries of a system's runs.
-
-    Arguments
-    ---------
-    summaries : list of dict
-        See ``summarise_rows``.
-
-    Returns
-    -------
-    dict of str to Number
+    """Join the summaries (``summarise_rows``) of a system's runs; {column: Number}.
 
     Example
     -------
@@ -73,21 +69,27 @@ class Result:
     Attributes
     ----------
     system : str
-        Name.
+        Name in ``evaluation.json``.
     facts : dict
-        ``task``, ``corpus``, ``device`` and what else ``evaluation.json`` says.
+        ``task``, ``corpus``, ``device`` and the rest of the first folder's
+        ``evaluation.json``.
+    title, family : str
+        For tables and plots.
+    ablation_of : str or None
+        Name of the system of which this is an ablation.
     runs : list of list of dict
         Rows of each run.
+    machines : set of tuple
+        (device, threads) of each folder.
     """
 
     system: str
     facts: dict
+    title: str
+    family: str = ""
+    ablation_of: str | None = None
     runs: list = field(default_factory=list)
-
-    @property
-    def title(self):
-        """Name for tables: that of a recipe in words, another as it is."""
-        return title_of(self.system)
+    machines: set = field(default_factory=set)
 
     @property
     def place(self):
@@ -108,7 +110,7 @@ class Result:
     def before(self):
         """{column: Number} of the distorted recordings, without the prefix."""
         return {
-            column[len(BEFORE) :]: number
+            column.removeprefix(BEFORE): number
             for column, number in over_runs([summarise_rows(self.runs[0])]).items()
             if column.startswith(BEFORE)
         }
@@ -116,46 +118,23 @@ class Result:
     @property
     def notes(self):
         """{clip: note} over all runs."""
-        return {
-            row["name"]: row["note"]
-            for rows in self.runs
-            for row in rows
-            if row.get("note")
-        }
-
-    @property
-    def ablation_of(self):
-        """Name of the system that this one is an ablation of, or None."""
-        words = self.system.split("_")
-        kept = [word for word in words if word not in ABLATIONS]
-        return "_".join(kept) if len(kept) < len(words) else None
+        rows = (row for rows in self.runs for row in rows)
+        return {row["name"]: row["note"] for row in rows if row.get("note")}
 
 
-def title_of(system):
-    """A recipe's name in words.
+def read_results(folders, naming=None):
+    """Read result folders and join the runs of each system.
 
-    Example
-    -------
-    >>> title_of("lafufu_192_wham"), title_of("sgmse_mini_wham"), title_of("my_net")
-    ('LAFUFU 192', 'SGMSE+ mini', 'my_net')
-    >>> title_of("lafufu_noreg_reverb")
-    'LAFUFU 128 without Reg-Loss'
-    """
-    words = system.split("_")
-    if words[0] not in ("lafufu", "sgmse"):
-        return system
-    if not any(word == "mini" or word.isdigit() for word in words):
-        words.insert(1, "128")  # the width that recipes do not name
-    return " ".join(filter(None, (_WORDS.get(word, word) for word in words)))
-
-
-def read_results(folders):
-    """Read result folders; those of the same system and corpus become one.
+    Results are runs of one system if name, task and corpus are the same and their
+    facts differ in the seed alone (see ``systems.differences``). Other results of the
+    same name get titles that say how they differ.
 
     Arguments
     ---------
     folders : list of str or Path
         Written by ``lafufu evaluate``, or output folders of trainings.
+    naming : Naming, optional
+        Titles and families, by default those of ``systems.yaml``.
 
     Returns
     -------
@@ -166,19 +145,25 @@ def read_results(folders):
     ------
     FileNotFoundError
         If a folder holds no result.
-    ValueError
-        If results of one corpus are not of the same clips.
+    UsageError
+        If a result cannot be read, or results of one corpus are not of the same clips.
     """
-    results = {}
-    for folder in folders:
-        folder = _result_folder(Path(folder))
-        facts = json.loads((folder / RESULT).read_text())
-        key = (facts["system"], facts["task"], facts["corpus"])
-        result = results.setdefault(key, Result(facts["system"], facts))
-        for run in facts["runs"]:
-            result.runs.append(read_rows(folder / run["folder"]))
-    _check_same_clips(list(results.values()))
-    return list(results.values())
+    naming = naming or read_naming()
+    results = []
+    for folder in map(_result_folder, map(Path, folders)):
+        facts = _read_facts(folder / RESULT)
+        result = next((r for r in results if _is_run_of(facts, r)), None)
+        if result is None:
+            name = facts["system"]
+            result = Result(name, facts, naming.titles.get(name, name))
+            result.family = naming.family_of.get(name, "")
+            result.ablation_of = naming.ablations.get(name)
+            results.append(result)
+        result.machines.add((facts.get("device"), facts.get("threads")))
+        result.runs += [read_rows(folder / run["folder"]) for run in facts["runs"]]
+    _name_apart(results)
+    _check_same_clips(results)
+    return results
 
 
 def _result_folder(folder):
@@ -191,14 +176,43 @@ def _result_folder(folder):
     )
 
 
+def _read_facts(path):
+    try:
+        facts = json.loads(path.read_text())
+        missing = {"system", "task", "corpus", "runs"} - set(facts)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{path} is not valid JSON ({error})") from error
+    if missing:
+        raise UsageError(f"{path} lacks {', '.join(sorted(missing))}: evaluate again")
+    return facts
+
+
+def _same_system(facts, other):
+    return all(facts[key] == other[key] for key in ("system", "task", "corpus"))
+
+
+def _is_run_of(facts, result):
+    same = _same_system(facts, result.facts)
+    return same and not differences([facts, result.facts])
+
+
+def _name_apart(results):
+    for first in results:
+        same = [r for r in results if _same_system(r.facts, first.facts)]
+        if len(same) > 1 and first is same[0]:
+            texts = names_apart([result.facts for result in same])
+            for result, text in zip(same, texts, strict=True):
+                result.title += f" ({text})"
+
+
 def _check_same_clips(results):
     for result in results:
         first = next(r for r in results if r.place == result.place)
         for rows in result.runs:
             names = sorted(row["name"] for row in rows)
             if names != first.clips:
-                raise ValueError(
-                    f"{result.system} has {len(names)} clips of "
-                    f"{result.facts['corpus']}, {first.system} other {len(first.clips)}"
-                    ": evaluate all systems on the same clips"
+                raise UsageError(
+                    f"{result.title} was measured on {len(names)} clips of "
+                    f"{result.facts['corpus']}, {first.title} on {len(first.clips)} "
+                    "others: evaluate all systems on the same clips"
                 )

@@ -1,13 +1,14 @@
 """Runs over a test set: restore, measure, keep.
 
-A run is a system with one seed. Its clips are restored first, timed and one after the
-other, then measured by several processes, which would disturb the timing. ``train.py
---stage test``, ``lafufu evaluate`` and ``benchmarks/quality.py`` all come here.
+A run is a system with one seed. Its clips are first restored one after the other and
+timed, then measured by several processes, which would disturb the timing.
+``train.py --stage test``, ``lafufu evaluate`` and ``benchmarks/quality.py`` use it.
 """
 
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 import torch
@@ -15,32 +16,33 @@ from tqdm import tqdm
 
 from lafufu_sb import __version__
 from lafufu_sb.audio.files import write_recording
-from lafufu_sb.corpora.manifests import (
-    CLEAN_FOLDERS,
-    DISTORTED_FOLDERS,
-    pair_recordings,
-    recordings_by_id,
+from lafufu_sb.errors import UsageError
+from lafufu_sb.evaluation.clips import (
+    BEFORE,
+    ClipFiles,
+    measure_all,
+    read_signal,
+    write_rows,
 )
-from lafufu_sb.corpora.pairs import read_wav
-from lafufu_sb.evaluation.clips import BEFORE, ClipFiles, measure_all, write_rows
-from lafufu_sb.evaluation.timing import PartTimes
+from lafufu_sb.evaluation.systems import recipe_facts
 from lafufu_sb.files import written_whole
 from lafufu_sb.restoration.devices import device_name
 
 RESULT = "evaluation.json"
 RESTORED = "restored"  # sub-folder of the restored recordings
 WARM_UP = 2.0  # seconds of noise that are restored before the first clip
-TASKS = dict.fromkeys(DISTORTED_FOLDERS, "dereverberation") | {"noisy": "denoising"}
-_CLEAN = dict.fromkeys(CLEAN_FOLDERS)
+DENOISING, DEREVERBERATION = "denoising", "dereverberation"
+TASKS = {"noisy": DENOISING, "reverberant": DEREVERBERATION, "reverb": DEREVERBERATION}
+SUBSETS = ("train", "valid", "test")
 
 
 class ModelSystem:
-    """A model as a system to evaluate, its parts timed.
+    """A model as a system to evaluate, with timed parts.
 
     Arguments
     ---------
     model : EnhanceLatent
-        To restore with.
+        The model.
     seed : int
         Of the sampler's noise.
     """
@@ -48,42 +50,54 @@ class ModelSystem:
     def __init__(self, model, seed=0):
         self.model = model
         self.seed = seed
-        noise = torch.randn(1, round(WARM_UP * model.sample_rate))
-        model.enhance_batch(noise)  # the first clip must not pay for the start
+        # Otherwise the first clip pays for loading kernels.
+        model.enhance_batch(torch.randn(1, round(WARM_UP * model.sample_rate)))
 
     def __call__(self, distorted, clean_path=None):
-        """(time,) to the restored (time,) on the CPU, and the real-time factors."""
-        with PartTimes(self.model.restorer) as times:
+        """Restore (time,); returns the restored (time,) and the real-time factors.
+
+        ``rtf`` counts everything; ``rtf_encoder``, ``rtf_sampler`` and the like are the
+        parts of ``restoration.timing.PARTS``.
+        """
+        start = time.perf_counter()
+        with self.model.restorer.timed() as timer:
             restored = self.model.enhance_batch(distorted[None], seed=self.seed)[0]
             restored = restored.cpu()
-        return restored, times.factors(len(distorted) / self.model.sample_rate)
+        taken = {"rtf": time.perf_counter() - start}
+        taken |= {f"rtf_{part}": seconds for part, seconds in timer.seconds.items()}
+        seconds = len(distorted) / self.model.sample_rate
+        return restored, {name: value / seconds for name, value in taken.items()}
 
 
-def find_pairs(source, limit=None):
-    """Clips of a test set.
+def read_manifest(path, limit=None):
+    """Clips of a JSON manifest, ``{id: {"noisy_wav": path, "clean_wav": path}}``.
 
-    Arguments
-    ---------
-    source : str or Path
-        Folder with a distorted and a clean side (see ``pair_recordings``), one with
-        such a folder named test, or a manifest that ``ears_prepare`` wrote.
-    limit : int, optional
-        Take so many, spread evenly over all.
-
-    Returns
-    -------
-    list of tuple
-        (name, distorted path, clean path).
+    Returns a list of (id, distorted path, clean path), at most ``limit`` as by
+    ``spread``. OSError or UsageError if the file is no such manifest.
     """
-    source = Path(source)
-    if source.suffix == ".json":
-        entries = json.loads(source.read_text()).items()
+    try:
+        entries = json.loads(Path(path).read_text()).items()
         pairs = [(k, Path(e["noisy_wav"]), Path(e["clean_wav"])) for k, e in entries]
-    else:
-        inner = source / "test"
-        pairs = pair_recordings(inner if inner.is_dir() else source)
-    count = min(limit or len(pairs), len(pairs))
-    return [pairs[i * len(pairs) // count] for i in range(count)]
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path} is no manifest of pairs ({error}): each entry needs noisy_wav and "
+            "clean_wav, as recipes/EARS/ears_prepare.py writes them"
+        ) from error
+    if not pairs:
+        raise UsageError(f"{path} lists no clips: prepare the data again")
+    return spread(pairs, limit)
+
+
+def spread(items, limit=None):
+    """At most ``limit`` of the items, evenly spread over all.
+
+    Example
+    -------
+    >>> spread("abcdef", 2), spread("ab", 9)
+    (['a', 'd'], ['a', 'b'])
+    """
+    count = min(limit or len(items), len(items))
+    return [items[i * len(items) // count] for i in range(count)]
 
 
 def describe_pairs(pairs):
@@ -96,37 +110,22 @@ def describe_pairs(pairs):
     {'task': 'dereverberation', 'corpus': 'EARS-Reverb', 'clips': 1}
     """
     folders = pairs[0][1].parent.parts
-    sides = [i for i, name in enumerate(folders) if name in TASKS | _CLEAN]
+    sides = [i for i, n in enumerate(folders) if n in (*TASKS, "clean", "anechoic")]
     above = folders[: sides[-1]] if sides else folders
-    named = [name for name in above if name not in ("train", "valid", "test")]
+    named = [name for name in above if name not in SUBSETS]
     corpus = named[-1] if named else "clips"
     task = TASKS.get(folders[sides[-1]]) if sides else None
     if task is None:
-        known = {"wham": TASKS["noisy"], "reverb": TASKS["reverb"]}
+        known = {"wham": DENOISING, "reverb": DEREVERBERATION}
         found = (t for word, t in known.items() if word in corpus.lower())
         task = next(found, "restoration")
     return {"task": task, "corpus": corpus, "clips": len(pairs)}
 
 
 def restore_pairs(system, pairs, folder, sample_rate):
-    """Restore the distorted recordings of all pairs into a folder, timed.
+    """Restore the distorted recordings into ``folder``, timed; see ``run_system``.
 
-    Arguments
-    ---------
-    system : callable
-        ``system(distorted, clean_path)`` gives the restored (time,) and a dict of
-        further columns; only an oracle reads the clean recording.
-    pairs : list of tuple
-        See ``find_pairs``.
-    folder : Path
-        Where the restored recordings go, ``name``.wav.
-    sample_rate : int
-        Hz of what the system takes and gives.
-
-    Returns
-    -------
-    list of ClipFiles
-        A clip whose restoration failed has no restored file and a note.
+    Returns ``ClipFiles``, with a note and no restored file where the system failed.
     """
     clips = []
     for name, distorted_path, clean_path in tqdm(
@@ -134,7 +133,8 @@ def restore_pairs(system, pairs, folder, sample_rate):
     ):
         target = folder / f"{name}.wav"
         try:
-            restored, more = system(read_wav(distorted_path, sample_rate), clean_path)
+            distorted = read_signal(distorted_path, sample_rate)
+            restored, more = system(distorted, clean_path)
             target.parent.mkdir(parents=True, exist_ok=True)
             write_recording(target, restored, sample_rate)
         except (OSError, ValueError, RuntimeError) as error:
@@ -154,22 +154,27 @@ def run_system(
     keep_audio=False,
     known=(),
 ):
-    """Restore and measure a test set, and write what came of it.
+    """Restore and measure a test set, and write ``clips.csv`` and ``summary.json``.
 
     Arguments
     ---------
-    system, pairs, sample_rate
-        See ``restore_pairs``.
+    system : callable
+        ``system(distorted, clean_path)`` returns the restored (time,) and a dict of
+        further columns; only the autoencoder bound reads the clean recording.
+    pairs : list of tuple
+        (id, distorted path, clean path).
     folder : str or Path
-        Gets ``clips.csv`` and ``summary.json``.
+        The folder of this run.
+    sample_rate : int
+        Hz of the system's input and output.
     metrics : sequence of str
         Names for ``lafufu_sb.evaluation.metrics.evaluate``.
     workers : int, optional
-        Processes that measure, by default one a CPU.
+        Processes that measure, by default one per CPU.
     keep_audio : bool
         Whether the restored recordings stay, in the sub-folder ``restored``.
     known : list of dict
-        Rows of another run on the same clips: the distorted side is not measured anew.
+        Rows of another run on the same clips: the distorted side is not measured again.
 
     Returns
     -------
@@ -193,23 +198,26 @@ def run_system(
     return rows
 
 
-def evaluate_models(models, pairs, folder, *, system, metrics, seeds=1, **options):
-    """Measure a system, its trainings and seeds one after the other.
+def evaluate_models(
+    models, pairs, folder, *, system, metrics, seeds=1, recipe=None, **options
+):
+    """Measure the trainings of one system, each with several seeds.
 
     Arguments
     ---------
-    models : dict of str to callable
-        Label -> function that loads an ``EnhanceLatent``: trainings of one system.
-    pairs : list of tuple
-        See ``find_pairs``.
+    models : dict of str to ModelChoice
+        By label.
+    pairs, metrics
+        See ``run_system``.
     folder : str or Path
         The result folder; with several runs each has a sub-folder.
     system : str
         Name.
-    metrics : sequence of str
-        See ``run_system``.
     seeds : int
-        Runs of each model, with the seeds of the sampler's noise from zero.
+        Runs of each model, with sampler seeds from the model's own on.
+    recipe : str, optional
+        Text of the training recipe. ``lafufu report`` joins results of one system only
+        if their recipes agree, see ``recipe_facts``.
     **options
         ``workers`` and ``keep_audio``, see ``run_system``.
 
@@ -221,9 +229,10 @@ def evaluate_models(models, pairs, folder, *, system, metrics, seeds=1, **option
     folder = Path(folder)
     several = len(models) * seeds > 1
     runs, rows = [], []
-    for label, load in models.items():
-        model = load()
-        for seed in range(seeds):
+    for label, choice in models.items():
+        model = choice.load()
+        first = model.restorer.settings.seed
+        for seed in range(first, first + seeds):
             place = f"run{len(runs) + 1}" if several else "."
             rows.append(
                 run_system(
@@ -238,67 +247,22 @@ def evaluate_models(models, pairs, folder, *, system, metrics, seeds=1, **option
             )
             runs.append({"folder": place, "model": label, "seed": seed})
     facts = describe_pairs(pairs) | describe_model(model)
+    if recipe is not None:
+        facts["recipe"] = recipe_facts(recipe)
     write_result(folder, system, runs, **facts)
     return rows
 
 
-def match_restored(restored, clean, distorted=None):
-    """Clips of recordings that something else has restored.
-
-    Arguments
-    ---------
-    restored, clean, distorted : str or Path
-        Folders whose recordings share ids, see ``recording_id``: ``00001_0.53.wav``
-        belongs to ``00001.wav``.
-
-    Returns
-    -------
-    list of ClipFiles
-        One for each clean recording; those without a restored one are among them.
-
-    Raises
-    ------
-    FileNotFoundError
-        If a folder is missing or holds no recording.
-    ValueError
-        If ids are not unique, or no restored recording has that of a clean one.
-    """
-    sides = {"restored": restored, "clean": clean, "distorted": distorted}
-    problems = []
-    files = {
-        side: recordings_by_id(Path(folder), problems)
-        for side, folder in sides.items()
-        if folder is not None
-    }
-    if problems:
-        raise ValueError("; ".join(problems))
-    if not files["clean"].keys() & files["restored"].keys():
-        raise ValueError(
-            f"no recording in {restored} has the id of one in {clean}: they need the "
-            "same five-digit id, or the same name, in the same sub-folders"
-        )
-    return [
-        ClipFiles(
-            name=name,
-            distorted=files.get("distorted", {}).get(name),
-            restored=files["restored"].get(name),
-            clean=path,
-            more={},
-        )
-        for name, path in files["clean"].items()
-    ]
-
-
 def describe_model(model):
-    """What a reader must know of a model and the machine to place its numbers."""
-    restorer = model.restorer
-    networks = restorer.autoencoder, restorer.score_model
-    parameters = sum(p.numel() for module in networks for p in module.parameters())
+    """Facts about a model and the machine, for ``evaluation.json``."""
+    restorer, settings = model.restorer, model.restorer.settings
+    parameters = sum(p.numel() for p in restorer.parameters())
     return {
-        "sampling": restorer.describe_sampling(),
+        "sampling": restorer.describe(),
         "calls": restorer.sampler.calls,
-        "phase_averages": restorer.phase_averages,
-        "precision": restorer.precision,
+        "phase_averages": settings.phase_averages,
+        "dry": settings.dry,
+        "precision": settings.precision,
         "parameters": parameters,
         "device": device_name(torch.device(model.device)),
         "threads": torch.get_num_threads(),
@@ -306,18 +270,18 @@ def describe_model(model):
 
 
 def write_result(folder, system, runs, **facts):
-    """Write ``evaluation.json``, by which ``lafufu report`` knows a result folder.
+    """Write ``evaluation.json``, which marks a result folder for ``lafufu report``.
 
     Arguments
     ---------
     folder : str or Path
-        Of the result.
+        The result folder.
     system : str
-        Name; results of the same system and corpus are runs of one.
+        Name.
     runs : list of dict
-        Each with ``folder``, relative to the result folder, and what sets it apart.
+        Each with ``folder``, relative to the result folder, and its seed or the like.
     **facts
-        ``task``, ``corpus``, ``clips``, ``device`` and more.
+        ``task``, ``corpus``, ``clips``, ``device``, ``recipe`` and more.
     """
     versions = {"lafufu_sb": __version__, "torch": torch.__version__}
     content = {"system": system} | facts | versions | {"runs": runs}

@@ -1,12 +1,20 @@
 """Tables of results, in Markdown and in LaTeX."""
 
 import math
-from collections import namedtuple
+from collections.abc import Callable
+from typing import NamedTuple
 
-from lafufu_sb.evaluation.timing import PARTS
+from lafufu_sb.restoration.timing import PARTS
 
-# Column -> head, digits, and whether more is better.
-Column = namedtuple("Column", ["head", "digits", "better"])
+
+class Column(NamedTuple):
+    """How a metric is shown: head, digits, and max or min for the better value."""
+
+    head: str
+    digits: int
+    better: Callable
+
+
 COLUMNS = {
     "si_sdr": Column("SI-SDR, dB", 2, max),
     "pesq": Column("PESQ-WB", 2, max),
@@ -15,37 +23,41 @@ COLUMNS = {
     "dnsmos_sig": Column("DNSMOS sig", 2, max),
     "dnsmos_bak": Column("DNSMOS bak", 2, max),
     "dnsmos_p808": Column("DNSMOS P.808", 2, max),
+    "distillmos": Column("DistillMOS", 2, max),
     "lsd": Column("LSD", 2, min),
     "rtf": Column("RTF", 3, min),
 }
-INCOMPLETE = " †"  # behind a system that has means over some of the clips only
+INCOMPLETE = " †"  # after a system whose means are over some of the clips only
 UNPROCESSED = {"denoising": "Noisy", "dereverberation": "Reverberant"}
 
-Table = namedtuple("Table", ["name", "caption", "heads", "rows"])
-Table.__doc__ = """A table that knows no format.
 
-name : str
-    For file names and labels.
-caption : str
-heads : list of str
-rows : list of list of Cell or str
-"""
-Cell = namedtuple("Cell", ["mean", "std", "spread", "bold"], defaults=(False,))
-Cell.__doc__ = """Numbers as text: mean, deviation over clips, deviation over runs."""
+class Cell(NamedTuple):
+    """Numbers as text: mean, deviation over clips, deviation over runs."""
+
+    mean: str
+    std: str
+    spread: str | None
+    bold: bool = False
+
+
+class Table(NamedTuple):
+    """A table, independent of the output format.
+
+    name : str
+        For file names and labels.
+    caption : str
+    heads : list of str
+    rows : list of list of Cell or str
+    """
+
+    name: str
+    caption: str
+    heads: list
+    rows: list
 
 
 def quality_table(results):
-    """What a corpus's systems reach, the unprocessed recordings first.
-
-    Arguments
-    ---------
-    results : list of Result
-        Of one task and corpus.
-
-    Returns
-    -------
-    Table
-    """
+    """Quality of the systems on a corpus, the unprocessed recordings first."""
     task, corpus = results[0].place
     rows = [(result.title, result.numbers) for result in results]
     before = next((r.before for r in results if r.before), None)
@@ -59,19 +71,7 @@ def quality_table(results):
 
 
 def ablation_table(full, ablations):
-    """A system and what it is without its parts.
-
-    Arguments
-    ---------
-    full : Result or None
-        The whole system.
-    ablations : list of Result
-        Those without something.
-
-    Returns
-    -------
-    Table
-    """
+    """A system (or None) and the same system without one of its parts."""
     results = [full, *ablations] if full else ablations
     rows = [(result.title, result.numbers) for result in results]
     name = ablations[0].ablation_of
@@ -81,22 +81,18 @@ def ablation_table(full, ablations):
 
 
 def cost_table(results):
-    """What systems cost: size, calls, parts of the real-time factor, device.
-
-    Returns
-    -------
-    Table or None
-        None where nothing was timed.
-    """
+    """Size, calls, real-time factors and device; None if nothing was timed."""
     timed = [result for result in results if "rtf" in result.numbers]
     if not timed:
         return None
+    parts = [p for p in PARTS if any(f"rtf_{p}" in r.numbers for r in timed)]
     heads = ["", "parameters, M", "calls", "RTF"]
-    heads += [f"of it {part}" for part in PARTS] + ["sampling", "precision", "device"]
+    heads += [f"of it {part.replace('_', '-')}" for part in parts]
+    heads += ["sampling", "precision", "device"]
     rows = []
     for result in timed:
         facts, numbers = result.facts, result.numbers
-        factors = ["rtf", *(f"rtf_{part}" for part in PARTS)]
+        factors = ["rtf", *(f"rtf_{part}" for part in parts)]
         known = [numbers[f].mean if f in numbers else math.nan for f in factors]
         size = facts["parameters"] / 1e6 if "parameters" in facts else math.nan
         calls, phase_averages = facts.get("calls", ""), facts.get("phase_averages", 1)
@@ -111,9 +107,9 @@ def cost_table(results):
 
 
 def one_machine(results):
-    """Whether all that was timed was timed on one machine, alike."""
-    timed = [result.facts for result in results if "rtf" in result.numbers]
-    return len({(facts.get("device"), facts.get("threads")) for facts in timed}) <= 1
+    """Whether everything was timed on the same device with as many threads."""
+    timed = [result for result in results if "rtf" in result.numbers]
+    return len(set().union(*(result.machines for result in timed))) <= 1
 
 
 def _numbers_of(rows, contest, comparable_times):
@@ -135,10 +131,7 @@ def _numbers_of(rows, contest, comparable_times):
 
 
 def _best(name, contest):
-    """The best number of a column; None where it has no rival.
-
-    A mean over fewer clips is no match for one over all.
-    """
+    """The best mean over all clips in a column; None where it has no rival."""
     numbers = [n[name] for n in contest if name in n and not n[name].failed]
     if len(numbers) < 2:
         return None

@@ -1,8 +1,8 @@
-"""Restoration in front of a recogniser: 48 kHz in, restored, words out.
+"""Restoration in front of a recogniser.
 
-Enhancement can hurt recognition, however good it sounds: a recogniser trained on noisy
-speech knows noise, but not the traces of an enhancer. So the chain has a share of the
-unprocessed input, ``dry``, and ``recipes/EARS/ASR`` measures which one is best.
+Enhancement can hurt recognition even if it sounds good: a recogniser trained on noisy
+speech knows noise, but not the artefacts of an enhancer. ``dry`` therefore mixes some
+of the input in, and ``recipes/EARS/ASR`` measures which share is best.
 """
 
 import re
@@ -12,7 +12,7 @@ import torch
 
 from lafufu_sb.audio.files import read_recording
 from lafufu_sb.audio.resampling import resample
-from lafufu_sb.errors import UsageError
+from lafufu_sb.errors import MissingPackageError, UsageError
 
 RECOGNISER_RATE = 16000  # Hz, of nearly all recognisers
 
@@ -62,7 +62,7 @@ class RestoredASR:
         self.recogniser_rate = recogniser_rate or rate_of(recogniser)
 
     def restore_batch(self, wavs, lengths):
-        """What the recogniser is to hear, at the enhancer's rate.
+        """Input of the recogniser, at the enhancer's rate.
 
         Arguments
         ---------
@@ -81,10 +81,7 @@ class RestoredASR:
         return self.enhancer.enhance_batch(wavs, lengths, dry=self.dry)
 
     def recognise_batch(self, wavs, lengths):
-        """Words of speech as it is, at the enhancer's rate; see ``transcribe_batch``.
-
-        Relative lengths hold at any rate, so they go on as they came.
-        """
+        """Recognise without restoring; arguments as ``transcribe_batch``."""
         wavs = resample(wavs, self.enhancer.sample_rate, self.recogniser_rate)
         return self.recogniser.transcribe_batch(wavs, lengths)
 
@@ -101,12 +98,12 @@ class RestoredASR:
         Returns
         -------
         tuple
-            (words, tokens), as the recogniser gives them.
+            (words, tokens) of the recogniser.
         """
         return self.recognise_batch(self.restore_batch(wavs, lengths), lengths)
 
     def transcribe_file(self, path):
-        """Words of a recording of any rate; channels are averaged.
+        """Transcribe a recording of any rate; channels are averaged.
 
         Arguments
         ---------
@@ -123,7 +120,7 @@ class RestoredASR:
 
 
 class FasterWhisper:
-    """Whisper on CTranslate2 (package faster-whisper), called as SpeechBrain's are.
+    """Whisper on CTranslate2 (package faster-whisper) with SpeechBrain's interface.
 
     Arguments
     ---------
@@ -134,20 +131,20 @@ class FasterWhisper:
     run_opts : dict, optional
         As SpeechBrain's: "device" is "cpu" (by default), "cuda" or "cuda:1".
     beam_size : int
-        Hypotheses that are kept.
+        Number of hypotheses.
     temperature : float or sequence of float
-        At 0 the same recording has the same text, always. Of several, each next one is
-        tried where Whisper repeats itself or is unsure; those above 0 draw at random.
+        0 is deterministic. Of several, the next one is tried where Whisper repeats
+        itself or is unsure. Above 0 tokens are drawn at random.
     no_repeat_ngram_size : int
-        So many tokens in a row are never said again in a window of 30 s: a guard
-        against endless repetition that draws nothing. 0: no guard.
+        No sequence of so many tokens occurs twice in a window of 30 s, which prevents
+        endless repetition. 0 disables it.
     seed : int, optional
-        Of what temperatures draw. CTranslate2 seeds a recogniser once, when it first
-        draws: the same recordings in the same order have the same texts.
+        Seed of the draws. CTranslate2 seeds a recogniser once: the same recordings in
+        the same order give the same texts.
 
     Raises
     ------
-    ImportError
+    MissingPackageError
         Without faster-whisper.
     """
 
@@ -167,7 +164,7 @@ class FasterWhisper:
             import ctranslate2
             from faster_whisper import WhisperModel
         except ImportError as error:
-            raise ImportError(
+            raise MissingPackageError(
                 f'{source} needs faster-whisper: pip install "lafufu_sb[asr]"'
             ) from error
         if seed is not None:
@@ -199,7 +196,7 @@ class FasterWhisper:
         words : list of str
             Transcripts with case and punctuation.
         tokens : list of list of int
-            Of Whisper.
+            Whisper's tokens.
         """
         words, tokens = [], []
         samples = (lengths * wavs.shape[1]).round().long().tolist()
@@ -219,17 +216,17 @@ class FasterWhisper:
 
 
 def load_recogniser(folder, device="cpu", beam_size=5):
-    """A recogniser from the folder of its model.
+    """Load a recogniser from its model folder.
 
     Arguments
     ---------
     folder : str or Path
-        Of SpeechBrain (EncoderASR or EncoderDecoderASR: hyperparams.yaml), or of
+        Model of SpeechBrain (EncoderASR or EncoderDecoderASR: hyperparams.yaml), or of
         faster-whisper (model.bin).
     device : str
-        That computes.
+        Device of the computation.
     beam_size : int
-        Of faster-whisper; SpeechBrain's YAML has its own.
+        For faster-whisper; SpeechBrain's YAML has its own.
 
     Returns
     -------
@@ -238,7 +235,7 @@ def load_recogniser(folder, device="cpu", beam_size=5):
     Raises
     ------
     FileNotFoundError, UsageError
-        If there is no such folder, or none of a recogniser.
+        If the folder does not exist or holds no recogniser.
     """
     folder, options = existing_folder(folder), {"device": device}
     if (folder / "model.bin").is_file():
@@ -251,21 +248,21 @@ def load_recogniser(folder, device="cpu", beam_size=5):
         )
     from speechbrain.inference import ASR
 
-    # The same rule that SpeechBrain's classes have: one needs it, the other does not.
+    # EncoderASR needs this key in its YAML, EncoderDecoderASR does not.
     attention = "decoding_function:" not in settings.read_text()
     kind = ASR.EncoderDecoderASR if attention else ASR.EncoderASR
     return kind.from_hparams(source=str(folder), run_opts=options)
 
 
 def existing_folder(folder):
-    """A model's folder as a Path; FileNotFoundError if it does not exist."""
+    """The folder as a Path; FileNotFoundError if it does not exist."""
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"model folder {folder} does not exist")
     return Path(folder)
 
 
 def read_speech(path, sample_rate):
-    """Read a recording as one channel, the mean of all, at a rate.
+    """Read a recording, average its channels, resample.
 
     Arguments
     ---------
@@ -284,12 +281,12 @@ def read_speech(path, sample_rate):
 
 
 def as_text(words):
-    """A transcript as one string, whether it came as a string or as words."""
+    """Join the words of a transcript, unless it is a string already."""
     return words if isinstance(words, str) else " ".join(words)
 
 
 def normalise_text(text):
-    """Words to compare: one case, letters, digits and apostrophes only.
+    """Words to compare: case folded; letters, digits and apostrophes only.
 
     Arguments
     ---------
@@ -309,7 +306,7 @@ def normalise_text(text):
 
 
 def rate_of(recogniser):
-    """Hz that a recogniser or another model of SpeechBrain wants, 16 kHz if unsaid."""
+    """Sample rate in Hz of a recogniser or SpeechBrain model; 16 kHz by default."""
     own = getattr(recogniser, "sample_rate", None)
     hparams = getattr(recogniser, "hparams", None)
     return int(own or getattr(hparams, "sample_rate", None) or RECOGNISER_RATE)

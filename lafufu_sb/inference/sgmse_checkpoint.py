@@ -1,4 +1,4 @@
-"""What a public SGMSE+ checkpoint holds: weights, averages and options, checked."""
+"""Read and check a public SGMSE+ checkpoint: weights, averages and options."""
 
 import math
 import pickle
@@ -32,8 +32,7 @@ NETWORK = "dnn."
 FRONT_END_48K = {"n_fft": 1534, "hop_length": 384}
 
 
-# Option of the published training or enhancement -> value of the public 48-kHz models,
-# for checkpoints of versions that did not write it down.
+# Values of the public 48-kHz models, for checkpoints that do not store an option.
 PUBLISHED = FRONT_END_48K | {
     "spec_factor": 0.065,
     "spec_abs_exponent": 0.667,
@@ -52,7 +51,7 @@ PUBLISHED = FRONT_END_48K | {
 }
 
 
-# Options with which this package has nothing to offer, and what it has.
+# Values that can be imported, for options with others that cannot.
 NEEDED = {
     "sde": ["ouve"],
     "loss_type": ["score_matching", "mse", "mae"],

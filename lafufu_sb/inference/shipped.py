@@ -1,6 +1,8 @@
-"""Where the shipped model folders are."""
+"""Model folders that come with the package."""
 
 from pathlib import Path
+
+from lafufu_sb.errors import UsageError
 
 TASKS = {"denoise": "lafufu_mini_wham", "dereverb": "lafufu_mini_reverb"}
 ALIASES = {"wham": "denoise", "reverb": "dereverb"}
@@ -19,7 +21,7 @@ def shipped_model(name):
     Arguments
     ---------
     name : str
-        A folder name, or a task: "wham" (denoising) or "reverb" (dereverberation).
+        A folder name, or a task: "denoise" or "dereverb".
 
     Returns
     -------
@@ -27,8 +29,8 @@ def shipped_model(name):
 
     Raises
     ------
-    ValueError
-        If there is no such model; names those there are.
+    UsageError
+        If there is no such model. The message lists the models.
 
     Example
     -------
@@ -39,7 +41,7 @@ def shipped_model(name):
     if not (folder / "hyperparams.yaml").is_file():
         known = sorted(p.parent.name for p in models_folder().glob("*/hyper*.yaml"))
         choices = ", ".join([*TASKS, *known])
-        raise ValueError(
+        raise UsageError(
             f"no shipped model {name!r}: choose {choices}, or give "
             "the path of a model folder"
         )
@@ -47,12 +49,13 @@ def shipped_model(name):
 
 
 def model_folder(model):
-    """What ``EnhanceLatent.from_hparams`` takes as its source, for a user's word.
+    """The source of a model that a user names.
 
     Arguments
     ---------
     model : str or Path
-        A task ("wham", "reverb"), or a model folder or hub id, which stays as it is.
+        A task ("denoise", "dereverb", or the aliases "wham", "reverb"), or a model
+        folder or Hub id, which is returned unchanged.
 
     Returns
     -------

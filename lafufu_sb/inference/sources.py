@@ -1,4 +1,4 @@
-"""Where a model comes from: a folder, an id of the Hub, and what is refused of them."""
+"""Sources of models: folders and Hub ids, checked before anything is built."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 def check_source(source, hparams_file, trust, **fetch_options):
-    """Raise an error for what is no model, or asks for more than a model needs.
+    """Refuse sources that are no model, or whose YAML asks for more than a model.
 
     Arguments
     ---------
@@ -21,22 +21,20 @@ def check_source(source, hparams_file, trust, **fetch_options):
     hparams_file : str
         Name of its YAML.
     trust : bool
-        Whether the YAML may ask for anything.
+        Whether the YAML may build any object.
     **fetch_options
-        ``savedir``, ``local_strategy`` and ``fetch_config``, as the model will be
-        fetched with.
+        ``savedir``, ``local_strategy`` and ``fetch_config`` of the coming fetch.
 
     Returns
     -------
     str or FetchSource
-        What SpeechBrain takes.
+        The source in the form that SpeechBrain takes.
 
     Raises
     ------
     FileNotFoundError
-        If ``source`` looks like a path and is no model folder: nothing is asked of the
-        Hub then.
-    ValueError
+        If ``source`` looks like a path and is no model folder. The Hub is not asked.
+    UsageError
         For a YAML that may do more than build a model, see ``refuse_untrusted``.
     """
     folder = None  # or an id of the Hub, which may look like one
@@ -55,7 +53,7 @@ def check_source(source, hparams_file, trust, **fetch_options):
 
 
 def _warn_of_another_model(folder, hparams_file, savedir):
-    """SpeechBrain fetches nothing that ``savedir`` has, of whatever model it is."""
+    """Warn of a savedir with another model: SpeechBrain would load that one."""
     if savedir is None or not Path(folder).is_dir():
         return
     held, asked = (Path(place) / hparams_file for place in (savedir, folder))

@@ -1,8 +1,8 @@
-"""What a model folder may make happen when it is loaded.
+"""What the YAML of a model folder may build without trust.
 
-HyperPyYAML builds whatever Python object a YAML names: reading a hyperparams.yaml is
-running a program. Those of this package need little of that, so anything else is
-refused before it is read, unless the caller trusts it.
+HyperPyYAML builds any Python object that a YAML names, so reading a hyperparams.yaml
+can run a program. Models of this package need a few classes only. Everything else is
+refused before the YAML is built, unless the caller trusts it.
 """
 
 import inspect
@@ -13,7 +13,7 @@ import yaml
 
 from lafufu_sb.errors import UsageError
 
-# Objects defined below these are networks and arithmetic.
+# Classes defined in these packages are networks, processes and arithmetic.
 PACKAGES = (
     "lafufu_sb.lobes",
     "lafufu_sb.diffusion",
@@ -29,23 +29,22 @@ _TAG = re.compile(r"!(ref|copy|(new|name):([\w.]+))")
 
 
 def refuse_untrusted(text, name):
-    """Raise an error unless a HyperPyYAML text only builds what models are made of.
+    """Refuse a HyperPyYAML text that builds more than a model is made of.
 
-    Nothing of the text is run. What passes are plain values, ``!ref`` and ``!copy``,
-    and ``!new:`` and ``!name:`` of classes that are defined in ``PACKAGES``, or of
-    ``NAMES``.
+    Nothing of the text is run. Allowed are plain values, ``!ref`` and ``!copy``, and
+    ``!new:`` and ``!name:`` of classes defined in ``PACKAGES``, or of ``NAMES``.
 
     Arguments
     ---------
     text : str
         The YAML.
     name : str
-        Of the file, for the message.
+        Name of the file, for the message.
 
     Raises
     ------
     UsageError
-        Names the first thing that does not pass.
+        Names the first thing that is not allowed, and its line.
 
     Example
     -------
@@ -56,7 +55,7 @@ def refuse_untrusted(text, name):
     lafufu_sb.errors.UsageError: a.yaml asks for !apply:os.system (line 1), ...
     """
     for number, line in enumerate(text.splitlines(), start=1):
-        # Whatever a parser takes for a tag begins so; comments need none.
+        # Every tag starts with an exclamation mark; comments must not contain one.
         for word in re.findall(r"!\S*", line):
             tag = _TAG.fullmatch(word)
             if not tag or tag[3] and not _is_known(tag[3]):
@@ -81,7 +80,7 @@ def _refuse(name, what, line):
 
 
 def _scalars(root):
-    """The scalars of a document, each once: aliases may make circles."""
+    """The scalars of a document, each once, because aliases can form cycles."""
     seen, waiting = set(), [root]
     while waiting:
         node = waiting.pop()

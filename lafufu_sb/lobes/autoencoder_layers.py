@@ -128,9 +128,9 @@ class DeepFilter(nn.Module):
     Arguments
     ---------
     channels : int
-        Of the features that the weights are estimated from.
+        Channels of the features that the weights are estimated from.
     patch : int
-        Bins, and frames, of the spectrogram to a position of the features.
+        Bins, and frames, of the spectrogram per position of the features.
     taps : int
         Frames that a filter spans, its own in the middle; odd.
 

@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.nn.functional import max_pool2d, relu
 
+from lafufu_sb.errors import MissingPackageError
+
 SAMPLE_RATE = 16000  # Hz
 FRAME, HOP = 320, 160  # samples
 POOLED = (3, 4, 5)  # convolutions with a maximum over 2 x 2 after them
@@ -17,18 +19,18 @@ class DNSMOSNetwork(nn.Module):
 
     The network of "DNSMOS P.835" (Reddy et al. 2022) with the weights that the package
     speechmos carries, in torch. Its ratings are raw: speechmos maps each by a rising
-    polynomial, and repeats clips shorter than 9.01 s where this takes them as they are
-    (the network ends in a maximum over time).
+    polynomial, and repeats clips shorter than 9.01 s, which this class does not (the
+    network ends in a maximum over time).
 
     Arguments
     ---------
     dtype : torch.dtype
-        Of the convolutions' arithmetic. In bfloat16, which is more than twice as fast
-        on a CPU, a rating differs by some hundredths.
+        Arithmetic of the convolutions. bfloat16 is more than twice as fast on a CPU
+        and changes a rating by some hundredths.
 
     Raises
     ------
-    ImportError
+    MissingPackageError
         If onnx or speechmos is not installed.
 
     Example
@@ -95,14 +97,23 @@ class DNSMOSNetwork(nn.Module):
 
 def published_folder():
     """Where the package speechmos keeps the published networks, a Path."""
-    import speechmos
-
+    try:
+        import speechmos
+    except ImportError as error:
+        raise MissingPackageError(
+            'DNSMOS needs speechmos: pip install "lafufu_sb[metrics]"'
+        ) from error
     return pathlib.Path(speechmos.__file__).parent / "dnsmos_models"
 
 
 def _weights():
     """All constants of the network by their names in the ONNX file."""
-    import onnx  # to read the file: nothing of it is run
+    try:
+        import onnx  # reads the file, runs nothing
+    except ImportError as error:
+        raise MissingPackageError(
+            'DNSMOS in a loss needs onnx: pip install "lafufu_sb[train]"'
+        ) from error
 
     tensors = onnx.load(published_folder() / "sig_bak_ovr.onnx").graph.initializer
     read = onnx.numpy_helper.to_array

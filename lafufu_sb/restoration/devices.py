@@ -1,4 +1,4 @@
-"""What the machine can do of what was asked for, and data on its way to a device."""
+"""Devices and precisions that the machine has, and copies to a device."""
 
 import functools
 import logging
@@ -15,17 +15,17 @@ logger = logging.getLogger(__name__)
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def give_way(problem, instead, fallback):
-    """Go on with something else and say so, once a process, or refuse.
+def fall_back(problem, instead, fallback):
+    """Warn once per process that something else is done, or refuse.
 
     Arguments
     ---------
     problem : str
         What cannot be done, and why.
     instead : str
-        What is done in its place.
+        What is done instead.
     fallback : bool
-        Whether to go on.
+        Whether to continue.
 
     Raises
     ------
@@ -43,14 +43,14 @@ def _warn_once(message):
 
 
 def usable_device(device, fallback=True):
-    """The device, or the CPU where there is no such device.
+    """The device, or the CPU if the machine lacks it.
 
     Arguments
     ---------
     device : str or torch.device
         Such as "cuda" or "cuda:1".
     fallback : bool
-        Whether to do with the CPU, with a warning.
+        Whether the CPU replaces a missing device, with a warning.
 
     Returns
     -------
@@ -59,8 +59,7 @@ def usable_device(device, fallback=True):
     Raises
     ------
     UsageError
-        If the name is none of a device, or the device is missing and there is no
-        fallback.
+        If no device has this name, or it is missing and there is no fallback.
 
     Example
     -------
@@ -76,22 +75,22 @@ def usable_device(device, fallback=True):
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).partition(". ")[0]  # of several sentences
         problem = f"device {str(device)!r} cannot be used ({reason})"
-        give_way(problem, "computing on the CPU", fallback)
+        fall_back(problem, "computing on the CPU", fallback)
         return "cpu"
     return str(device)
 
 
 def usable_dtype(precision, device, fallback=True):
-    """Arithmetic that a device does fast, for the name of a precision.
+    """The dtype of a precision, or float32 if the device does not compute it fast.
 
     Arguments
     ---------
     precision : str
         One of ``PRECISIONS``.
     device : torch.device
-        That computes.
+        Device of the computation.
     fallback : bool
-        Whether to do with float32, with a warning.
+        Whether float32 replaces a missing precision, with a warning.
 
     Returns
     -------
@@ -100,7 +99,7 @@ def usable_dtype(precision, device, fallback=True):
     Raises
     ------
     UsageError
-        If the device cannot and there is no fallback.
+        If the device lacks it and there is no fallback.
 
     Example
     -------
@@ -111,12 +110,12 @@ def usable_dtype(precision, device, fallback=True):
     if dtype == torch.float32 or _has_arithmetic(dtype, device):
         return dtype
     problem = f"device {str(device)!r} has no {precision} arithmetic"
-    give_way(problem, "computing in fp32", fallback)
+    fall_back(problem, "computing in fp32", fallback)
     return torch.float32
 
 
 def _has_arithmetic(dtype, device):
-    """Whether convolutions of the type are computed, and not in a roundabout way."""
+    """Whether the device computes convolutions of the type natively."""
     if device.type == "cpu":
         query = {
             torch.bfloat16: torch.ops.mkldnn._is_mkldnn_bf16_supported,
@@ -134,14 +133,14 @@ def _has_arithmetic(dtype, device):
 
 
 def to_device(tensor, device):
-    """Copy to a device, without waiting for what a CUDA device has still to do.
+    """Copy to a device without blocking on a CUDA queue.
 
     Arguments
     ---------
     tensor : torch.Tensor
-        Anywhere.
+        On any device.
     device : str or torch.device
-        Where to.
+        Target.
 
     Returns
     -------
@@ -169,6 +168,6 @@ def device_name(device):
 
 
 def synchronize(device):
-    """Wait until the device has done what was asked of it."""
+    """Wait until the device has finished its queue."""
     if device.type != "cpu":
         torch.accelerator.synchronize()

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lafufu_sb.lobes.representations import Encoded
-from lafufu_sb.restoration.devices import give_way
+from lafufu_sb.restoration.devices import fall_back
 
 logger = logging.getLogger(__name__)
 
@@ -184,7 +184,7 @@ class InferenceNetworks:
         functions = _compilable(self.representation, self.score_model)
         if not functions:
             name = type(self.score_model).__name__
-            give_way(f"{name} cannot be compiled", "computing without", fallback)
+            fall_back(f"{name} cannot be compiled", "computing without", fallback)
             return
         logger.warning(
             "compiling the networks for %d windows a batch: takes minutes",
@@ -200,7 +200,7 @@ class InferenceNetworks:
                 delattr(module, name)  # that of the class shows again
             reason = str(error).strip().partition("\n")[0]
             problem = f"compilation does not work here ({reason})"
-            give_way(problem, "computing without", fallback)
+            fall_back(problem, "computing without", fallback)
         else:
             self.compiled = True
             logger.warning("compiled in %.0f s", time.perf_counter() - start)

@@ -12,25 +12,24 @@ from torch import nn
 from lafufu_sb.errors import UsageError
 from lafufu_sb.restoration.devices import to_device
 
-_AHEAD = 8  # batches' worth of silent windows, which cost nothing, to collect at most
+_AHEAD = 8  # silent windows cost nothing: collect at most so many batches of them
 
 
 class TensorSignal:
-    """A signal in memory, and the pattern of what ``Restorer.stream`` takes.
+    """A signal in memory, and the interface that ``Restorer.stream`` expects.
 
-    Anything will do that has these attributes and ``read``, such as a channel of a
-    file that ``read`` opens at the right place.
+    Any object with these attributes and ``read`` works, such as a channel of a file.
 
     Arguments
     ---------
     wav : torch.Tensor
         (samples,), float32, finite.
     key : object, optional
-        For whoever gets the result.
+        Identifies the result.
     peak : float, optional
-        Largest magnitude of the samples, by default measured.
+        Largest magnitude of the samples; measured by default.
     seed : int, optional
-        Of the sampler's noise; by default that of the whole stream.
+        Seed of the sampler's noise; by default that of the settings.
 
     Attributes
     ----------
@@ -39,12 +38,12 @@ class TensorSignal:
     samples : int
         Length.
     peak : float
-        Largest magnitude of all samples, which sets the level; 0 for silence, which
-        comes back as zeros and is not read.
+        Largest magnitude of all samples. It sets the level. A silent signal (0) is not
+        read and comes back as zeros.
     seed : int or None
         May be missing.
     begin : int
-        First window whose block is wanted, by default all are; may be missing.
+        First window whose block is wanted, 0 by default. May be missing.
 
     Example
     -------
@@ -73,11 +72,11 @@ class Window(NamedTuple):
     open: "_Open"
     start: int  # sample of the signal
     last: bool
-    wanted: bool  # or only computed for what it leaves to the next one
+    wanted: bool  # False: computed only for its overlap with the next one
 
 
 class _Open:
-    """A signal of which not all windows are done."""
+    """A signal with windows still to compute."""
 
     def __init__(self, signal):
         if not 0 <= signal.peak < float("inf"):
@@ -88,7 +87,7 @@ class _Open:
         self.signal = signal
         self.silent = signal.peak == 0
         self.level = max(signal.peak, torch.finfo(torch.float32).tiny)
-        self.tail = None  # of the last window, (overlap,): waits for the next one
+        self.tail = None  # of the last window, (overlap,), to add to the next one
 
     def seed(self, default):
         seed = getattr(self.signal, "seed", None)
@@ -96,7 +95,7 @@ class _Open:
 
 
 def stream_windows(function, plan, signals, *, size, fill=False, device, out="cpu"):
-    """Cut signals into windows, map these, and put the results together.
+    """Cut signals into windows, map them, and overlap-add the results.
 
     Arguments
     ---------
@@ -106,22 +105,22 @@ def stream_windows(function, plan, signals, *, size, fill=False, device, out="cp
     plan : WindowPlan
         Windows and their cross-fades.
     signals : iterable
-        Read as they are needed. See ``TensorSignal``; a tuple stands for signals of one
-        length that advance window by window together, such as channels.
+        Read on demand, see ``TensorSignal``. Signals of one length in a tuple, such as
+        channels, advance window by window together.
     size : int
         Windows that are computed together.
     fill : bool
-        Whether a batch of fewer is filled up with repetitions.
+        Whether a smaller batch is filled up with repetitions.
     device, out : str or torch.device
-        Where windows are computed, and where results are put together.
+        Where windows are computed, and where blocks are wanted.
 
     Yields
     ------
     signal : object
         One of ``signals``.
     block : torch.Tensor
-        (samples,) on ``out``, its next finished ones, level restored. Each signal has
-        one block at least, a window's; they add up to its length from ``begin`` on.
+        (samples,) on ``out``: the next finished samples, at the original level. Each
+        signal has at least one block. They add up to its length from ``begin`` on.
 
     Raises
     ------
@@ -170,7 +169,7 @@ def _batches(windows, size):
 
 
 def _compute(function, plan, batch, fill_to, device, out):
-    """(audible windows of the batch, plan.window) results, without the level."""
+    """Results of the audible windows, (windows, plan.window), still levelled."""
     audible = [window for window in batch if not window.open.silent]
     if not audible:
         return ()
@@ -188,7 +187,7 @@ def _cut(plan, window):
 
 
 def _finished(plan, window, result):
-    """Samples that no later window changes; what is left waits in the signal's tail."""
+    """Samples that no later window changes. The rest is kept as the signal's tail."""
     weighted = plan.weights(window.start == 0, window.last, result.device) * result
     if window.open.tail is not None:
         weighted[: plan.overlap] += window.open.tail
@@ -201,17 +200,17 @@ def _finished(plan, window, result):
 
 
 def batch_signals(wavs, lengths=None, others=()):
-    """The items of a batch as signals, whose keys are their rows.
+    """Turn the items of a batch into signals whose keys are their rows.
 
     Arguments
     ---------
     wavs : torch.Tensor
         (batch, time).
     lengths : torch.Tensor, optional
-        (batch,) relative lengths; what lies beyond is left out.
+        (batch,) relative lengths; padding is left out.
     others : sequence of torch.Tensor
-        (batch, time) each: signals beside ``wavs``, whose level they share. With them
-        ``read`` gives (1 + others, samples).
+        (batch, time) each: signals at the same level beside ``wavs``. ``read`` then
+        returns (1 + others, samples).
 
     Returns
     -------
@@ -238,7 +237,7 @@ def batch_signals(wavs, lengths=None, others=()):
 
 
 def gather(stream, like):
-    """What a stream over ``batch_signals`` gives, as a batch again.
+    """Collect the blocks of a stream over ``batch_signals`` into a batch.
 
     Arguments
     ---------
@@ -250,7 +249,7 @@ def gather(stream, like):
     Returns
     -------
     torch.Tensor
-        (batch, time), float32; zero where no signal is.
+        (batch, time), float32; padding is zero.
     """
     out = torch.zeros(like.shape, device=like.device)
     done = [0] * len(out)

@@ -2,35 +2,37 @@
 
 import speechbrain as sb
 import torch
+from torch import nn
 
 from lafufu_sb.diffusion.objectives import FewStepCorrection
-from lafufu_sb.errors import UsageError
-from lafufu_sb.training.restoration_brain import RestorationBrain
+from lafufu_sb.training.restoration_brain import RestorationBrain, laid_out
 
 QUARTERS = 4  # of the diffusion time, for the logged losses
 
 
-class PredictorBrain(RestorationBrain):
-    """Before stage one: trains the ``predictor`` of ``modules``.
-
-    Its full gains are trained; the floor under them is for those who come after.
+class PreEnhancerBrain(RestorationBrain):
+    """Before stage one: trains the ``pre_enhancer`` of ``modules``.
 
     Arguments
     ---------
     loss : SpectrogramLoss or PerceptualLoss
-        Of the estimate.
+        Compares features.
+    options : dict
+        Arguments of the pre-enhancer's ``forward`` in training.
     **kwargs
         See ``RestorationBrain``.
     """
 
-    def __init__(self, *, loss, **kwargs):
+    def __init__(self, *, loss, options, **kwargs):
         super().__init__(**kwargs)
         self.loss = loss.to(self.device)
+        self.options = dict(options)
 
     def compute_forward(self, batch, stage):
-        """Estimate and target, compressed spectrograms."""
-        distorted, clean = map(self.restorer.spectrogram, self.crops(batch, stage))
-        return self.modules.predictor(distorted, floor=0.0), clean
+        """Estimated and clean features."""
+        representation = self.restorer.representation
+        distorted, clean = map(representation.features, self.crops(batch, stage))
+        return self.modules.pre_enhancer(distorted, **self.options), clean
 
     def compute_objectives(self, predictions, batch, stage):
         """Mean of the items' losses, a scalar."""
@@ -39,20 +41,21 @@ class PredictorBrain(RestorationBrain):
         return self.loss(*predictions)
 
     def restore(self, distorted, clean, lengths):
-        """What the predictor hands on, floor and all."""
-        return self.restorer.predict(distorted, lengths)
+        """Result of the pre-enhancer alone."""
+        return self.restorer.pre_enhance(distorted, lengths)
 
 
 class AutoencoderBrain(RestorationBrain):
-    """Stage one: trains the ``autoencoder`` of ``modules``.
+    """Stage one: trains the ``representation`` of ``modules``.
 
-    Validation measures the autoencoder_bound ``decode(clean latent, distorted skips)``, which
-    bounds everything after it, and how far the two latents lie apart.
+    Validation measures the autoencoder bound, ``decode(clean latent, distorted
+    skips)``, and how far the two latents lie apart. The distorted side is the input
+    whose skips the decoder gets in restoration.
 
     Arguments
     ---------
     loss : AutoencoderLoss
-        All terms.
+        ``loss(reconstructions, distorted, clean, distorted_wavs, clean_wavs)``.
     swap : float
         Probability of exchanging distorted and clean for a batch, as in Refusion.
     **kwargs
@@ -63,53 +66,38 @@ class AutoencoderBrain(RestorationBrain):
         super().__init__(**kwargs)
         self.loss = loss.to(self.device)
         self.swap = swap
-        self.restorer.autoencoder.predictor.requires_grad_(False)
-        if self.restorer.autoencoder.filter is not None:
-            self.restorer.autoencoder.filter.requires_grad_(False)  # see filter_taps
 
     def compute_forward(self, batch, stage):
-        """Both reconstructions, with all that the loss compares them to."""
+        """Both reconstructions, and the features and waveforms to compare."""
         distorted, clean = self.crops(batch, stage)
         if stage == sb.Stage.TRAIN and self.swap:
             generator = self.generator(stage)
             draw = torch.rand((), generator=generator, device=self.device)
             if draw < self.swap:
                 distorted, clean = clean, distorted
-        y, x = self.spectrograms(distorted, clean)
-        predicted = self.predicted(y)
-        if predicted is not y:
-            y = predicted
-            distorted = self.restorer.spectrogram.inverse(y, distorted.shape[-1])
-        return self.modules.autoencoder(y, x), y, x, distorted, clean
+        y, x = self.features(distorted, clean)
+        source = self.restorer.conditioning.skips
+        if source != "distorted":
+            y = self.inputs(distorted, y)[source]
+            distorted = self.restorer.representation.waveforms(y, distorted.shape[-1])
+        return self.modules.representation(y, x), y, x, distorted, clean
 
     def compute_objectives(self, predictions, batch, stage):
         """Autoencoder loss, a scalar."""
         if stage != sb.Stage.TRAIN:
             r = predictions[0]
             distance = (r.clean_latent - r.distorted_latent).float().std()
-            self.latent_ratios.append(float(distance / r.clean_latent.float().std()))
+            self.means.add("latent_ratio", distance / r.clean_latent.float().std())
             self.measure(batch)
         return self.loss(*predictions)
 
-    def on_stage_start(self, stage, epoch=None):
-        """Start the collection of latent statistics."""
-        super().on_stage_start(stage, epoch)
-        self.latent_ratios = []
-
     def restore(self, distorted, clean, lengths):
-        """The autoencoder_bound."""
+        """The autoencoder bound."""
         return self.restorer.autoencoder_bound(distorted, clean, lengths)
-
-    def stage_stats(self, stage, stage_loss):
-        """Add the ratio of the latents' difference to the clean latent's spread."""
-        stats = super().stage_stats(stage, stage_loss)
-        if self.latent_ratios:
-            stats["latent_ratio"] = sum(self.latent_ratios) / len(self.latent_ratios)
-        return stats
 
     @torch.no_grad()
     def latent_std(self, dataset, batches=50, **loader_options):
-        """Standard deviation of the clean and distorted latents over a training set.
+        """Standard deviation of the latents of a training set, inputs and clean.
 
         Arguments
         ---------
@@ -132,26 +120,41 @@ class AutoencoderBrain(RestorationBrain):
         )
         squares, count = 0.0, 0
         for _, batch in zip(range(batches), loader, strict=False):
-            y, x = self.spectrograms(*self.crops(batch, sb.Stage.TRAIN))
-            for spectrogram in (self.predicted(y), x):
-                latent = self.restorer.autoencoder.encode(spectrogram).latent
+            distorted, clean = self.crops(batch, sb.Stage.TRAIN)
+            y, x = self.features(distorted, clean)
+            for features in (*self.inputs(distorted, y).values(), x):
+                latent = self.restorer.representation.encode(features).latent
                 squares += float(latent.double().square().sum())
                 count += latent.numel()
         return (squares / count) ** 0.5
 
 
-class ScoreBrain(RestorationBrain):
-    """Stage two: trains the ``score_model`` of ``modules`` on a frozen autoencoder.
+class _Decode(nn.Module):
+    """``decode`` of a representation, as a module with the decoder's weights alone.
 
-    With a ``decoder`` (``LatentDecoder``) among ``modules`` that half of the
-    autoencoder learns too what to make of estimated latents, if there is a decoded
-    loss. The encoder, and with it the latent, stays as it is.
+    Distributed training synchronises the gradients of modules that it calls.
+    """
+
+    def __init__(self, representation):
+        super().__init__()
+        self.decoder = representation.decoder
+        self.decode = representation.decode  # a method: its owner is no child
+
+    def forward(self, latent, skips, size):
+        return self.decode(latent, skips, size)
+
+
+class ScoreBrain(RestorationBrain):
+    """Stage two: trains the ``score_model`` of ``modules`` on a frozen representation.
+
+    With a ``decoder`` among ``modules`` the decoder learns to decode estimated latents,
+    from the decoded loss. The encoder, and with it the latent, stays the same.
 
     Arguments
     ---------
-    sde : OUVESDE or SchroedingerBridge
-        The process.
-    objective : ScoreMatching, DataPrediction or FewStepCorrection
+    process : Process
+        The diffusion process.
+    objective : Objective
         What is compared with what.
     decoded_loss : SpectrogramLoss or PerceptualLoss, optional
         Of the decoded estimate, as a sum over an item's elements like the latent's
@@ -163,37 +166,46 @@ class ScoreBrain(RestorationBrain):
     """
 
     def __init__(
-        self, *, sde, objective, decoded_loss=None, latent_weight=1.0, **kwargs
+        self,
+        *,
+        modules,
+        restorer,
+        process,
+        objective,
+        decoded_loss=None,
+        latent_weight=1.0,
+        **kwargs,
     ):
-        super().__init__(**kwargs)
-        self.sde = sde
+        if "decoder" in modules:
+            modules = modules | {"decoder": _Decode(restorer.representation)}
+        super().__init__(modules=modules, restorer=restorer, **kwargs)
+        self.process = process
         self.objective = objective
-        if decoded_loss is not None and objective.compares != "data":
-            raise UsageError(
-                "decoded_loss needs an objective that compares data, not the "
-                f"{objective.compares}: set it to null or use DataPrediction"
-            )
         self.decoded_loss = decoded_loss and decoded_loss.to(self.device)
         self.latent_weight = latent_weight
-        self.restorer.autoencoder.requires_grad_(False)
-        if "decoder" in self.modules:
-            self.modules.decoder.requires_grad_(decoded_loss is not None)
 
     def compute_forward(self, batch, stage):
         """Loss of each item, and the decoded loss of the batch or None."""
-        autoencoder = self.restorer.autoencoder
-        distorted, clean = self.spectrograms(*self.crops(batch, stage))
+        representation = self.restorer.representation
+        distorted, clean_wavs = self.crops(batch, stage)
+        y, clean = self.features(distorted, clean_wavs)
         with torch.no_grad():
-            y, skips, size = autoencoder.encode(self.predicted(distorted))
-            x = autoencoder.encode(clean).latent
-        network, generator = self.modules.score_model, self.generator(stage)
-        loss = self.objective(network, self.sde, x.float(), y.float(), generator)
+            inputs = self.inputs(distorted, y).items()
+            encoded = {name: representation.encode(part) for name, part in inputs}
+            mean, condition, source = self.restorer.conditioning.roles(encoded)
+            condition = None if condition is None else condition.float()
+            x = representation.encode(clean).latent
+
+        def network(x_t, t):
+            return self.modules.score_model(x_t, condition, t)
+
+        generator = self.generator(stage)
+        loss = self.objective(network, self.process, x.float(), mean.float(), generator)
         if self.decoded_loss is None:
             return loss, None
-        latent = loss.estimate.contiguous(memory_format=torch.channels_last)
         trained = "decoder" in self.modules
-        decode = self.modules.decoder if trained else autoencoder.decode
-        decoded = decode(latent, skips, size)
+        decode = self.modules.decoder if trained else representation.decode
+        decoded = decode(laid_out(loss.estimate), source.skips, source.size)
         return loss, self.decoded_loss(decoded.float(), clean)
 
     def compute_objectives(self, predictions, batch, stage):
@@ -206,30 +218,17 @@ class ScoreBrain(RestorationBrain):
         latent = predictions.per_item.mean()
         if decoded is None:
             return latent
-        self.decoded_losses.append(decoded.detach())
+        self.means.add("decoded_loss", decoded)
         return self.latent_weight * latent + decoded
 
     def _sort_by_time(self, predictions):
-        span = (predictions.t - self.sde.t_eps) / (self.sde.t_max - self.sde.t_eps)
-        quarters = (span * QUARTERS).long().clamp(max=QUARTERS - 1)
-        for quarter, loss in zip(quarters, predictions.per_item.detach(), strict=True):
-            self.quarter_losses[int(quarter)].append(loss)
-
-    def on_stage_start(self, stage, epoch=None):
-        """Start the collection of losses by quarter of the diffusion time."""
-        super().on_stage_start(stage, epoch)
-        self.quarter_losses = [[] for _ in range(QUARTERS)]
-        self.decoded_losses = []
-
-    def stage_stats(self, stage, stage_loss):
-        """Add the mean loss of each quarter of the diffusion time."""
-        stats = super().stage_stats(stage, stage_loss)
-        for quarter, losses in enumerate(self.quarter_losses, start=1):
-            if losses:
-                stats[f"loss_t{quarter}"] = float(torch.stack(losses).mean())
-        if self.decoded_losses:
-            stats["decoded_loss"] = float(torch.stack(self.decoded_losses).mean())
-        return stats
+        """Log the losses by quarter of the diffusion time."""
+        start, end = self.process.t_eps, self.process.t_max
+        share = (predictions.t - start) / (end - start)
+        quarters = (share * QUARTERS).long().clamp(max=QUARTERS - 1)
+        for quarter in range(QUARTERS):
+            inside = quarters == quarter
+            self.means.add(f"loss_t{quarter + 1}", predictions.per_item, inside)
 
 
 class FewStepBrain(ScoreBrain):
@@ -238,9 +237,9 @@ class FewStepBrain(ScoreBrain):
     Arguments
     ---------
     restorer : Restorer
-        Its sampler is the one that is trained through.
-    objective : ScoreMatching or DataPrediction
-        What the score model was trained on.
+        The stage trains through its sampler.
+    objective : Objective
+        What the score model was trained with.
     **kwargs
         See ``ScoreBrain``.
     """

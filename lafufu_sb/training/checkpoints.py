@@ -4,12 +4,16 @@ import os
 import shutil
 from pathlib import Path
 
+import torch
 from speechbrain.utils.checkpoints import Checkpointer
 from speechbrain.utils.distributed import if_main_process
+from speechbrain.utils.logger import get_logger
 
 from lafufu_sb.errors import UsageError
 from lafufu_sb.files import written_whole
-from lafufu_sb.inference.weights import fingerprint
+from lafufu_sb.lobes.fingerprint import fingerprint
+
+logger = get_logger(__name__)
 
 UNFINISHED = "UNFINISHED_"
 
@@ -45,28 +49,81 @@ class AtomicCheckpointer(Checkpointer):
         return saved._replace(path=final, paramfiles=files)
 
 
-PAIRING = "autoencoder.sha256"  # beside the checkpoints of a score model
+PAIRING = "representation.sha256"  # beside the checkpoints of a score model
 
 
-def mark_pairing(autoencoder, score_folder):
+def _mark(restorer):
+    """Hash of what the latents of a score model's training come from."""
+    parts = (restorer.representation, restorer.pre_enhancer)
+    modules = [part for part in parts if part is not None]
+    return " ".join(fingerprint(module) for module in modules)
+
+
+def mark_pairing(restorer, score_folder):
     """Note beside a score model's checkpoints in whose latent it is trained."""
     note = Path(score_folder) / PAIRING
     note.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(note) as temporary:
-        temporary.write_text(fingerprint(autoencoder))
+        temporary.write_text(_mark(restorer))
 
 
-def check_pairing(autoencoder, score_folder):
-    """Refuse a score model that was trained in the latent of another autoencoder.
+def check_pairing(restorer, score_folder):
+    """Refuse a score model that was trained in another latent.
 
     Raises
     ------
     UsageError
-        If the note of ``mark_pairing`` names another one.
+        If the note of ``mark_pairing`` names another representation or pre-enhancer.
     """
     note = Path(score_folder) / PAIRING
-    if note.exists() and note.read_text() != fingerprint(autoencoder):
+    if note.exists() and note.read_text() != _mark(restorer):
         raise UsageError(
-            f"{score_folder} was trained in the latent of another autoencoder: delete "
-            "it to train anew, or bring that autoencoder back"
+            f"{score_folder} was trained in the latent of another representation: "
+            "delete it to train anew, or bring that representation back"
+        )
+
+
+def check_latent(weights, score_file):
+    """Refuse weights of a score model that were trained in another latent.
+
+    They have the right shapes and restore nothing. The representation that belongs to
+    them is beside them in a model folder, two folders up in a run. Its decoder may be
+    another one: the latent does not depend on it.
+
+    Arguments
+    ---------
+    weights : dict of str to torch.Tensor
+        Those of the representation in whose latent the score model is to work.
+    score_file : str or Path
+        Weights of the score model.
+
+    Raises
+    ------
+    UsageError
+        If the encoders differ.
+    """
+    score_file = Path(score_file).resolve()
+    folders = (score_file.parent, *score_file.parents[2:3])
+    found = [folder / "representation.ckpt" for folder in folders]
+    found = next((path for path in found if path.is_file()), None)
+    if found is None:
+        logger.warning(
+            "%s has no representation.ckpt beside it: whether it was trained in the "
+            "latent of this representation cannot be checked",
+            score_file,
+        )
+        return
+    theirs = torch.load(found, map_location="cpu", weights_only=True)
+    names = {name for name in {*theirs, *weights} if not name.startswith("decoder.")}
+    # Model folders may hold half precision.
+    if not all(
+        name in theirs
+        and name in weights
+        and torch.equal(theirs[name].half(), weights[name].cpu().half())
+        for name in names
+    ):
+        raise UsageError(
+            f"score_init {score_file} was trained in the latent of another "
+            f"representation, {found}: start from that one too, with "
+            f"--ae_init={found} --ae_epochs=0, or leave score_init out"
         )

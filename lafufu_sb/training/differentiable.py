@@ -1,6 +1,6 @@
-"""Measures of restored waveforms that gradients pass through, for losses.
+"""Differentiable measures of restored waveforms, for losses.
 
-Those for reporting are in ``metrics``.
+The measures that are reported are in ``lafufu_sb.evaluation.metrics``.
 """
 
 import importlib
@@ -11,10 +11,11 @@ from torch import nn
 from torch.nn.functional import relu
 from torchaudio.transforms import Resample
 
+from lafufu_sb.errors import MissingPackageError
 from lafufu_sb.lobes import dnsmos
 
-# Root mean square of what is judged: -26 dBFS, usual in listening tests. Networks that
-# judge depend on level.
+# Root mean square at which signals are judged: -26 dBFS, usual in listening tests. The
+# networks that judge depend on level.
 RATED_LEVEL = 0.05
 
 
@@ -60,21 +61,21 @@ class RatingShortfall(nn.Module):
 class RecognitionDistance(nn.Module):
     """How differently a recogniser's encoder hears an estimate and its target.
 
-    The squared distance of the outputs of a Whisper encoder, relative to their variance
-    over the target's time: 0 for the target itself, about 1 for what has no likeness.
+    Squared distance of the outputs of a Whisper encoder, relative to their variance
+    over the target's frames: 0 for the target itself, about 1 for an unrelated signal.
     Enhancement can sound better and be recognised worse ("How bad are artifacts?",
-    Iwamoto et al. 2022); the encoder's output is all that the recogniser goes by.
+    Iwamoto et al. 2022), and the encoder's output is all that the decoder sees.
 
     Arguments
     ---------
     sample_rate : int
         In Hz.
     source : str
-        A Whisper of the transformers' Hub, or a folder of one.
+        Hub id or folder of a Whisper model.
 
     Raises
     ------
-    ImportError
+    MissingPackageError
         If transformers is not installed.
     """
 
@@ -85,7 +86,7 @@ class RecognitionDistance(nn.Module):
         from speechbrain.integrations.huggingface.whisper import SAMPLE_RATE, Whisper
 
         self.resample = Resample(sample_rate, SAMPLE_RATE)
-        # Its own way to freeze passes no gradient to the input either.
+        # Its own option to freeze would stop the gradient to the input too.
         self.whisper = Whisper(source, HF_HUB_CACHE, encoder_only=True)
         self.whisper.eval().requires_grad_(False)
         encoder = self.whisper.model.encoder
@@ -108,11 +109,11 @@ class RecognitionDistance(nn.Module):
 
     def encoded(self, wavs):
         """(batch, frames of 20 ms, channels) of (batch, time) waveforms."""
-        # One by one, as its dynamic range is that of all it is given.
+        # One by one: Whisper clips the dynamic range of the whole batch together.
         mels = [self.whisper.log_mel_spectrogram(w[None]) for w in self.resample(wavs)]
         count = mels[0].shape[-1] // 2
         mels = torch.cat(mels)[..., : 2 * count]
-        # Whisper takes 30 s only, and with less sound in it spends its time on silence.
+        # Whisper pads to 30 s; shorter position tables save the time on silence.
         encoder = self.whisper.model.encoder
         encoder.config.max_source_positions = count
         encoder.embed_positions = nn.Embedding.from_pretrained(self.positions[:count])
@@ -159,6 +160,6 @@ def _training_package(name, option):
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ImportError(
-            f"{option} needs {name} ({error}): pip install {name.replace('_', '-')}"
+        raise MissingPackageError(
+            f'{option} needs {name} ({error}): pip install "lafufu_sb[train]"'
         ) from error

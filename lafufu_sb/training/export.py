@@ -13,38 +13,40 @@ from lafufu_sb.inference.folder import (
     RECIPE_NAME,
     inference_recipe,
     is_model_folder,
+    loadables,
     new_model_folder,
 )
-from lafufu_sb.inference.weights import fingerprint, load_weights, save_weights
+from lafufu_sb.inference.weights import save_weights
+from lafufu_sb.lobes.fingerprint import fingerprint
 from lafufu_sb.training.checkpoints import check_pairing
 from lafufu_sb.training.recipe import load_recipe
-from lafufu_sb.training.stages import last_stage, load_best
+from lafufu_sb.training.stages import Stage, last_stage, load_parts
 
 
 def export_run(run_folder, output_folder, half=False):
     """Write a model folder from a trained run.
 
     Takes the averaged weights of the best epoch of the recipe's last stage, the score
-    stage or where there is one the few-step stage. The folder appears whole or not at
-    all; in an existing model folder only these files are replaced.
+    or the few-step stage. The folder appears whole or not at all. In an existing model
+    folder only these files are replaced.
 
     Arguments
     ---------
     run_folder : str or Path
         ``output_folder`` of the recipe.
     output_folder : str or Path
-        The model folder: hyperparams.yaml, autoencoder.ckpt, score_model.ckpt.
+        The model folder: hyperparams.yaml and the weights of the parts.
     half : bool
         Store the weights in half precision.
 
     Raises
     ------
     FileNotFoundError
-        If the run folder is none, or its last stage has no checkpoint yet.
+        If it is not a run folder, or its last stage has no checkpoint yet.
     FileExistsError
         If the output folder exists and is no model folder.
-    ValueError
-        If the score model was trained in the latent of another autoencoder.
+    UsageError
+        If the score model was trained in the latent of another representation.
     """
     with new_model_folder(output_folder) as temporary:
         _write_model(Path(run_folder), temporary, half)
@@ -71,9 +73,9 @@ def export_onnx(source, output_folder, half=False, quantize=None):
 
     Raises
     ------
-    FileNotFoundError, FileExistsError, ValueError
-        As ``export_run`` does; ValueError for ``half`` with a model folder too.
-    ImportError
+    FileNotFoundError, FileExistsError, UsageError
+        As ``export_run`` does; UsageError for ``half`` with a model folder too.
+    MissingPackageError
         If onnx or onnxscript is not installed.
     """
     from lafufu_sb.inference.interface import EnhanceLatent
@@ -89,16 +91,16 @@ def export_onnx(source, output_folder, half=False, quantize=None):
         if is_model_folder(source):
             if half:
                 raise UsageError(
-                    f"half is for the export of a training, {source} is a model "
-                    "folder: its weights are copied as they are"
+                    f"--fp16-weights is for the export of a training run; {source} is "
+                    "a model folder, whose weights are copied unchanged"
                 )
-            for name in (HYPERPARAMS, *(f"{name}.ckpt" for name in LOADABLES)):
-                shutil.copyfile(source / name, temporary / name)
-            if (source / CARD).exists():  # it says under which licence the weights are
-                shutil.copyfile(source / CARD, temporary / CARD)
+            # The card says under which licence the weights are.
+            for name in (HYPERPARAMS, CARD, *(f"{name}.ckpt" for name in LOADABLES)):
+                if (source / name).exists():
+                    shutil.copyfile(source / name, temporary / name)
         else:
             _write_model(source, temporary, half)
-        # What the folder gives, not the training: weights may have become half.
+        # From the folder, whose weights may be in half precision, not from the run.
         model = EnhanceLatent.from_hparams(
             temporary,
             run_opts={"device": "cpu"},
@@ -115,15 +117,16 @@ def _write_model(run_folder, folder, half):
             "output_folder of a training"
         )
     hparams, text = load_recipe(recipe_file, {"output_folder": str(run_folder)})
-    load_weights(hparams["autoencoder"], run_folder / "autoencoder.ckpt")
+    load_parts(hparams, run_folder)
     stage = last_stage(hparams)
-    check_pairing(hparams["autoencoder"], run_folder / stage)
-    if not load_best(hparams, stage):
+    check_pairing(hparams["restorer"], run_folder / stage)
+    if not Stage(stage, hparams).load_best():
         raise FileNotFoundError(
             f"{run_folder / stage} has no checkpoint of a validated epoch: train the "
             f"{stage} stage first"
         )
-    for name in LOADABLES:
+    names = loadables(hparams)
+    for name in names:
         save_weights(hparams[name], folder / f"{name}.ckpt", half)
-    mark = fingerprint(hparams["autoencoder"])
-    (folder / HYPERPARAMS).write_text(inference_recipe(YAML().load(text), mark))
+    mark = fingerprint(hparams["representation"])
+    (folder / HYPERPARAMS).write_text(inference_recipe(YAML().load(text), mark, names))

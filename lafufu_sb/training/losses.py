@@ -18,19 +18,19 @@ from lafufu_sb.training.differentiable import (
 # Power below this is inaudible and has no stable logarithm or square root.
 POWER_FLOOR = 1e-7
 
-# What the measures pool over at least: PESQ 20 frames of 32 ms, STOI 30 of 25.6 ms,
-# each half into the next.
+# Least length that PESQ (20 half-overlapping frames of 32 ms) and STOI (30 of 25.6 ms)
+# pool over.
 POOLED_SECONDS = 0.45
 
-# Root mean square below which a waveform of full scale 1 has nothing to be heard.
+# Root mean square below which a waveform of full scale 1 is inaudible.
 SILENCE = 1e-5
 
 
 class MultiResolutionSTFTLoss(nn.Module):
     """Spectral convergence plus log-magnitude distance over several windows.
 
-    As in Parallel WaveGAN (Yamamoto et al. 2020, eq. 4-6), with the windows of
-    LAFUFU: 32 to 2048 samples and 1534, the hop a quarter of each. Blind to phase.
+    Parallel WaveGAN (Yamamoto et al. 2020, eq. 4-6) with the windows of LAFUFU and
+    hops of a quarter. Blind to phase.
 
     Arguments
     ---------
@@ -84,10 +84,9 @@ class MultiResolutionSTFTLoss(nn.Module):
 
 
 class RegLoss(nn.Module):
-    """Keeps the distorted latent's mean and half its spread near the spectrogram's.
+    """Ties the distorted latent's mean and deviation to the spectrogram's.
 
-    ``|mean(z) - mean(s)| + |std(z) - 0.5 std(s)|`` over the whole batch (Refusion,
-    and the LAFUFU post).
+    ``|mean(z) - mean(s)| + |std(z) - 0.5 std(s)|`` over the whole batch (Refusion).
 
     Example
     -------
@@ -113,9 +112,8 @@ class SpectrogramLoss(nn.Module):
     magnitude_weight : float
         Of the magnitudes.
     magnitude_exponent : float
-        Compresses the (already compressed) magnitudes further: 0.5 makes them about
-        the cube root of the plain ones, as loudness is heard, so that faint parts and
-        pauses count.
+        Compresses the compressed magnitudes further. 0.5 makes them about the cube root
+        of plain magnitudes, like loudness, so that faint parts and pauses count.
 
     Example
     -------
@@ -151,12 +149,11 @@ class SpectrogramLoss(nn.Module):
 class PerceptualLoss(SpectrogramLoss):
     """``SpectrogramLoss`` plus terms that judge the resynthesised waveform.
 
-    They stand beside the spectral ones; alone they serve the measure and not the ear.
-    The differentiable PESQ is torch_pesq's (16 kHz, no time alignment), the term of
-    "Investigating training objectives for generative speech enhancement" (Richter et
-    al. 2025, M6-M8); the differentiable ESTOI is torch_stoi's; the ratings are
-    ``DNSMOSNetwork``'s. Items in which either side is silent have no level to align and
-    count for none.
+    They need the spectral terms beside them: alone they raise the measure and not the
+    quality. PESQ is torch_pesq's (16 kHz, no time alignment), as in Richter et al.
+    2025, "Investigating training objectives for generative speech enhancement"; ESTOI
+    is torch_stoi's, the ratings are ``DNSMOSNetwork``'s. Items that are silent on
+    either side do not count.
 
     Arguments
     ---------
@@ -165,28 +162,20 @@ class PerceptualLoss(SpectrogramLoss):
     sample_rate : int
         In Hz.
     pesq_weight : float
-        Of the PESQ disturbance, about 1.5 MOS for noisy speech. The spectral terms
-        are sums of some thousands.
+        Of the PESQ disturbance, about 1.5 for noisy speech.
     estoi_weight : float
         Of minus the ESTOI, a number below one.
     si_sdr_weight : float
         Of minus the SI-SDR in dB.
     dnsmos_weight : float
-        Of what each DNSMOS rating (signal, background, overall) falls short of the
-        target's, their mean. There is nothing to gain from being rated above it.
+        Of the shortfall of the DNSMOS ratings (signal, background, overall) below the
+        target's, on average. Ratings above the target's earn nothing.
     recognition_weight : float
         Of the ``RecognitionDistance``, about 0.5 for noisy speech.
     recogniser : str
-        The Whisper whose encoder listens: an id of the Hub, or a folder.
+        Hub id or folder of the Whisper model.
     **weights
         Of ``SpectrogramLoss``.
-
-    Raises
-    ------
-    ImportError
-        If ``pesq_weight`` is set and torch_pesq is not installed, ``estoi_weight`` and
-        torch_stoi is not, ``dnsmos_weight`` and speechmos or onnx is not, or
-        ``recognition_weight`` and transformers is not.
 
     Example
     -------
@@ -239,13 +228,12 @@ class PerceptualLoss(SpectrogramLoss):
         samples = self.spectrogram.samples(target.shape[-1])
         wavs = [self.spectrogram.inverse(s, samples) for s in (estimate, target)]
         audible = torch.stack([w.detach().std(dim=1) for w in wavs]).amin(0) > SILENCE
-        # In place of silence two equal tones, whose terms do not count: no number of
-        # items depends on the data.
+        # Silence is replaced by equal tones, which do not count: shapes must not depend
+        # on the data.
         tone = torch.sin(0.1 * torch.arange(samples, device=target.device))
         wavs = [torch.where(audible[:, None], w, tone) for w in wavs]
-        # Double precision: the gradient of near-silent bins was NaN in single. Padding
-        # also copies, which torch_pesq needs where it does not resample: it fades its
-        # input in place.
+        # In single precision the gradient of near-silent bins was NaN. The padding also
+        # copies, as torch_pesq fades its input in place.
         missing = max(self.pooled - samples, 1)
         estimate, target = (pad(w.double(), (0, missing)) for w in wavs)
         counts = audible.double()
@@ -256,38 +244,37 @@ class PerceptualLoss(SpectrogramLoss):
             extra = extra + self.pesq_weight * counts @ self.pesq(target, estimate)
         if self.estoi_weight:
             extra = extra + self.estoi_weight * counts @ self.estoi(estimate, target)
-        for weight, network in (
-            (self.dnsmos_weight, self.shortfall),
-            (self.recognition_weight, self.recognition),
-        ):
-            if weight:
-                lost = network(estimate.float(), target.float())
-                extra = extra + weight * counts @ lost.double()
+        judged = (estimate.float(), target.float())
+        if self.dnsmos_weight:
+            shortfall = self.shortfall(*judged).double()
+            extra = extra + self.dnsmos_weight * counts @ shortfall
+        if self.recognition_weight:
+            distance = self.recognition(*judged).double()
+            extra = extra + self.recognition_weight * counts @ distance
         return loss + extra.to(loss) / len(audible)
 
 
 class AutoencoderLoss(nn.Module):
-    """All terms of the autoencoder stage, weighted.
+    """Weighted sum of the autoencoder stage's terms.
 
-    Each of the two reconstructions (see ``Reconstructions``) is compared with its
-    target; the regulariser sees the distorted latent.
+    Compares each reconstruction (see ``Reconstructions``) with its target; the
+    regulariser sees the distorted latent.
 
     Arguments
     ---------
     spectrogram : CompressedSpectrogram
         To resynthesise what is compared as a waveform.
     mrstft_weight : float
-        On waveforms, the loss of the paper. Zero skips the resynthesis.
+        Of ``MultiResolutionSTFTLoss``, the loss of the paper.
     complex_weight : float
-        Mean absolute difference of the compressed real and imaginary parts: the only
+        Mean absolute difference of the compressed real and imaginary parts, the only
         term that sees phase.
     magnitude_weight : float
         Mean absolute difference of the compressed magnitudes.
     reg_weight : float
         Of ``RegLoss``.
     distorted_weight : float
-        Of everything on the reconstruction of the distorted input, relative to that
-        of the clean one.
+        Of the distorted input's reconstruction, relative to the clean one's.
     """
 
     def __init__(

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from lafufu_sb.errors import UsageError
 
 
 def read_recipe(path):
@@ -31,9 +34,9 @@ def read_recipe(path):
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"recipe {path} does not exist")
-    recipe = YAML().load(path.read_text())
+    recipe = _parse(path.read_text(), path)
     if not isinstance(recipe, dict):
-        raise ValueError(
+        raise UsageError(
             f"{path} holds no settings: is it a link that was checked out as text? Use "
             "the file in recipes/"
         )
@@ -96,15 +99,15 @@ def load_recipe(path, overrides="", debug=False):
 
     Raises
     ------
-    KeyError
+    UsageError
         For an override of a key that the recipe does not have.
     """
     recipe = read_recipe(path)
-    changes = YAML().load(overrides) if isinstance(overrides, str) else overrides
+    changes = _parse(overrides, "options") if isinstance(overrides, str) else overrides
     changes = changes or {}
     unknown = sorted(set(changes) - set(recipe))
     if unknown:
-        raise KeyError(f"{path} has no key {', '.join(unknown)}")
+        raise UsageError(f"{path} has no key {', '.join(unknown)}")
     _merge_into(recipe, changes)
     if debug:
         folder = recipe["output_folder"]
@@ -113,7 +116,17 @@ def load_recipe(path, overrides="", debug=False):
         else:
             recipe["output_folder"] = f"{folder}/debug"
     text = _dump(recipe)
-    return load_hyperpyyaml(text), text
+    try:
+        return load_hyperpyyaml(text), text
+    except ImportError as error:  # of a class that does not exist
+        raise UsageError(f"{path}: {error}") from error
+
+
+def _parse(text, source):
+    try:
+        return YAML().load(text)
+    except YAMLError as error:
+        raise UsageError(f"{source}: not valid YAML ({error})") from error
 
 
 def _dump(tree):

@@ -1,4 +1,4 @@
-"""What the training stages share, as a SpeechBrain Brain.
+"""The parts that all training stages share, as a SpeechBrain Brain.
 
 Everything random in a step (times, noise, swaps) is drawn from a generator seeded by
 (seed, epoch, step, rank), and crops by (seed, epoch, item): a run that was killed and
@@ -7,6 +7,7 @@ resumed ends with the weights of one that was not.
 
 import math
 from contextlib import ExitStack
+from functools import partial
 
 import numpy
 import speechbrain as sb
@@ -18,6 +19,8 @@ from speechbrain.utils.train_logger import TensorboardLogger
 from lafufu_sb.corpora.pairs import fit, level
 from lafufu_sb.errors import UsageError
 from lafufu_sb.evaluation import ClipReport
+from lafufu_sb.lobes.pre_enhancer import SignalPreEnhancer
+from lafufu_sb.training.means import RunningMeans
 
 logger = get_logger(__name__)
 
@@ -28,7 +31,7 @@ class RestorationBrain(sb.Brain):
     Arguments
     ---------
     restorer : Restorer
-        The unwrapped networks and the way of the data.
+        The unwrapped networks, and what validation restores with.
     ema : ExponentialMovingAverage
         Of the trained network; registered here, before training resumes, because a
         recoverable that comes later is not restored.
@@ -50,11 +53,15 @@ class RestorationBrain(sb.Brain):
         Names for ``lafufu_sb.evaluation.metrics.evaluate``.
     best_key : str
         Metric whose best checkpoint is kept and tested; one of ``metrics``.
+    lr : float
+        The learning rate, which ``lr_schedule`` scales.
     lr_schedule : callable, optional
-        ``lr_schedule(optimizer, progress)``, progress from 0 to 1.
-    batches_per_epoch : int
-        Of all processes together; with the counter's limit it tells the schedule how
-        long the training is.
+        Factor of the learning rate at a progress from 0 to 1.
+    items : int
+        Of the training set.
+    batch_size : int
+        Items that a process takes at once. With ``items`` and the counter's limit it
+        tells the schedule how long the training is.
     report_folder : str, optional
         Where validation pictures and TensorBoard's files go.
     **kwargs
@@ -74,45 +81,43 @@ class RestorationBrain(sb.Brain):
         valid_items=None,
         metrics=("si_sdr", "pesq", "estoi"),
         best_key="si_sdr",
+        lr=None,
         lr_schedule=None,
-        batches_per_epoch=1,
+        items=1,
+        batch_size=1,
         report_folder=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         if best_key not in metrics:
-            raise ValueError(
+            raise UsageError(
                 f"best_key must be one of the metrics ({', '.join(metrics)}), got "
                 f"{best_key!r}"
             )
         self.restorer = restorer.to(self.device)
-        if self.restorer.spectrogram.window.is_cuda:
-            # Tensor cores want it; on a CPU the gradients of this network are faster
-            # in the default layout.
+        if self.restorer.device.type == "cuda":
+            # Tensor cores want this layout. On a CPU the gradients of this network are
+            # faster in the default one.
             self.restorer.score_model.to(memory_format=torch.channels_last)
         self.ema = ema.to(self.device)
+        self.means = RunningMeans()
         if self.checkpointer is not None:
             self.checkpointer.add_recoverables({"ema": ema, "counter": epoch_counter})
+            self.checkpointer.add_recoverable("means", self.means, optional_load=True)
         self.epoch_counter = epoch_counter
         self.train_logger = train_logger
-        self.crop_samples = restorer.spectrogram.samples(crop_frames)
+        self.crop_samples = restorer.representation.samples(crop_frames)
         self.seed = seed
         if valid_clips < 1:
             raise UsageError(f"valid_clips must be at least 1, got {valid_clips}")
         self.measured = spread(valid_clips, valid_items or valid_clips)
         self.metrics = tuple(metrics)
         self.best_key = best_key
-        self.lr_schedule = lr_schedule
-        steps_per_epoch = batches_per_epoch // (
-            _world_size() * self.grad_accumulation_factor
+        self.lr, self.lr_schedule = lr, lr_schedule
+        steps = steps_per_epoch(
+            items, batch_size, _world_size(), self.grad_accumulation_factor
         )
-        if steps_per_epoch == 0:
-            raise UsageError(
-                f"an epoch has {batches_per_epoch} batches, too few for one step of "
-                f"{_world_size()} processes with gradient accumulation over "
-                f"{self.grad_accumulation_factor}: lower that or the batch size"
-            )
-        self.total_steps = steps_per_epoch * epoch_counter.limit
+        self.total_steps = steps * epoch_counter.limit
         self.report_folder = report_folder
         self.tensorboard = _tensorboard(report_folder)
 
@@ -123,21 +128,38 @@ class RestorationBrain(sb.Brain):
             distorted, clean = (fit(s, self.crop_samples) for s in (distorted, clean))
         return level(distorted.to(self.device), clean.to(self.device))
 
-    def spectrograms(self, *wavs):
-        """(batch, 2, bins, frames) of each, in the layout that convolves fastest."""
-        return [
-            self.restorer.spectrogram(w).contiguous(memory_format=torch.channels_last)
-            for w in wavs
-        ]
+    def features(self, *wavs):
+        """Features of each (batch, time) of waveforms, in the fastest layout."""
+        return [laid_out(self.restorer.representation.features(w)) for w in wavs]
 
     @torch.no_grad()
-    def predicted(self, distorted):
-        """What is encoded of distorted spectrograms, themselves without a predictor.
+    def inputs(self, distorted, features):
+        """Features of the inputs that the recipe names.
 
-        Computed as it restores: half precision only slows recurrent layers down here.
+        Arguments
+        ---------
+        distorted : torch.Tensor
+            (batch, time)
+        features : torch.Tensor
+            Its features.
+
+        Returns
+        -------
+        dict of str to torch.Tensor
+            "distorted", "enhanced" or both, see ``Conditioning``.
         """
-        with torch.autocast(distorted.device.type, enabled=False):
-            return self.restorer.autoencoder.predictor(distorted)
+        restorer, named = self.restorer, {"distorted": features}
+        if isinstance(restorer.pre_enhancer, SignalPreEnhancer):
+            enhance = partial(
+                restorer.pre_enhancer.enhance, sample_rate=restorer.sample_rate
+            )
+            signals = [enhance(signal) for signal in distorted.float().cpu()]
+            named["enhanced"], *_ = self.features(torch.stack(signals).to(distorted))
+        elif restorer.pre_enhancer is not None:
+            # In float32, as in the restorer.
+            with torch.autocast(features.device.type, enabled=False):
+                named["enhanced"] = restorer.pre_enhancer(features)
+        return {name: named[name] for name in restorer.conditioning.needed}
 
     def generator(self, stage):
         """Source of this step's random draws."""
@@ -151,8 +173,9 @@ class RestorationBrain(sb.Brain):
         """Set the learning rate of the coming optimiser step."""
         super().on_fit_batch_start(batch, should_step)
         if self.lr_schedule is not None:
-            progress = (self.optimizer_step + 1) / self.total_steps
-            self.lr_schedule(self.optimizer, min(1.0, progress))
+            progress = min(1.0, (self.optimizer_step + 1) / self.total_steps)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.lr * self.lr_schedule(progress)
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
         """Let the average follow."""
@@ -176,13 +199,19 @@ class RestorationBrain(sb.Brain):
                 f"epoch with {max_key or min_key}: train this stage first"
             )
 
+    def keep_best(self):
+        """Fill the trained networks with the averaged weights of the best epoch."""
+        self.on_evaluate_start(max_key=self.best_key)
+        self.ema.copy_to_module()
+
     def on_stage_start(self, stage, epoch=None):
-        """Validation uses the averaged weights throughout."""
+        """Validation uses the averaged weights."""
         self.report = ClipReport(self.metrics, self.restorer.sample_rate)
         self.seen = 0  # validation batches
         self._average = ExitStack()
         if stage != sb.Stage.TRAIN:
             self._average.enter_context(self.ema.averaged())
+            self.restorer.prepare()
 
     def measure(self, batch):
         """Restore the batch's whole clips and measure them, if it is their turn."""
@@ -206,7 +235,7 @@ class RestorationBrain(sb.Brain):
 
     def stage_stats(self, stage, stage_loss):
         """Numbers of a finished stage, plain floats as checkpoints demand."""
-        return {"loss": float(stage_loss)}
+        return {"loss": float(stage_loss)} | self.means.take()
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """Log, and in validation keep the best and the newest checkpoint."""
@@ -252,6 +281,40 @@ class RestorationBrain(sb.Brain):
         for side, signal in signals.items():
             rate = self.restorer.sample_rate
             writer.add_audio(f"{name}/{side}", signal[None], epoch, sample_rate=rate)
+
+
+def laid_out(features):
+    """Features in the memory layout that convolutions are fastest in."""
+    if features.dim() != 4:
+        return features
+    return features.contiguous(memory_format=torch.channels_last)
+
+
+def steps_per_epoch(items, batch_size, processes=1, accumulation=1):
+    """Optimiser steps that each process makes in an epoch.
+
+    SpeechBrain deals the items out to the processes, repeating a few so that all have
+    as many, and drops the batches that are left over from accumulation.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+
+    Example
+    -------
+    >>> steps_per_epoch(5, 2), steps_per_epoch(5, 2, processes=2)
+    (3, 2)
+    """
+    batches = -(-items // processes)
+    batches = -(-batches // batch_size)
+    if batches < accumulation:
+        raise UsageError(
+            f"an epoch has {batches} batches in each of {processes} processes, too few "
+            f"for one step with gradient accumulation over {accumulation}: lower that "
+            "or the batch size"
+        )
+    return batches // accumulation
 
 
 def spread(count, items):

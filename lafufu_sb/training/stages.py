@@ -1,24 +1,157 @@
-"""How the stages of a recipe follow each other.
+"""A training stage, and how the stages of a recipe follow each other.
 
-The keys of a stage's objects begin with its name: ``score_checkpointer``,
-``few_step_ema``; its checkpoints are in the sub-folder of that name.
+A recipe holds numbers and networks. What SpeechBrain needs beside them (averaged
+weights, epoch counter, checkpointer) is the same for every stage and made here.
 """
 
 from pathlib import Path
 
 from speechbrain.utils.distributed import run_on_main
+from speechbrain.utils.epoch_loop import EpochCounter
+from torch.nn import Module, ModuleDict
 
-from lafufu_sb.diffusion.samplers import get_sampler
 from lafufu_sb.errors import UsageError
-from lafufu_sb.evaluation.metrics import check_metrics
+from lafufu_sb.inference.folder import loadables
 from lafufu_sb.inference.interface import EnhanceLatent
-from lafufu_sb.inference.weights import fingerprint, load_weights, save_weights
-from lafufu_sb.training.checkpoints import check_pairing
+from lafufu_sb.inference.weights import load_weights, save_weights
+from lafufu_sb.lobes.fingerprint import fingerprint
+from lafufu_sb.lobes.pre_enhancer import PreEnhancer
+from lafufu_sb.lobes.representations import LatentRepresentation
+from lafufu_sb.training.checkpoints import (
+    AtomicCheckpointer,
+    check_pairing,
+    mark_pairing,
+)
+from lafufu_sb.training.ema import ExponentialMovingAverage
 
-STAGES = ("predictor", "autoencoder", "score", "few_step", "test")
-_LATER = ("score", "few_step", "test")  # those that need stage one
-PREDICTOR = "predictor.ckpt"  # in the output folder once it is trained
-AUTOENCODER = "autoencoder.ckpt"  # once stage one is finished
+STAGES = ("pre_enhancer", "autoencoder", "score", "few_step", "test")
+PREFIXES = {"autoencoder": "ae"}  # of a stage's keys in a recipe, else its name
+# Weights in the output folder, of stages that are finished
+PRE_ENHANCER = "pre_enhancer.ckpt"
+REPRESENTATION = "representation.ckpt"
+
+
+class Stage:
+    """What a stage trains, for how long, and where its checkpoints are.
+
+    Making one freezes the networks that it does not train.
+
+    Arguments
+    ---------
+    name : str
+        One of ``STAGES`` but "test"; the sub-folder of its checkpoints.
+    hparams : dict
+        Objects of the recipe: networks, ``output_folder``, ``best_key``, the stage's
+        epochs, and ``ema_decay`` unless the stage has its own.
+
+    Attributes
+    ----------
+    modules : dict of str to torch.nn.Module
+        The trained networks.
+    counter : EpochCounter
+    ema : ExponentialMovingAverage
+        Of all ``modules``, begun with their weights at the time of construction.
+    checkpointer : AtomicCheckpointer
+    """
+
+    def __init__(self, name, hparams):
+        prefix = PREFIXES.get(name, name)
+        self.name = name
+        self.folder = Path(hparams["output_folder"]) / name
+        self.best_key = hparams["best_key"]
+        self.modules = trained_modules(name, hparams)
+        self.counter = EpochCounter(limit=hparams[f"{prefix}_epochs"])
+        decay = hparams.get(f"{prefix}_ema_decay", hparams["ema_decay"])
+        followed = list(self.modules.values())
+        one = len(followed) == 1
+        self.ema = ExponentialMovingAverage(
+            followed[0] if one else ModuleDict(self.modules), decay
+        )
+        self.checkpointer = AtomicCheckpointer(self.folder, dict(self.modules))
+
+    def load_best(self):
+        """Fill the modules with the averaged weights of the best epoch.
+
+        Returns
+        -------
+        bool
+            False if no epoch was validated yet.
+        """
+        if "ema" not in self.checkpointer.recoverables:
+            self.checkpointer.add_recoverable("ema", self.ema)
+        if self.checkpointer.recover_if_possible(max_key=self.best_key) is None:
+            return False
+        self.ema.copy_to_module()
+        return True
+
+    def load_finished(self):
+        """``load_best``, once all epochs are done.
+
+        Raises
+        ------
+        UsageError
+            If the stage is not finished, with the options that help.
+        """
+        checkpoints = self.checkpointer.list_checkpoints()
+        done = max((c.meta.get("epoch", 0) for c in checkpoints), default=0)
+        if not done or not self.load_best():
+            raise UsageError(
+                f"{self.folder} has no checkpoint of a validated epoch: run --stage "
+                f"{self.name} first, or give a model folder as few_step_init"
+            )
+        if done < self.counter.limit:
+            raise UsageError(
+                f"the {self.name} stage has {done} of {self.counter.limit} epochs: run "
+                f"--stage {self.name} first, or accept it with "
+                f"--{self.name}_epochs={done}"
+            )
+
+
+def trained_modules(name, hparams):
+    """Networks that a stage trains, by name; all others are frozen.
+
+    With ``train_decoder`` the decoder learns along with the score model, if there is a
+    decoded loss.
+    """
+    representation, pre_enhancer = hparams["representation"], hparams["pre_enhancer"]
+    if name == "pre_enhancer":
+        return {"pre_enhancer": pre_enhancer}
+    if isinstance(pre_enhancer, Module):
+        pre_enhancer.requires_grad_(False)
+    if name == "autoencoder":
+        if isinstance(representation, LatentRepresentation):
+            if representation.decoder.filter is not None:  # see filter_taps
+                representation.decoder.filter.requires_grad_(False)
+        return {"representation": representation}
+    representation.requires_grad_(False)
+    modules = {"score_model": hparams["score_model"]}
+    if hparams["train_decoder"]:
+        learns = hparams[f"{name}_decoded_loss"] is not None
+        modules["decoder"] = representation.decoder.requires_grad_(learns)
+    return modules
+
+
+def learns(module):
+    """Whether a part of a recipe has something to train."""
+    return isinstance(module, Module) and any(
+        parameter.requires_grad for parameter in module.parameters()
+    )
+
+
+def trains_pre_enhancer(hparams):
+    """Whether the recipe trains its pre-enhancer: weights, epochs, features of
+    windows."""
+    pre_enhancer = hparams["pre_enhancer"]
+    return (
+        isinstance(pre_enhancer, PreEnhancer)
+        and bool(hparams["pre_enhancer_epochs"])
+        and any(True for _ in pre_enhancer.parameters())
+    )
+
+
+def has_begun(name, hparams):
+    """Whether a stage has a checkpoint."""
+    return any((Path(hparams["output_folder"]) / name).glob("CKPT*"))
 
 
 def last_stage(hparams):
@@ -29,89 +162,24 @@ def last_stage(hparams):
     >>> last_stage({"few_step_epochs": 5}), last_stage({"few_step_epochs": 0})
     ('few_step', 'score')
     """
-    # Run folders that are older than the few-step stage do not have the key.
-    return "few_step" if hparams.get("few_step_epochs", 0) else "score"
+    return "few_step" if hparams["few_step_epochs"] else "score"
 
 
-def load_best(hparams, stage):
-    """Fill the score model with the averaged weights of a stage's best epoch.
+def load_parts(hparams, folder):
+    """Load the finished representation and pre-enhancer of a run folder."""
+    load_weights(hparams["representation"], folder / REPRESENTATION)
+    if (folder / PRE_ENHANCER).exists():
+        load_weights(hparams["pre_enhancer"], folder / PRE_ENHANCER)
 
-    Arguments
-    ---------
-    hparams : dict
-        Objects of the recipe.
-    stage : str
-        "score" or "few_step".
 
-    Returns
-    -------
-    bool
-        False if no epoch of the stage was validated yet.
+def take_parts(name, hparams, folder):
+    """Load what the earlier stages left and bind a later stage's checkpoints to it.
+
+    To be called before each later stage: the one before may have trained the decoder.
     """
-    checkpointer, ema = hparams[f"{stage}_checkpointer"], hparams[f"{stage}_ema"]
-    checkpointer.add_recoverable("ema", ema)
-    if checkpointer.recover_if_possible(max_key=hparams["best_key"]) is None:
-        return False
-    ema.copy_to_module()
-    return True
-
-
-def check_settings(hparams, folder):
-    """Refuse what cannot run, before anything is written.
-
-    Arguments
-    ---------
-    hparams : dict
-        Objects of the recipe.
-    folder : Path
-        The output folder.
-
-    Raises
-    ------
-    FileNotFoundError, ImportError, ValueError
-        With what to do.
-    """
-    stage = hparams["stage"]
-    if stage not in ("all", *STAGES):
-        raise ValueError(f"stage must be all, {', '.join(STAGES)}, got {stage!r}")
-    _check_few_step(hparams)
-    predicts = hparams["autoencoder"].predicts
-    if stage == "predictor" and not predicts:
-        raise ValueError(
-            "the recipe has no predictor to train: set one, as "
-            "lafufu_mini_predictor_wham.yaml does, or choose another stage"
-        )
-    begun = (folder / AUTOENCODER).exists() or starts_from_model(hparams)
-    needed = AUTOENCODER if not begun and stage in _LATER else None
-    if stage == "autoencoder" and not begun and predicts:
-        needed = PREDICTOR
-    if needed and not (folder / needed).exists():
-        raise FileNotFoundError(
-            f"{folder / needed} does not exist: run --stage {Path(needed).stem} first"
-        )
-    if not begun and not hparams["ae_epochs"] and hparams["ae_init"] is None:
-        raise ValueError("ae_epochs is 0: give the autoencoder to take as ae_init")
-    for key in ("ae_init", "score_init"):
-        if hparams[key] is not None and not Path(hparams[key]).is_file():
-            raise FileNotFoundError(f"{key} {hparams[key]} does not exist")
-    check_metrics({*hparams["metrics"], *hparams["test_metrics"]})
-    if hparams["best_key"] not in hparams["metrics"]:
-        raise ValueError(f"best_key {hparams['best_key']} must be one of metrics")
-    options = hparams["score_sampler_options"] or {}
-    get_sampler(hparams["restorer"].sampler_name, hparams["sde"], **options)
-
-
-def _check_few_step(hparams):
-    stage, init = hparams["stage"], hparams["few_step_init"]
-    if last_stage(hparams) != "few_step" and (stage == "few_step" or init is not None):
-        raise ValueError(
-            "few_step_epochs is 0, so there is no few-step stage: set it, or use a "
-            "recipe lafufu_*crp_*.yaml"
-        )
-    if init is not None and stage in ("predictor", "autoencoder", "score"):
-        raise ValueError(
-            f"few_step_init {init} takes the place of stage {stage}: leave one out"
-        )
+    load_parts(hparams, folder)
+    check_pairing(hparams["restorer"], folder / name)
+    run_on_main(mark_pairing, args=[hparams["restorer"], folder / name])
 
 
 def starts_from_model(hparams):
@@ -119,91 +187,84 @@ def starts_from_model(hparams):
     return (
         hparams["few_step_init"] is not None
         and hparams["stage"] in ("all", "few_step")
-        and hparams["few_step_checkpointer"].find_checkpoint() is None
+        and not has_begun("few_step", hparams)
     )
 
 
-def adopt_model(hparams, autoencoder_file):
-    """Take the model folder ``few_step_init`` for the result of stages one and two.
+def adopt_model(hparams, run_folder):
+    """Take the model folder ``few_step_init`` as the result of the earlier stages.
 
-    Its score model, loaded, is what the few-step stage starts from; its autoencoder
-    goes into ``autoencoder_file``.
+    Loads all its weights and writes those of representation and pre-enhancer into the
+    run folder.
 
     Arguments
     ---------
     hparams : dict
         Objects of the recipe.
-    autoencoder_file : Path
-        Where stage one leaves its weights.
+    run_folder : Path
+        The output folder.
 
     Raises
     ------
-    FileNotFoundError, ValueError
+    FileNotFoundError, UsageError
         If the folder is no model folder, its process, objective or networks are not
-        those of the recipe, or the run already has another autoencoder.
+        those of the recipe, or the run already has another representation.
     """
     folder = Path(hparams["few_step_init"])
     given = EnhanceLatent.from_hparams(source=folder).restorer
     # Networks of another process can have the same shapes: their weights would load.
-    theirs, ours = (_method(x["sde"], x["objective"]) for x in (vars(given), hparams))
+    theirs, ours = _method(given), _method(hparams["restorer"])
     if theirs != ours:
-        raise ValueError(
+        raise UsageError(
             f"few_step_init {folder} was trained with {theirs}, this recipe has "
             f"{ours}: use the recipe of that model"
         )
-    if autoencoder_file.exists():
-        load_weights(hparams["autoencoder"], autoencoder_file)
-        if fingerprint(hparams["autoencoder"]) != fingerprint(given.autoencoder):
-            raise ValueError(
-                f"{autoencoder_file} is not the autoencoder of few_step_init {folder}: "
-                "choose another output_folder"
+    own = run_folder / REPRESENTATION
+    if own.exists():
+        load_weights(hparams["representation"], own)
+        if fingerprint(hparams["representation"]) != fingerprint(given.representation):
+            raise UsageError(
+                f"{own} is not the representation of few_step_init {folder}: choose "
+                "another output_folder"
             )
-    for name in ("autoencoder", "score_model"):
+    names = loadables(hparams)
+    for name in names:
         load_weights(hparams[name], folder / f"{name}.ckpt")
-    run_on_main(save_weights, args=[hparams["autoencoder"], autoencoder_file])
+    for name in names[:-1]:  # the score model has checkpoints
+        file = run_folder / f"{name}.ckpt"
+        run_on_main(save_weights, args=[hparams[name], file])
 
 
-def _method(sde, objective):
-    numbers = (f"{k}={v}" for k, v in vars(sde).items() if not k.startswith("_"))
-    return f"{type(sde).__name__}({', '.join(numbers)}) and {type(objective).__name__}"
+def _method(restorer):
+    values = vars(restorer.process).items()
+    numbers = (f"{k}={v}" for k, v in values if not k.startswith("_"))
+    process, objective = type(restorer.process), type(restorer.objective)
+    return f"{process.__name__}({', '.join(numbers)}) and {objective.__name__}"
 
 
 def begin_few_step(hparams, folder):
-    """Fill the score model with what the few-step stage starts from.
+    """Make the few-step stage, its score model filled with what it starts from.
 
-    The averaged weights of the score stage's best epoch, unless ``adopt_model`` has
-    given others. A stage that was begun already goes on from its own checkpoints.
+    These are the averaged weights of the score stage's best epoch, unless
+    ``adopt_model`` has loaded others. A stage with a checkpoint resumes from that.
 
     Arguments
     ---------
     hparams : dict
-        Objects of the recipe, the autoencoder's weights loaded.
+        Objects of the recipe, representation and pre-enhancer loaded.
     folder : Path
         The run folder.
+
+    Returns
+    -------
+    Stage
 
     Raises
     ------
     UsageError
         If the score stage is not finished.
     """
-    if hparams["few_step_checkpointer"].find_checkpoint() is not None:
-        return
-    if hparams["few_step_init"] is None:
-        check_pairing(hparams["autoencoder"], folder / "score")
-        _load_finished_score(hparams, folder / "score")
-    hparams["few_step_ema"].reset()
-
-
-def _load_finished_score(hparams, score_folder):
-    checkpoints = hparams["score_checkpointer"].list_checkpoints()
-    done = max((c.meta.get("epoch", 0) for c in checkpoints), default=0)
-    if not done or not load_best(hparams, "score"):
-        raise UsageError(
-            f"{score_folder} has no checkpoint of a validated epoch: run --stage score "
-            "first, or give a model folder as few_step_init"
-        )
-    if done < hparams["score_counter"].limit:
-        raise UsageError(
-            f"the score stage has {done} of {hparams['score_counter'].limit} epochs: "
-            f"run --stage score first, or accept it with --score_epochs={done}"
-        )
+    if not has_begun("few_step", hparams) and hparams["few_step_init"] is None:
+        check_pairing(hparams["restorer"], folder / "score")
+        Stage("score", hparams).load_finished()
+    return Stage("few_step", hparams)

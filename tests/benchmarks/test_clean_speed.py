@@ -6,16 +6,15 @@ import soundfile
 import clean_speed
 
 
-def test_corpus_has_the_asked_for_length_and_one_long_file(tmp_path):
-    seconds = clean_speed.make_corpus(tmp_path, 2.0)
+def test_corpus_has_the_requested_length_and_one_long_file(tmp_path):
+    seconds = clean_speed.make_corpus(tmp_path, 0.5)
     lengths = sorted(soundfile.info(p).duration for p in tmp_path.rglob("*.wav"))
-    assert seconds == pytest.approx(120.0, abs=1.0)
+    assert seconds == pytest.approx(30.0, abs=1.0)
     assert sum(lengths) == pytest.approx(seconds, abs=0.01)
-    assert lengths[-1] == pytest.approx(24.0, abs=0.01) or lengths[-2] <= 30.0
-    assert lengths[0] >= 1.0
+    assert lengths[0] >= 1.0 and 6.0 in [round(length, 2) for length in lengths]
 
 
-def test_table_names_the_command_and_each_way():
+def test_table_names_the_command_and_each_mode():
     run = {"device": "A CPU", "torch": "2", "load_average": 0.5, "command": "python x"}
     ways = {
         "here": {"seconds": 50.0, "steady": 3.0, "computing": 0.9},

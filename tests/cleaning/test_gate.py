@@ -15,6 +15,7 @@ from lafufu_sb.cleaning.gate import (
     character_error,
 )
 from lafufu_sb.cleaning.sound import MemorySound
+from lafufu_sb.evaluation.metrics import METRICS
 
 
 def sound(*levels, seconds=1.0, rate=16000):
@@ -97,11 +98,8 @@ def test_dnsmos_of_speech_is_that_of_one_window():
 
 
 def test_without_speechmos_the_gate_has_no_judge(monkeypatch):
-    monkeypatch.setitem(
-        __import__("lafufu_sb.evaluation.metrics").metrics._PACKAGES,
-        "dnsmos",
-        ("not_there",),
-    )
+    absent = METRICS["dnsmos"]._replace(packages=("not_there",))
+    monkeypatch.setitem(METRICS, "dnsmos", absent)
     with pytest.raises(
         ImportError, match="the do-no-harm gate has no judge.*--gate none"
     ):

@@ -2,13 +2,16 @@
 
 import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 
-from lafufu_sb.cli.main import build_parser, load_model, main
+from lafufu_sb import __version__
+from lafufu_sb.cli.main import main
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ def test_enhance_one_file(recording, tiny_model, tmp_path, capsys):
     assert soundfile.info(out).frames == 20000
     line = capsys.readouterr().out
     measured = (
-        r"0\.42 s in [\d.]+ s, RTF [\d.]+, preset balanced, 1 call, 2 phase_averages"
+        r"0\.42 s in [\d.]+ s, RTF [\d.]+, preset balanced, 1 call, 2 phase averages"
     )
     assert re.fullmatch(rf".*a\.wav -> .*out\.wav  {measured}\n", line)
 
@@ -41,15 +44,15 @@ def test_enhance_one_file(recording, tiny_model, tmp_path, capsys):
         (["--preset", "fast"], "preset fast, 1 call"),
         (
             ["--preset", "balanced", "--num-steps", "2"],
-            "bridge_ode, 2 calls, 2 phase_averages",
+            "bridge_ode, 2 calls, 2 phase averages",
         ),
         (
             ["--preset", "fast", "--phase-averages", "3"],
-            "bridge_ode, 1 call, 3 phase_averages",
+            "bridge_ode, 1 call, 3 phase averages",
         ),
-        (["--preset", "paper", "--sampler", "bridge_ode"], "bridge_ode, 1 call"),
+        (["--preset", "paper", "--sampler", "bridge_ode"], "preset fast, 1 call"),
         (["--preset", "paper", "--num-steps", "2"], "bridge_sde, 2 calls"),
-        (["--num-steps", "3"], "bridge_ode, 3 calls, 2 phase_averages"),
+        (["--num-steps", "3"], "bridge_ode, 3 calls, 2 phase averages"),
     ],
 )
 def test_explicit_options_override_the_preset(
@@ -131,28 +134,6 @@ def test_missing_device_gives_way_unless_told_not_to(
     assert (tmp_path / "a.wav").exists() and not (tmp_path / "b.wav").exists()
 
 
-def test_options_of_computation_reach_the_restorer(tiny_model):
-    command = ["enhance", "a.wav", "-o", "b.wav", "-m", str(tiny_model)]
-    chosen = ["--precision", "fp32", "--compile", "--no-fallback"]
-    for extra, expected in (
-        (chosen, ("fp32", True, False)),
-        ([], ("bf16", False, True)),
-    ):
-        restorer = load_model(build_parser().parse_args(command + extra)).restorer
-        assert (restorer.precision, restorer.compiled, restorer.fallback) == expected
-
-
-def test_options_of_the_result_reach_the_model(tiny_model):
-    command = ["enhance", "a.wav", "-o", "b.wav", "-m", str(tiny_model)]
-    chosen = ["--dry", "0.2", "--seed", "4", "--window", "0.25", "--overlap", "0.06"]
-    model = load_model(build_parser().parse_args([*command, *chosen, "--progress"]))
-    assert (model.dry, model.seed, model.progress) == (0.2, 4, True)
-    frames = model.restorer.window_frames, model.restorer.overlap_frames
-    assert frames == (32, 8)
-    model = load_model(build_parser().parse_args(command))
-    assert (model.dry, model.seed, model.progress) == (0.0, 0, False)
-
-
 def test_model_that_runs_programs_is_refused_unless_trusted(
     recording, tiny_model, tmp_path, capsys
 ):
@@ -167,10 +148,34 @@ def test_model_that_runs_programs_is_refused_unless_trusted(
 
 
 def test_export_command(tiny_run, tmp_path):
-    assert run("export", tiny_run, "-o", tmp_path / "model", "--half") == 0
+    assert run("export", tiny_run, "-o", tmp_path / "model", "--fp16-weights") == 0
     assert (tmp_path / "model" / "hyperparams.yaml").exists()
 
 
 def test_export_of_no_run_is_an_error(tmp_path, capsys):
     assert run("export", tmp_path, "-o", tmp_path / "model") == 2
     assert "not a run folder" in capsys.readouterr().err
+
+
+def test_only_refusals_and_file_errors_become_one_line(monkeypatch, capsys):
+    from lafufu_sb.cli import demo
+    from lafufu_sb.errors import UsageError
+
+    errors = iter([UsageError("no such thing"), OSError("disk full"), KeyError("bug")])
+
+    def fail(options):
+        raise next(errors)
+
+    monkeypatch.setattr(demo, "demo_command", fail)
+    assert run("demo") == 2
+    assert capsys.readouterr().err == "lafufu: error: no such thing\n"
+    assert run("--traceback", "demo") == 2
+    assert "Traceback" in capsys.readouterr().err
+    with pytest.raises(KeyError, match="bug"):
+        run("demo")
+
+
+def test_package_is_a_program():
+    command = [sys.executable, "-m", "lafufu_sb", "--version"]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert process.stdout.strip() == __version__

@@ -1,15 +1,23 @@
-"""Metrics: known values, invariances, and NaN instead of a crash."""
+"""Metrics: known values, invariances, and NaN with a note instead of a crash."""
 
-import logging
 import math
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from lafufu_sb.errors import MissingPackageError, UsageError
 from lafufu_sb.evaluation import metrics
+from lafufu_sb.evaluation.metrics import METRICS, evaluate, opinion
 
 RATE = 48000
+
+
+def value(name, estimate, reference, rate=RATE):
+    """Value of one metric."""
+    return evaluate(estimate, reference, rate, [name])[name].value
 
 
 def speech_like(seconds=2.0, rate=RATE, seed=0):
@@ -35,65 +43,52 @@ def speech():
     return speech_like()
 
 
-@pytest.mark.parametrize("snr", [-10.0, 0.0, 17.5])
-def test_si_sdr_is_the_ratio_of_orthogonal_noise(speech, snr):
-    assert metrics.si_sdr(noisy(speech, snr), speech) == pytest.approx(snr, abs=1e-9)
+@pytest.fixture(scope="module")
+def one_window():
+    """As long as DNSMOS listens to at once; shorter clips are repeated."""
+    return speech_like(seconds=9.1)
 
 
-@pytest.mark.parametrize("gain", [1e-3, -0.5, 40.0])
-def test_si_sdr_ignores_scale(speech, gain):
-    estimate = noisy(speech, 5.0)
-    assert metrics.si_sdr(gain * estimate, speech) == pytest.approx(5.0, abs=1e-9)
-    assert metrics.si_sdr(estimate, gain * speech) == pytest.approx(5.0, abs=1e-9)
+@pytest.mark.parametrize("snr", [-10.0, 17.5])
+@pytest.mark.parametrize("gain", [1.0, -0.5])
+def test_si_sdr_is_the_ratio_of_orthogonal_noise_at_any_scale(speech, snr, gain):
+    estimate = noisy(speech, snr)
+    assert value("si_sdr", gain * estimate, speech) == pytest.approx(snr, abs=1e-9)
+    assert value("si_sdr", estimate, gain * speech) == pytest.approx(snr, abs=1e-9)
 
 
-def test_si_sdr_keeps_the_mean(speech):
+def test_si_sdr_keeps_the_mean_and_is_finite_for_a_perfect_estimate(speech):
     # With the mean removed, an offset would cost nothing.
-    assert metrics.si_sdr(speech + 0.1, speech) < 10.0
+    assert value("si_sdr", speech + 0.1, speech) < 10.0
+    assert 140 < value("si_sdr", speech, speech) < 160
 
 
-def test_si_sdr_of_a_perfect_estimate_is_finite(speech):
-    assert 140 < metrics.si_sdr(speech, speech) < 160
-
-
-def test_identical_signals_reach_the_best_values(speech):
-    pytest.importorskip("pesq")
-    pytest.importorskip("pystoi")
-    values = metrics.evaluate(speech, speech, RATE, names=("pesq", "estoi", "lsd"))
-    assert values["pesq"] == pytest.approx(4.64, abs=0.01)
-    assert values["estoi"] == pytest.approx(1.0, abs=1e-6)
-    assert values["lsd"] == 0.0
-
-
-def test_more_noise_is_worse(speech):
+def test_more_noise_is_worse_and_identity_is_best(speech):
     pytest.importorskip("pesq")
     pytest.importorskip("pystoi")
     names = ("si_sdr", "pesq", "estoi", "lsd")
-    good = metrics.evaluate(noisy(speech, 30.0), speech, RATE, names)
-    bad = metrics.evaluate(noisy(speech, 0.0), speech, RATE, names)
+    same, good, bad = (
+        evaluate(estimate, speech, RATE, names)
+        for estimate in (speech, noisy(speech, 30.0), noisy(speech, 0.0))
+    )
     for name in ("si_sdr", "pesq", "estoi"):
-        assert good[name] > bad[name]
-    assert good["lsd"] < bad["lsd"]
+        assert good[name].value > bad[name].value
+    assert good["lsd"].value < bad["lsd"].value
+    assert same["pesq"].value == pytest.approx(4.64, abs=0.01)
+    assert same["estoi"].value == pytest.approx(1.0, abs=1e-6)
+    assert same["lsd"].value == 0.0
 
 
-def test_pesq_and_estoi_take_the_estimate_first(speech):
-    # Both packages want the reference first: a swap would go unnoticed otherwise.
+def test_pesq_and_estoi_pass_the_reference_first():
+    # A swap of the arguments would go unnoticed otherwise.
     pesq = pytest.importorskip("pesq")
     pystoi = pytest.importorskip("pystoi")
     speech, estimate = speech_like(rate=16000), noisy(speech_like(rate=16000), 5.0)
     forward = pesq.pesq(16000, speech, estimate, "wb")
     assert forward != pytest.approx(pesq.pesq(16000, estimate, speech, "wb"), abs=1e-3)
-    assert metrics.pesq_wb(estimate, speech, 16000) == pytest.approx(forward)
+    assert value("pesq", estimate, speech, 16000) == pytest.approx(forward)
     forward = pystoi.stoi(speech, estimate, 16000, extended=True)
-    assert metrics.estoi(estimate, speech, 16000) == pytest.approx(forward)
-
-
-def test_lsd_counts_decades_of_power(speech):
-    loud = np.random.default_rng(0).standard_normal(RATE)
-    assert metrics.lsd(10 * loud, loud) == pytest.approx(2.0, abs=1e-3)
-    assert metrics.lsd(np.zeros(RATE), np.zeros(RATE)) == 0.0
-    # Shorter than half a frame.
-    assert math.isfinite(metrics.lsd(speech[:100], 2 * speech[:100]))
+    assert value("estoi", estimate, speech, 16000) == pytest.approx(forward)
 
 
 def test_lsd_follows_its_definition(speech):
@@ -108,39 +103,44 @@ def test_lsd_follows_its_definition(speech):
 
     difference = log_power(estimate) - log_power(speech)
     expected = np.sqrt((difference**2).mean(axis=1)).mean()
-    assert metrics.lsd(estimate, speech) == pytest.approx(expected, rel=1e-9)
+    assert value("lsd", estimate, speech) == pytest.approx(expected, rel=1e-9)
+    assert value("lsd", np.zeros(RATE), np.zeros(RATE)) == 0.0
+    # Shorter than half a frame.
+    assert math.isfinite(value("lsd", speech[:100], 2 * speech[:100]))
 
 
 @pytest.mark.parametrize("broken", ["estimate", "reference"])
-@pytest.mark.parametrize("value", [0.0, math.nan, math.inf])
-def test_silence_and_nan_give_nan_and_a_warning(speech, broken, value, caplog):
-    names = [n for n in metrics.available() if not n.startswith("dnsmos")]
+@pytest.mark.parametrize(
+    "sample, fault", [(0.0, "silent"), (math.nan, "not finite"), (-math.inf, "not fi")]
+)
+def test_silence_and_nan_give_nan_and_a_note(speech, broken, sample, fault):
+    names = [n for n in metrics.available() if METRICS[n].needs_reference]
     signals = {"estimate": speech, "reference": speech}
-    signals[broken] = np.full(len(speech), value)
-    with caplog.at_level(logging.WARNING, logger="lafufu_sb.evaluation.metrics"):
-        values = metrics.evaluate(**signals, sample_rate=RATE, names=names)
-    distance = values.pop("lsd")  # silence is a spectrum like any other
-    assert math.isfinite(distance) == (value == 0.0)
-    assert all(math.isnan(v) for v in values.values())
-    assert broken in caplog.text
+    signals[broken] = np.full(len(speech), sample)
+    found = evaluate(**signals, sample_rate=RATE, names=names)
+    distance = found.pop("lsd")  # silence is a spectrum like any other
+    assert math.isfinite(distance.value) == (sample == 0.0) == (not distance.note)
+    for measured in found.values():
+        assert math.isnan(measured.value)
+        assert f"gives NaN: the {broken} is {fault}" in measured.note
 
 
-@pytest.mark.parametrize("samples", [1, 2, 1000, int(0.2 * RATE)])
-def test_too_short_gives_nan(speech, samples):
+@pytest.mark.parametrize("samples", [1, 1000, int(0.2 * RATE)])
+def test_too_short_gives_nan_and_a_note(speech, samples):
     pytest.importorskip("pesq")
     pytest.importorskip("pystoi")
     clip = speech[5000 : 5000 + samples]
-    assert math.isnan(metrics.pesq_wb(clip, clip, RATE))
-    assert math.isnan(metrics.estoi(clip, clip, RATE))
+    for measured in evaluate(clip, clip, RATE, ["pesq", "estoi"]).values():
+        assert math.isnan(measured.value) and "gives NaN" in measured.note
 
 
-@pytest.mark.parametrize("seconds", [0.39, 0.4, 0.401, 0.41, 0.45])
-@pytest.mark.parametrize("rate", [8000, 44100, 48000])
+@pytest.mark.parametrize("seconds", [0.4, 0.401, 0.41])
+@pytest.mark.parametrize("rate", [8000, 44100])
 def test_estoi_never_raises_around_its_shortest_length(seconds, rate):
     pytest.importorskip("pystoi")
     clip = np.random.default_rng(0).standard_normal(int(seconds * rate))
-    value = metrics.estoi(clip, clip, rate)
-    assert math.isnan(value) or value == pytest.approx(1.0)
+    found = value("estoi", clip, clip, rate)
+    assert math.isnan(found) or found == pytest.approx(1.0)
 
 
 def test_estoi_leaves_the_global_generator_alone(speech):
@@ -148,7 +148,7 @@ def test_estoi_leaves_the_global_generator_alone(speech):
     np.random.seed(7)
     expected = np.random.rand()
     np.random.seed(7)
-    metrics.estoi(noisy(speech, 5.0), speech, RATE)
+    value("estoi", noisy(speech, 5.0), speech)
     assert np.random.rand() == expected
 
 
@@ -157,50 +157,55 @@ def test_pesq_of_a_long_clip_equals_the_direct_call():
     speech = speech_like(seconds=21.0, rate=16000)
     estimate = noisy(speech, 20.0)
     expected = pesq.pesq(16000, speech, estimate, "wb")
-    assert metrics.pesq_wb(estimate, speech, 16000) == pytest.approx(expected)
+    assert value("pesq", estimate, speech, 16000) == pytest.approx(expected)
 
 
-def test_pesq_survives_more_utterances_than_its_code_has_room_for(caplog):
+@pytest.mark.slow
+def test_pesq_survives_more_utterances_than_its_code_can_hold():
     pytest.importorskip("pesq")
     # 120 words with pauses: in this process the package would end the test run.
     word = speech_like(seconds=0.6, rate=16000) * np.hanning(9600)
     speech = np.tile(np.concatenate([word, np.zeros(6400)]), 120)
     speech += 1e-5 * np.random.default_rng(0).standard_normal(len(speech))
-    value = metrics.pesq_wb(noisy(speech, 20.0), speech, 16000)
-    # A later release of the package may well learn to score it.
-    assert math.isnan(value) == ("PESQ gives NaN" in caplog.text)
+    found = evaluate(noisy(speech, 20.0), speech, 16000, ["pesq"])["pesq"]
+    # A later release of the package may score it.
+    assert math.isnan(found.value) == ("PESQ gives NaN" in found.note)
 
 
-def test_every_value_is_a_plain_float(speech):
-    estimate = torch.from_numpy(noisy(speech, 5.0)).float().requires_grad_()
+def test_every_value_is_a_plain_float(one_window):
+    estimate = torch.from_numpy(noisy(one_window, 5.0)).float().requires_grad_()
     names = metrics.available()
-    values = metrics.evaluate(estimate, torch.from_numpy(speech), RATE, names)
-    assert tuple(values) == names
-    for summary in (values, metrics.summarise([values, values])["si_sdr"]):
-        assert all(type(value) in (float, int) for value in summary.values())
+    found = evaluate(estimate, torch.from_numpy(one_window), RATE, names)
+    assert tuple(found) == names
+    values = {name: measured.value for name, measured in found.items()}
     assert all(type(value) is float for value in values.values())
+    summary = metrics.summarise([values, values])["si_sdr"]
+    assert all(type(number) in (float, int) for number in summary.values())
 
 
 def test_reduced_precision_tensors_are_taken(speech):
-    estimate = torch.from_numpy(speech).bfloat16()
-    assert metrics.si_sdr(estimate, speech) > 40
+    assert value("si_sdr", torch.from_numpy(speech).bfloat16(), speech) > 40
 
 
 def test_unknown_metric_is_refused_with_the_known_ones(speech):
-    with pytest.raises(ValueError, match="'polqa'.*si_sdr.*dnsmos_p808"):
-        metrics.evaluate(speech, speech, RATE, names=("si_sdr", "polqa"))
+    with pytest.raises(UsageError, match="'polqa'.*si_sdr.*dnsmos_p808.*distillmos"):
+        evaluate(speech, speech, RATE, names=("si_sdr", "polqa"))
 
 
-def test_missing_package_names_the_remedy(speech, monkeypatch):
-    find_spec = metrics.importlib.util.find_spec
+@pytest.mark.parametrize(
+    "name, package, extra", [("estoi", "pystoi", "metrics"), ("pesq", "pesq", "pesq")]
+)
+def test_missing_package_names_the_extra(speech, monkeypatch, name, package, extra):
+    find_spec = metrics.registry.importlib.util.find_spec
     monkeypatch.setattr(
-        metrics.importlib.util,
+        metrics.registry.importlib.util,
         "find_spec",
-        lambda name: None if name == "pystoi" else find_spec(name),
+        lambda wanted: None if wanted == package else find_spec(wanted),
     )
-    assert "estoi" not in metrics.available()
-    with pytest.raises(ImportError, match=r"estoi needs pystoi.*lafufu_sb\[metrics\]"):
-        metrics.evaluate(speech, speech, RATE)
+    assert name not in metrics.available()
+    message = rf"{name} needs {package}.*lafufu_sb\[{extra}\]"
+    with pytest.raises(MissingPackageError, match=message):
+        evaluate(speech, speech, RATE, [name])
 
 
 @pytest.mark.parametrize(
@@ -214,13 +219,13 @@ def test_missing_package_names_the_remedy(speech, monkeypatch):
     ],
 )
 def test_invalid_signals_are_refused(estimate, reference, message):
-    with pytest.raises(ValueError, match=message):
-        metrics.evaluate(estimate, reference, RATE, names=("si_sdr",))
+    with pytest.raises(UsageError, match=message):
+        evaluate(estimate, reference, RATE, names=("si_sdr",))
 
 
-def test_a_reference_is_needed_unless_for_dnsmos(speech):
-    with pytest.raises(ValueError, match="reference"):
-        metrics.evaluate(speech, None, RATE, names=("si_sdr",))
+def test_a_reference_is_needed_unless_for_opinions(speech):
+    with pytest.raises(UsageError, match=r"\['si_sdr'\] need a reference"):
+        evaluate(speech, None, RATE, names=("si_sdr",))
 
 
 def test_summary_counts_failures_apart():
@@ -239,43 +244,55 @@ def test_summary_counts_failures_apart():
     assert metrics.summarise([]) == {}
 
 
+def test_distillmos_hears_16_khz_and_gives_a_number(speech, monkeypatch):
+    heard = []
+
+    class Network:
+        def eval(self):
+            print("weights loaded")
+            return lambda wavs: heard.append(wavs) or torch.tensor([[3.5]])
+
+    package = SimpleNamespace(ConvTransformerSQAModel=Network, __spec__=object())
+    monkeypatch.setitem(sys.modules, "distillmos", package)
+    opinion._distillmos_network.cache_clear()
+    found = evaluate(speech, None, RATE, ["distillmos"])
+    opinion._distillmos_network.cache_clear()
+    assert found["distillmos"] == (3.5, "")
+    assert heard[0].shape == (1, len(speech) // 3) and heard[0].dtype == torch.float32
+
+
 class TestDnsmos:
-    """Needs speechmos and what that package uses without declaring it."""
+    """Needs speechmos and the packages that it uses without declaring them."""
 
     @pytest.fixture(autouse=True)
     def needs_speechmos(self):
         pytest.importorskip("speechmos")
         if "dnsmos" not in metrics.available():
-            pytest.skip("speechmos is here, but not all that it imports")
+            pytest.skip("speechmos is installed, but not all that it imports")
 
     def test_agrees_with_the_package(self):
         from speechmos import dnsmos as package
 
-        clip = speech_like(seconds=2.5, rate=16000)
+        clip = speech_like(seconds=9.1, rate=16000)
         expected = package.run(clip, 16000)
         scores = metrics.dnsmos(clip, 16000)
         for part, key in (("sig", "sig_mos"), ("bak", "bak_mos"), ("ovr", "ovrl_mos")):
             assert scores[part] == pytest.approx(expected[key], abs=1e-3)
 
-    def test_noise_is_heard_and_one_run_serves_all_parts(self, speech, monkeypatch):
-        calls = []
-        measure = metrics.dnsmos
-        monkeypatch.setattr(
-            metrics, "dnsmos", lambda *args: calls.append(1) or measure(*args)
-        )
+    def test_noise_is_heard_and_one_run_gives_all_parts(self, one_window):
         names = ("dnsmos_bak", "dnsmos", "dnsmos_sig")
-        clean = metrics.evaluate(speech, None, RATE, names)
-        assert tuple(clean) == names and len(calls) == 1
-        dirty = metrics.evaluate(noisy(speech, 0.0), None, RATE, names)
-        assert dirty["dnsmos_bak"] < clean["dnsmos_bak"]
+        opinion._dnsmos_scores.cache_clear()
+        clean = evaluate(one_window, None, RATE, names)
+        assert tuple(clean) == names
+        assert opinion._dnsmos_scores.cache_info().misses == 1
+        # Over full scale, too: only the peak is brought down.
+        dirty = evaluate(100 * noisy(one_window, 0.0), None, RATE, names)
+        assert dirty["dnsmos_bak"].value < clean["dnsmos_bak"].value
 
-    def test_samples_over_full_scale_are_taken(self, speech):
-        assert math.isfinite(metrics.dnsmos(100 * speech, RATE)["ovr"])
-
-    @pytest.mark.parametrize("signal", [np.zeros(RATE), np.ones(1), np.ones(2) * 0.1])
-    def test_a_few_samples_or_silence_end(self, signal):
+    @pytest.mark.parametrize("signal", [np.zeros(RATE), np.ones(1)])
+    def test_silence_and_single_samples_give_nan(self, signal):
         # The package doubles short clips, and an empty one for ever.
-        assert set(metrics.dnsmos(signal, RATE)) == {"sig", "bak", "ovr", "p808"}
-
-    def test_silence_gives_nan(self):
-        assert all(math.isnan(v) for v in metrics.dnsmos(np.zeros(RATE), RATE).values())
+        assert all(math.isnan(v) for v in metrics.dnsmos(signal, RATE).values())
+        if not signal.any():
+            note = evaluate(signal, None, RATE, ["dnsmos"])["dnsmos"].note
+            assert note == "DNSMOS gives NaN: the estimate is silent"

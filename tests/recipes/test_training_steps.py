@@ -6,12 +6,12 @@ In this process, on tiny networks: what a whole run does is in ``test_train.py``
 import importlib.util
 
 import pytest
+import speechbrain as sb
 import torch
 from runs import RECIPE, write_tiny_recipe
-from speechbrain import Stage
 
-from lafufu_sb.lobes.autoencoder import IdentityAutoencoder
 from lafufu_sb.training.recipe import load_recipe, read_recipe
+from lafufu_sb.training.stages import Stage, learns, trains_pre_enhancer
 
 
 def distinct_recipes():
@@ -58,8 +58,8 @@ def hparams(tmp_path, request, train_script):
 def weights_after_batches(brain, dataset, trained, batches=2):
     """The trained network's weights before and after each batch."""
     brain.on_fit_start()
-    brain.on_stage_start(Stage.TRAIN, epoch=1)
-    loader = brain.make_dataloader(dataset, Stage.TRAIN, batch_size=2)
+    brain.on_stage_start(sb.Stage.TRAIN, epoch=1)
+    loader = brain.make_dataloader(dataset, sb.Stage.TRAIN, batch_size=2)
     seen = [vector(trained)]
     for brain.step, batch in zip(range(1, batches + 1), loader, strict=False):
         loss = brain.fit_batch(batch)
@@ -81,42 +81,29 @@ def assert_steps_at_the_second_batch(weights):
 
 @pytest.mark.parametrize("hparams", distinct_recipes(), indirect=True)
 def test_recipes_make_steps_in_bf16_over_accumulated_batches(hparams, train_script):
-    autoencoder = hparams["autoencoder"]
-    if autoencoder.predicts:
-        brain, data = train_script.stage_brain(
-            train_script.PredictorBrain,
-            "predictor",
-            hparams,
-            RUN_OPTIONS,
-            report="predictor_report",
-            loss=hparams["predictor_loss"],
-        )
-        weights = weights_after_batches(brain, data["train"], hparams["predictor"])
+    representation = hparams["representation"]
+    enhances = trains_pre_enhancer(hparams)
+    if enhances:
+        stage = Stage("pre_enhancer", hparams)
+        brain, data = train_script.pre_enhancer_brain(stage, hparams, RUN_OPTIONS)
+        weights = weights_after_batches(brain, data[1], hparams["pre_enhancer"])
         assert_steps_at_the_second_batch(weights)
-    predicts = vector(autoencoder.predictor)
-    if not isinstance(autoencoder, IdentityAutoencoder):
-        brain, data = train_script.stage_brain(
-            train_script.AutoencoderBrain,
-            "ae",
-            hparams,
-            RUN_OPTIONS,
-            report="autoencoder_report",
-            loss=hparams["ae_loss"],
-        )
-        weights = weights_after_batches(brain, data["train"], autoencoder)
+        enhanced = vector(hparams["pre_enhancer"])
+    if learns(representation):
+        stage = Stage("autoencoder", hparams)
+        brain, data = train_script.autoencoder_brain(stage, hparams, RUN_OPTIONS)
+        weights = weights_after_batches(brain, data[1], representation)
         assert_steps_at_the_second_batch(weights)
-    before = vector(autoencoder)
-    brain, data = train_script.latent_brain("score", hparams, RUN_OPTIONS)
-    trained = torch.nn.ModuleDict(hparams["score_modules"])
-    weights = weights_after_batches(brain, data["train"], trained)
+    before = vector(representation)
+    stage = Stage("score", hparams)
+    brain, data = train_script.score_brain(stage, hparams, RUN_OPTIONS)
+    trained = torch.nn.ModuleDict(stage.modules)
+    weights = weights_after_batches(brain, data[1], trained)
     assert_steps_at_the_second_batch(weights)
-    decoder_learns = (
-        "decoder" in trained
-        and hparams["score_decoded_loss"] is not None
-        and len(before) > 0
-    )
-    assert torch.equal(before, vector(autoencoder)) != decoder_learns
-    assert torch.equal(predicts, vector(autoencoder.predictor))
+    decoder_learns = "decoder" in trained and hparams["score_decoded_loss"] is not None
+    assert torch.equal(before, vector(representation)) != decoder_learns
+    if enhances:
+        assert torch.equal(enhanced, vector(hparams["pre_enhancer"]))
 
 
 @pytest.mark.parametrize("hparams", ["sgmse_mini_wham"], indirect=True)
@@ -124,7 +111,7 @@ def test_the_first_stage_of_sgmse_only_scales_the_spectrogram(
     hparams, train_script, tmp_path
 ):
     train_script.train_autoencoder(hparams, RUN_OPTIONS, tmp_path)
-    state = torch.load(tmp_path / "autoencoder.ckpt", weights_only=True)
+    state = torch.load(tmp_path / "representation.ckpt", weights_only=True)
     assert list(state) == ["latent_scale"]
     assert 1 < float(state["latent_scale"]) < 1000  # to a deviation of one
     assert not list((tmp_path / "run" / "autoencoder").glob("CKPT*"))

@@ -136,7 +136,7 @@ def test_full_band_model_has_the_score_graph_alone(full_band):
 
 
 def test_predictor_is_a_graph_of_its_own(tmp_path):
-    folder = export(tmp_path, base="lafufu_mini_predictor_wham")
+    folder = export(tmp_path, base="lafufu_mini_pre_enhancer_wham")
     assert (folder / "predictor.onnx").is_file()
     restorers, wavs = both(folder), noisy(30000)
     assert_equal_restorations(restorers, wavs)

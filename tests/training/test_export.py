@@ -7,16 +7,13 @@ from ruamel.yaml import YAML
 from lafufu_sb import EnhanceLatent
 from lafufu_sb.training.export import export_run
 from lafufu_sb.training.recipe import load_recipe
+from lafufu_sb.training.stages import Stage, load_parts
 
 
 def test_exported_model_equals_the_restorer_of_the_run(tiny_run, tiny_model):
     hparams, _ = load_recipe(tiny_run / "recipe.yaml")
-    checkpointer = hparams["score_checkpointer"]
-    checkpointer.add_recoverable("ema", hparams["score_ema"])
-    state = torch.load(tiny_run / "autoencoder.ckpt", weights_only=True)
-    hparams["autoencoder"].load_state_dict(state)
-    checkpointer.recover_if_possible(max_key="si_sdr")
-    hparams["score_ema"].copy_to_module()  # the decoder's too
+    load_parts(hparams, tiny_run)
+    assert Stage("score", hparams).load_best()  # the decoder's too
     wav = torch.randn(1, 30000, generator=torch.Generator().manual_seed(0))
     model = EnhanceLatent.from_hparams(source=tiny_model)
     assert torch.equal(model.enhance_batch(wav), hparams["restorer"].restore(wav))
@@ -26,9 +23,12 @@ def test_yaml_keeps_the_numbers_of_the_run_and_runs_no_code(tiny_run, tiny_model
     text = (tiny_model / "hyperparams.yaml").read_text()
     assert "!apply" not in text and "data_folder" not in text
     exported, used = YAML().load(text), YAML().load(tiny_run / "recipe.yaml")
-    for key in ("sample_rate", "spectrogram", "sde"):
+    for key in ("sample_rate", "spectrogram", "process"):
         assert exported[key] == used[key]
-    for key, name in (("autoencoder", "channels"), ("score_model", "base_channels")):
+    for key, name in (
+        ("representation", "channels"),
+        ("score_model", "base_channels"),
+    ):
         assert exported[key][name] == used[key][name]
     assert exported["restorer"]["preset"] == used["restorer"]["preset"]
     assert exported["bridge_presets"] == used["bridge_presets"]
@@ -37,7 +37,7 @@ def test_yaml_keeps_the_numbers_of_the_run_and_runs_no_code(tiny_run, tiny_model
 def test_presets_travel_into_the_model(tiny_model):
     restorer = EnhanceLatent.from_hparams(source=tiny_model).restorer
     assert list(restorer.presets) == ["fast", "balanced", "paper"]
-    assert restorer.describe_sampling() == "preset balanced, 1 call, 2 phase_averages"
+    assert restorer.describe() == "preset balanced, 1 call, 2 phase averages"
 
 
 def test_half_precision_halves_the_files_and_changes_little(tiny_run, tmp_path):
@@ -50,8 +50,7 @@ def test_half_precision_halves_the_files_and_changes_little(tiny_run, tmp_path):
     wav = torch.randn(1, 20000, generator=torch.Generator().manual_seed(0))
     outs = []
     for name in ("full", "half"):
-        model = EnhanceLatent.from_hparams(source=tmp_path / name)
-        model.restorer.set_precision("fp32")
+        model = EnhanceLatent.from_hparams(source=tmp_path / name, precision="fp32")
         outs.append(model.enhance_batch(wav))
     assert (outs[0] - outs[1]).norm() < 1e-2 * outs[0].norm()
 

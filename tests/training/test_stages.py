@@ -9,11 +9,11 @@ from runs import write_tiny_recipe
 from lafufu_sb.errors import UsageError
 from lafufu_sb.inference.weights import save_weights
 from lafufu_sb.training.recipe import load_recipe
+from lafufu_sb.training.settings import check_settings
 from lafufu_sb.training.stages import (
+    Stage,
     adopt_model,
     begin_few_step,
-    check_settings,
-    load_best,
     starts_from_model,
 )
 
@@ -48,21 +48,21 @@ def assert_weights(module, file):
 
 def test_few_step_begins_with_the_best_averaged_score_weights(recipe, finished):
     hparams = recipe()
-    fill(hparams, "autoencoder", finished / "autoencoder.ckpt")
-    begin_few_step(hparams, finished)
+    fill(hparams, "representation", finished / "representation.ckpt")
+    stage = begin_few_step(hparams, finished)
     exported = finished / "model" / "score_model.ckpt"
     assert_weights(hparams["score_model"], exported)
     with torch.no_grad():
         for parameter in hparams["score_model"].parameters():
             if parameter.requires_grad:
                 parameter.zero_()
-    with hparams["few_step_ema"].averaged():
+    with stage.ema.averaged():
         assert_weights(hparams["score_model"], exported)
 
 
 def test_begun_stage_is_left_as_it_is(recipe, finished):
     hparams = recipe()
-    hparams["few_step_checkpointer"].save_checkpoint()
+    Stage("few_step", hparams).checkpointer.save_checkpoint()
     before = [p.detach().clone() for p in hparams["score_model"].parameters()]
     begin_few_step(hparams, finished)
     after = hparams["score_model"].parameters()
@@ -71,7 +71,7 @@ def test_begun_stage_is_left_as_it_is(recipe, finished):
 
 def test_unfinished_score_stage_is_refused_or_accepted_by_name(recipe, finished):
     hparams = recipe(score_epochs=3)
-    fill(hparams, "autoencoder", finished / "autoencoder.ckpt")
+    fill(hparams, "representation", finished / "representation.ckpt")
     with pytest.raises(
         UsageError, match="1 of 3 epochs.*--stage score.*score_epochs=1"
     ):
@@ -79,27 +79,29 @@ def test_unfinished_score_stage_is_refused_or_accepted_by_name(recipe, finished)
 
 
 def test_missing_score_stage_is_refused(recipe, tmp_path):
+    hparams = recipe()
     with pytest.raises(UsageError, match="no checkpoint of a validated.*--stage score"):
-        begin_few_step(recipe(), tmp_path / "run")
+        begin_few_step(hparams, tmp_path / "run")
 
 
 def test_score_stage_of_another_autoencoder_is_refused(recipe, finished):
-    with pytest.raises(UsageError, match="latent of another autoencoder"):
-        begin_few_step(recipe(), finished)  # its autoencoder is untrained
+    hparams = recipe()  # its autoencoder is untrained
+    with pytest.raises(UsageError, match="latent of another representation"):
+        begin_few_step(hparams, finished)
 
 
-def test_autoencoder_stage_waits_for_its_predictor(recipe, tmp_path):
-    base = "lafufu_mini_predictor_wham"
+def test_autoencoder_stage_waits_for_its_pre_enhancer(recipe, tmp_path):
+    base = "lafufu_mini_pre_enhancer_wham"
     hparams = recipe(base, stage="autoencoder", few_step_epochs=0)
-    with pytest.raises(FileNotFoundError, match="run --stage predictor first"):
+    with pytest.raises(FileNotFoundError, match="run --stage pre_enhancer first"):
         check_settings(hparams, tmp_path / "run")
     (tmp_path / "run").mkdir(exist_ok=True)
-    save_weights(hparams["predictor"], tmp_path / "run" / "predictor.ckpt")
+    save_weights(hparams["pre_enhancer"], tmp_path / "run" / "pre_enhancer.ckpt")
     check_settings(hparams, tmp_path / "run")
 
 
 def test_best_of_a_stage_without_checkpoint_is_none(recipe):
-    assert load_best(recipe(), "few_step") is False
+    assert Stage("few_step", recipe()).load_best() is False
 
 
 def test_model_folder_takes_the_place_of_the_first_stages(recipe, tiny_model, tmp_path):
@@ -107,14 +109,14 @@ def test_model_folder_takes_the_place_of_the_first_stages(recipe, tiny_model, tm
     assert starts_from_model(hparams)
     (tmp_path / "run").mkdir(exist_ok=True)
     for _ in range(2):  # a run killed in between does it again
-        adopt_model(hparams, tmp_path / "run" / "autoencoder.ckpt")
+        adopt_model(hparams, tmp_path / "run")
     # With the decoder that learnt along.
-    assert_weights(hparams["autoencoder"], tiny_model / "autoencoder.ckpt")
-    begin_few_step(hparams, tmp_path / "run")
+    assert_weights(hparams["representation"], tiny_model / "representation.ckpt")
+    stage = begin_few_step(hparams, tmp_path / "run")
     assert_weights(hparams["score_model"], tiny_model / "score_model.ckpt")
-    with hparams["few_step_ema"].averaged():
+    with stage.ema.averaged():
         assert_weights(hparams["score_model"], tiny_model / "score_model.ckpt")
-    hparams["few_step_checkpointer"].save_checkpoint()
+    stage.checkpointer.save_checkpoint()
     assert not starts_from_model(hparams)
 
 
@@ -122,7 +124,7 @@ def test_model_folder_takes_the_place_of_the_first_stages(recipe, tiny_model, tm
     "base, overrides, message",
     [
         ("lafufu_mini_ouve_wham", {}, "SchroedingerBridge.*this recipe has OUVESDE"),
-        ("lafufu_mini_wham", {"sde": {"c": 0.4}}, "c=10.0.*this recipe has.*c=0.4"),
+        ("lafufu_mini_wham", {"process": {"c": 0.4}}, "c=10.0.*this recipe has.*c=0.4"),
         ("lafufu_mini_wham", {"score_model": {"base_channels": 12}}, "does not fit"),
     ],
 )
@@ -131,17 +133,17 @@ def test_model_of_another_recipe_is_refused(
 ):
     hparams = recipe(base=base, few_step_init=str(tiny_model), **overrides)
     with pytest.raises(ValueError, match=message):
-        adopt_model(hparams, tmp_path / "autoencoder.ckpt")
-    assert not (tmp_path / "autoencoder.ckpt").exists()
+        adopt_model(hparams, tmp_path)
+    assert not (tmp_path / "representation.ckpt").exists()
 
 
 def test_run_with_another_autoencoder_is_not_overwritten(recipe, tiny_model, tmp_path):
     hparams = recipe(few_step_init=str(tiny_model))
-    own = tmp_path / "autoencoder.ckpt"
-    save_weights(hparams["autoencoder"], own)
+    own = tmp_path / "representation.ckpt"
+    save_weights(hparams["representation"], own)
     before = own.read_bytes()
-    with pytest.raises(ValueError, match="choose another output_folder"):
-        adopt_model(hparams, own)
+    with pytest.raises(UsageError, match="choose another output_folder"):
+        adopt_model(hparams, tmp_path)
     assert own.read_bytes() == before
 
 
@@ -155,7 +157,7 @@ def test_run_with_another_autoencoder_is_not_overwritten(recipe, tiny_model, tmp
     ],
 )
 def test_contradictions_are_refused(recipe, tmp_path, overrides, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UsageError, match=message):
         check_settings(recipe(**overrides), tmp_path)
 
 

@@ -4,10 +4,10 @@
 To run:
 > python train.py hparams/lafufu_reverb.yaml --data_folder=/path/to/EARS-Reverb
 
-Trains the autoencoder, then the score model in its frozen latent, then where
-few_step_epochs says so fits it to few sampling steps, tests and exports. A killed run
-goes on where it was; finished stages are skipped;
-``--stage autoencoder|score|few_step|test`` runs one.
+Trains the autoencoder, then the score model in its frozen latent, fits it to few
+sampling steps if few_step_epochs is not 0, exports and tests. A killed run resumes
+exactly, finished stages are skipped, and
+``--stage pre_enhancer|autoencoder|score|few_step|test`` runs a single one.
 
 Authors
  * the lafufu_sb contributors, 2026
@@ -26,38 +26,45 @@ from speechbrain.utils.distributed import (
     run_on_main,
 )
 from speechbrain.utils.logger import get_logger
-from yaml import YAMLError
 
 from lafufu_sb.corpora.pairs import paired_dataset
 from lafufu_sb.errors import UsageError
 from lafufu_sb.evaluation.clips import summarise_rows
-from lafufu_sb.evaluation.runs import evaluate_models, find_pairs
+from lafufu_sb.evaluation.runs import evaluate_models, read_manifest
 from lafufu_sb.inference.folder import RECIPE_NAME
-from lafufu_sb.inference.interface import EnhanceLatent
+from lafufu_sb.inference.loading import ModelChoice
 from lafufu_sb.inference.weights import load_weights, save_weights
 from lafufu_sb.training.brains import (
     AutoencoderBrain,
     FewStepBrain,
-    PredictorBrain,
+    PreEnhancerBrain,
     ScoreBrain,
 )
-from lafufu_sb.training.checkpoints import check_pairing, mark_pairing
+from lafufu_sb.training.checkpoints import check_latent
+from lafufu_sb.training.cost import warn_of_cost
 from lafufu_sb.training.export import export_run
 from lafufu_sb.training.recipe import load_recipe
+from lafufu_sb.training.settings import check_settings, takes_representation
 from lafufu_sb.training.stages import (
-    AUTOENCODER,
-    PREDICTOR,
+    PRE_ENHANCER,
+    REPRESENTATION,
     STAGES,
+    Stage,
     adopt_model,
     begin_few_step,
-    check_settings,
     last_stage,
+    learns,
     starts_from_model,
+    take_parts,
+    trains_pre_enhancer,
 )
 
 logger = get_logger(__name__)
 
-REPORTS = {"score": "report", "few_step": "few_step_report"}  # folders of the stages
+
+def report_name(stage):
+    """Folder of a stage's report."""
+    return "report" if stage == "score" else f"{stage}_report"
 
 
 def datasets(hparams, crop_frames, epoch_counter):
@@ -65,148 +72,178 @@ def datasets(hparams, crop_frames, epoch_counter):
     folder = Path(hparams["output_folder"])
     common = {"sample_rate": hparams["sample_rate"], "seed": hparams["seed"]}
     crop = hparams["spectrogram"].samples(crop_frames)
-    return {
-        "train": paired_dataset(
-            folder / "train.json",
-            crop=crop,
-            epoch_counter=epoch_counter,
-            mixer=hparams["mixer"],
-            **common,
-        ),
-        "valid": paired_dataset(folder / "valid.json", **common),
-    }
+    train = paired_dataset(
+        folder / "train.json",
+        crop=crop,
+        epoch_counter=epoch_counter,
+        mixer=hparams["mixer"],
+        **common,
+    )
+    return train, paired_dataset(folder / "valid.json", **common)
 
 
-def stage_brain(brain_class, prefix, hparams, run_opts, report, **own):
-    """A stage's brain and its data; the recipe's keys for it begin with ``prefix``."""
-    keys = ("modules", "opt_class", "checkpointer", "ema", "crop_frames", "lr_schedule")
-    own |= {key: hparams[f"{prefix}_{key}"] for key in keys}
-    shared = ("restorer", "train_logger", "seed", "valid_clips", "metrics", "best_key")
-    own |= {key: hparams[key] for key in shared}
-    data = datasets(hparams, own["crop_frames"], hparams[f"{prefix}_counter"])
+def stage_brain(
+    brain_class, stage, hparams, run_opts, *, lr, batch_size, crop_frames, **own
+):
+    """A stage's brain, and what its ``fit`` takes."""
+    train, valid = datasets(hparams, crop_frames, stage.counter)
     brain = brain_class(
+        modules=stage.modules,
+        opt_class=partial(hparams["optimizer"], lr=lr),
         hparams=hparams,
         run_opts=run_opts,
-        epoch_counter=hparams[f"{prefix}_counter"],
-        batches_per_epoch=-(-len(data["train"]) // hparams[f"{prefix}_batch_size"]),
-        valid_items=len(data["valid"]),
-        report_folder=str(Path(hparams["output_folder"]) / report),
+        checkpointer=stage.checkpointer,
+        ema=stage.ema,
+        epoch_counter=stage.counter,
+        lr=lr,
+        items=len(train),
+        batch_size=batch_size,
+        crop_frames=crop_frames,
+        seed=hparams["seed"],
+        train_logger=hparams["train_logger"],
+        metrics=hparams["metrics"],
+        best_key=hparams["best_key"],
+        valid_clips=hparams["valid_clips"],
+        valid_items=len(valid),
+        report_folder=str(Path(hparams["output_folder"]) / report_name(stage.name)),
         **own,
     )
-    return brain, data
+    train_options = {
+        "batch_size": batch_size,
+        "num_workers": hparams["num_workers"],
+        "shuffle": True,
+    }
+    return brain, (stage.counter, train, valid, None, train_options, {"batch_size": 1})
 
 
-def fit(brain, data, prefix, hparams):
-    """Train with SpeechBrain's loop; a finished run only reads its checkpoint."""
-    brain.fit(
-        hparams[f"{prefix}_counter"],
-        data["train"],
-        data["valid"],
-        train_loader_kwargs={
-            "batch_size": hparams[f"{prefix}_batch_size"],
-            "num_workers": hparams["num_workers"],
-            "shuffle": True,
-        },
-        valid_loader_kwargs={"batch_size": 1},
-    )
-
-
-def train_predictor(hparams, run_opts, folder):
+def train_pre_enhancer(hparams, run_opts, folder):
     """Before stage one. Leaves the averaged weights of the best epoch."""
-    brain, data = stage_brain(
-        PredictorBrain,
-        "predictor",
-        hparams,
-        run_opts,
-        report="predictor_report",
-        loss=hparams["predictor_loss"],
-    )
-    fit(brain, data, "predictor", hparams)
-    brain.on_evaluate_start(max_key=brain.best_key)
-    brain.ema.copy_to_module()
-    run_on_main(save_weights, args=[hparams["predictor"], folder / PREDICTOR])
+    stage = Stage("pre_enhancer", hparams)
+    brain, data = pre_enhancer_brain(stage, hparams, run_opts)
+    brain.fit(*data)
+    brain.keep_best()
+    run_on_main(save_weights, args=[hparams["pre_enhancer"], folder / PRE_ENHANCER])
 
 
-def train_autoencoder(hparams, run_opts, folder):
-    """Stage one. Leaves the averaged weights of the best epoch, predictor included.
-
-    SGMSE+ has nothing to train here; its spectrogram may still be rescaled.
-    """
-    if hparams["ae_init"] is not None:
-        own = "predictor." if hparams["autoencoder"].predicts else None
-        load_weights(hparams["autoencoder"], hparams["ae_init"], own)
-    if hparams["autoencoder"].predicts:
-        load_weights(hparams["predictor"], folder / PREDICTOR)
-    if not hparams["ae_epochs"]:  # that of ae_init as it is, latent scale and all
-        run_on_main(save_weights, args=[hparams["autoencoder"], folder / AUTOENCODER])
-        return
-    hparams["autoencoder"].reset_latent_scale()
-    hparams["ae_ema"].reset()  # weights were loaded since it was made
-    brain, data = stage_brain(
-        AutoencoderBrain,
-        "ae",
-        hparams,
-        run_opts,
-        report="autoencoder_report",
-        loss=hparams["ae_loss"],
-        swap=hparams["ae_swap"],
-    )
-    if any(p.requires_grad for p in hparams["autoencoder"].parameters()):
-        fit(brain, data, "ae", hparams)
-        brain.on_evaluate_start(max_key=brain.best_key)
-        brain.ema.copy_to_module()
-    if hparams["latent_std"] is not None:
-        measured = brain.latent_std(data["train"], batch_size=hparams["ae_batch_size"])
-        logger.info("latent std %.4f, rescaled to %g", measured, hparams["latent_std"])
-        hparams["autoencoder"].set_latent_std(measured, hparams["latent_std"])
-    run_on_main(save_weights, args=[hparams["autoencoder"], folder / AUTOENCODER])
-
-
-def take_autoencoder(stage, hparams, folder):
-    """Load what stage one left and bind a later stage's checkpoints to it.
-
-    Again for each stage: the one before may have trained the decoder.
-    """
-    load_weights(hparams["autoencoder"], folder / AUTOENCODER)
-    check_pairing(hparams["autoencoder"], folder / stage)
-    run_on_main(mark_pairing, args=[hparams["autoencoder"], folder / stage])
-
-
-def latent_brain(stage, hparams, run_opts):
-    """Brain of stage "score" or "few_step" and its data."""
+def pre_enhancer_brain(stage, hparams, run_opts):
+    """Brain of the stage before stage one."""
     return stage_brain(
-        ScoreBrain if stage == "score" else FewStepBrain,
+        PreEnhancerBrain,
         stage,
         hparams,
         run_opts,
-        report=REPORTS[stage],
-        sde=hparams["sde"],
-        objective=hparams["objective"],
-        decoded_loss=hparams[f"{stage}_decoded_loss"],
-        latent_weight=hparams[f"{stage}_latent_weight"],
+        restorer=hparams["restorer"],
+        loss=hparams["pre_enhancer_loss"],
+        options=hparams["pre_enhancer_options"],
+        lr=hparams["pre_enhancer_lr"],
+        lr_schedule=hparams["pre_enhancer_lr_schedule"],
+        batch_size=hparams["pre_enhancer_batch_size"],
+        crop_frames=hparams["pre_enhancer_crop_frames"],
+    )
+
+
+def train_autoencoder(hparams, run_opts, folder):
+    """Stage one. Leaves the averaged weights of the best epoch.
+
+    SGMSE+ has nothing to train here; its spectrogram may still be rescaled.
+    """
+    representation = hparams["representation"]
+    if hparams["ae_init"] is not None:
+        load_weights(representation, hparams["ae_init"])
+    if (folder / PRE_ENHANCER).exists():
+        load_weights(hparams["pre_enhancer"], folder / PRE_ENHANCER)
+    representation.reset_latent_scale()
+    stage = Stage("autoencoder", hparams)
+    brain, data = autoencoder_brain(stage, hparams, run_opts)
+    if learns(representation):
+        brain.fit(*data)
+        brain.keep_best()
+    if hparams["latent_std"] is not None:
+        measured = brain.latent_std(data[1], batch_size=hparams["ae_batch_size"])
+        logger.info("latent std %.4f, rescaled to %g", measured, hparams["latent_std"])
+        representation.set_latent_std(measured, hparams["latent_std"])
+    run_on_main(save_weights, args=[representation, folder / REPRESENTATION])
+
+
+def take_representation(hparams, run_opts, folder):
+    """Take ``ae_init``, latent scale included, as the result of stage one."""
+    logger.info("The representation is %s, not trained further", hparams["ae_init"])
+    load_weights(hparams["representation"], hparams["ae_init"])
+    run_on_main(save_weights, args=[hparams["representation"], folder / REPRESENTATION])
+
+
+def autoencoder_brain(stage, hparams, run_opts):
+    """Brain of stage one."""
+    return stage_brain(
+        AutoencoderBrain,
+        stage,
+        hparams,
+        run_opts,
+        restorer=hparams["restorer"],
+        loss=hparams["ae_loss"],
+        swap=hparams["ae_swap"],
+        lr=hparams["ae_lr"],
+        lr_schedule=hparams["ae_lr_schedule"],
+        batch_size=hparams["ae_batch_size"],
+        crop_frames=hparams["ae_crop_frames"],
     )
 
 
 def train_score(hparams, run_opts, folder):
     """Stage two."""
-    take_autoencoder("score", hparams, folder)
+    take_parts("score", hparams, folder)
     if hparams["score_init"] is not None:  # checkpoints of this run take precedence
+        check_latent(hparams["representation"].state_dict(), hparams["score_init"])
         load_weights(hparams["score_model"], hparams["score_init"])
-    hparams["score_ema"].reset()  # weights were loaded since it was made
-    brain, data = latent_brain("score", hparams, run_opts)
-    restorer, valid_options = hparams["restorer"], hparams["score_sampler_options"]
-    sampler, options = restorer.sampler_name, restorer.sampler_options
-    restorer.set_sampler(sampler, **(valid_options or options))
-    fit(brain, data, "score", hparams)
-    restorer.set_sampler(sampler, **options)
+    brain, data = score_brain(Stage("score", hparams), hparams, run_opts)
+    brain.fit(*data)
+
+
+def score_brain(stage, hparams, run_opts):
+    """Brain of stage two."""
+    restorer = hparams["restorer"]
+    return stage_brain(
+        ScoreBrain,
+        stage,
+        hparams,
+        run_opts,
+        restorer=restorer.with_settings(**hparams["score_sampler_options"] or {}),
+        process=hparams["process"],
+        objective=hparams["objective"],
+        decoded_loss=hparams["score_decoded_loss"],
+        latent_weight=hparams["score_latent_weight"],
+        lr=hparams["score_lr"],
+        lr_schedule=hparams["score_lr_schedule"],
+        batch_size=hparams["score_batch_size"],
+        crop_frames=hparams["score_crop_frames"],
+    )
 
 
 def train_few_step(hparams, run_opts, folder):
     """Stage three."""
-    take_autoencoder("few_step", hparams, folder)
-    begin_few_step(hparams, folder)
-    brain, data = latent_brain("few_step", hparams, run_opts)
-    fit(brain, data, "few_step", hparams)
+    take_parts("few_step", hparams, folder)
+    stage = begin_few_step(hparams, folder)
+    brain, data = few_step_brain(stage, hparams, run_opts)
+    brain.fit(*data)
+
+
+def few_step_brain(stage, hparams, run_opts):
+    """Brain of stage three."""
+    return stage_brain(
+        FewStepBrain,
+        stage,
+        hparams,
+        run_opts,
+        restorer=hparams["restorer"],
+        process=hparams["process"],
+        objective=hparams["objective"],
+        decoded_loss=hparams["few_step_decoded_loss"],
+        latent_weight=hparams["few_step_latent_weight"],
+        lr=hparams["few_step_lr"],
+        lr_schedule=hparams["few_step_lr_schedule"],
+        batch_size=hparams["few_step_batch_size"],
+        crop_frames=hparams["few_step_crop_frames"],
+    )
 
 
 @main_process_only  # the others are done: nothing in here may wait for them
@@ -216,34 +253,31 @@ def test(hparams, run_opts, folder):
     As ``lafufu evaluate`` does, with the exported model; ``lafufu report`` reads what
     the report folder then holds.
     """
-    stage, restorer = last_stage(hparams), hparams["restorer"]
-    logger.info(
-        "Testing the weights in %s with %s, %s",
-        folder / stage,
-        restorer.sampler_name,
-        restorer.sampler_options,
-    )
+    stage, sampling = last_stage(hparams), hparams["restorer"].describe()
+    logger.info("Testing the weights in %s: %s", folder / stage, sampling)
     try:
         export_run(folder, folder / "model")
     except FileNotFoundError as error:  # an epoch was never validated
         raise UsageError(str(error)) from error
-    load = partial(
-        EnhanceLatent.from_hparams,
-        source=folder / "model",
-        run_opts={"device": run_opts["device"]} if run_opts["device"] else {},
-    )
+    # This run wrote the folder, of classes that it has imported already.
+    choice = ModelChoice(str(folder / "model"), device=run_opts["device"], trust=True)
     rows = evaluate_models(
-        {"../model": load},
-        find_pairs(
+        {"../model": choice},
+        read_manifest(
             folder / "test.json", run_opts.debug_batches if run_opts.debug else None
         ),
-        folder / REPORTS[stage],
+        folder / report_name(stage),
         system=hparams["recipe"],
+        recipe=(folder / RECIPE_NAME).read_text(),
         metrics=hparams["test_metrics"],
     )
     summary = summarise_rows(rows[0])
     means = {name: summary[name]["mean"] for name in hparams["test_metrics"]}
     hparams["train_logger"].log_stats({"stage": "test"}, test_stats=means)
+    logger.info("The model folder is %s", (folder / "model").resolve())
+    logger.info(
+        "Restore with: lafufu enhance -m %s noisy.wav restored.wav", folder / "model"
+    )
 
 
 def set_up(arguments):
@@ -251,20 +285,25 @@ def set_up(arguments):
 
     Raises
     ------
-    OSError, KeyError, ValueError, ImportError
-        For wrong use; the message says what to do.
+    OSError, UsageError
+        The message says what to do.
     """
     hparams_file, run_opts, overrides = sb.parse_arguments(arguments)
     ddp_init_group(run_opts)
     hparams, text = load_recipe(hparams_file, overrides, run_opts.debug)
     if run_opts.debug:
         # SpeechBrain stops AT its last debug epoch; a resumed run would step over it.
-        for stage in ("predictor", "ae", "score", "few_step"):
-            counter = hparams[f"{stage}_counter"]
-            counter.limit = min(counter.limit, run_opts.debug_epochs)
+        limit = run_opts.debug_epochs
+        hparams["pre_enhancer_epochs"] = min(hparams["pre_enhancer_epochs"], limit)
+        hparams["ae_epochs"] = min(hparams["ae_epochs"], limit)
+        hparams["score_epochs"] = min(hparams["score_epochs"], limit)
+        hparams["few_step_epochs"] = min(hparams["few_step_epochs"], limit)
+    if "ckpt_interval_steps" in run_opts.overridden_args:
+        hparams["ckpt_interval_minutes"] = 0  # SpeechBrain allows one of the two
     hparams["recipe"] = Path(hparams_file).stem  # names the system in its results
     folder = Path(hparams["output_folder"])
     check_settings(hparams, folder)
+    warn_of_cost(hparams, folder, run_opts.device)
     folder.mkdir(parents=True, exist_ok=True)
     run_on_main((folder / RECIPE_NAME).write_text, args=[text])
     sb.create_experiment_directory(
@@ -280,16 +319,20 @@ def set_up(arguments):
         },
     )
     if starts_from_model(hparams):
-        adopt_model(hparams, folder / AUTOENCODER)
+        adopt_model(hparams, folder)
     return hparams, run_opts, folder
 
 
 def run(hparams, run_opts, folder):
     """Run the stages that are asked for and not yet finished."""
     wanted = STAGES if hparams["stage"] == "all" else (hparams["stage"],)
-    first = {"autoencoder": (AUTOENCODER, train_autoencoder)}
-    if hparams["autoencoder"].predicts:
-        first = {"predictor": (PREDICTOR, train_predictor)} | first
+    first = {}
+    if trains_pre_enhancer(hparams):
+        first["pre_enhancer"] = PRE_ENHANCER, train_pre_enhancer
+    first["autoencoder"] = REPRESENTATION, train_autoencoder
+    if takes_representation(hparams, folder):
+        wanted = ("autoencoder", *wanted)
+        first["autoencoder"] = REPRESENTATION, take_representation
     for stage, (finished, train) in first.items():
         if stage in wanted and (folder / finished).exists():
             logger.info("Stage %s is finished: %s", stage, folder / finished)
@@ -306,13 +349,8 @@ def run(hparams, run_opts, folder):
 def main(arguments):
     """Run the recipe; wrong use ends in one line, not in a traceback."""
     try:
-        prepared = set_up(arguments)
-    except (OSError, KeyError, ValueError, ImportError, YAMLError) as error:
-        message = error.args[0] if isinstance(error, KeyError) else error
-        sys.exit(f"train.py: error: {message}")
-    try:
-        run(*prepared)
-    except UsageError as error:
+        run(*set_up(arguments))
+    except (UsageError, OSError) as error:
         sys.exit(f"train.py: error: {error}")
     finally:
         # Else its threads may outlive what they use, and end the process by abort().

@@ -1,4 +1,4 @@
-"""Rows of clips: what cannot be judged is named, what is written reads back."""
+"""Rows of clips: failures are named, rows are read back as they were written."""
 
 import math
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from lafufu_sb.errors import UsageError
 from lafufu_sb.evaluation import clips
 from lafufu_sb.evaluation.clips import (
     ClipFiles,
@@ -67,7 +68,7 @@ def test_processes_measure_what_one_does(files, monkeypatch):
     )
 
 
-def test_what_is_known_of_the_distorted_side_is_not_measured_again(files):
+def test_known_metrics_of_the_distorted_side_are_not_measured_again(files):
     known = {"before_si_sdr": 123.0, "before_lsd": 7.0, "rtf": 0.5}
     (row,) = measure_all([files[0]._replace(more=known)], RATE, METRICS)
     assert (row["before_si_sdr"], row["before_lsd"]) == (123.0, 7.0)
@@ -91,6 +92,9 @@ def test_rows_and_summary_read_back(files, tmp_path):
     assert (tmp_path / "result" / "summary.json").is_file()
 
 
-def test_a_folder_without_rows_is_named(tmp_path):
+def test_rows_that_cannot_be_read_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="has no clips.csv: `lafufu evaluate`"):
+        read_rows(tmp_path)
+    (tmp_path / "clips.csv").write_text("name,pesq\na,high\n")
+    with pytest.raises(UsageError, match="clips.csv, clip a: .*'high'"):
         read_rows(tmp_path)

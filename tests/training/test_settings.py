@@ -1,0 +1,145 @@
+"""What a recipe is refused for before anything is trained."""
+
+import logging
+import shutil
+
+import pytest
+import torch
+from runs import RECIPE, write_tiny_recipe
+
+from lafufu_sb.errors import UsageError
+from lafufu_sb.inference.weights import save_weights
+from lafufu_sb.lobes.representations import SpectrogramRepresentation
+from lafufu_sb.training.checkpoints import check_latent
+from lafufu_sb.training.cost import step_cost, warn_of_cost
+from lafufu_sb.training.losses import SpectrogramLoss
+from lafufu_sb.training.recipe import load_recipe
+from lafufu_sb.training.settings import check_settings, takes_representation
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """Objects of a tiny recipe whose run folder is ``tmp_path / "run"``."""
+
+    def load(base="lafufu_mini_wham", **overrides):
+        path = write_tiny_recipe(tmp_path / "tiny.yaml", tmp_path / "run", base=base)
+        return load_recipe(path, overrides)[0]
+
+    return load
+
+
+def test_a_decoded_loss_on_scores_is_refused_and_what_fits_is_named(recipe, tmp_path):
+    hparams = recipe("lafufu_mini_ouve_wham")
+    check_settings(hparams, tmp_path / "run")
+    hparams["score_decoded_loss"] = SpectrogramLoss()
+    fits = "ScoreMatching compares the score.*to null.*objective to DataPrediction"
+    with pytest.raises(UsageError, match=fits):
+        check_settings(hparams, tmp_path / "run")
+
+
+@pytest.mark.parametrize("stage", ["all", "score"])
+def test_score_weights_go_with_the_autoencoder_of_their_model(
+    recipe, tiny_model, tmp_path, stage
+):
+    options = {
+        "ae_init": str(tiny_model / "representation.ckpt"),
+        "score_init": str(tiny_model / "score_model.ckpt"),
+        "ae_epochs": 0,
+        "stage": stage,
+    }
+    hparams = recipe(**options)
+    check_settings(hparams, tmp_path / "run")
+    assert takes_representation(hparams, tmp_path / "run")
+    save_weights(hparams["representation"], tmp_path / "other.ckpt")
+    hparams["ae_init"] = str(tmp_path / "other.ckpt")
+    with pytest.raises(
+        UsageError, match="latent of another representation.*--ae_init="
+    ):
+        check_settings(hparams, tmp_path / "run")
+
+
+def test_score_weights_are_refused_where_an_autoencoder_is_trained(
+    recipe, tiny_model, tmp_path
+):
+    hparams = recipe(score_init=str(tiny_model / "score_model.ckpt"))
+    with pytest.raises(UsageError, match="one would train another.*--ae_epochs=0"):
+        check_settings(hparams, tmp_path / "run")
+
+
+def test_a_run_that_began_needs_no_score_weights(recipe, tiny_run, tmp_path):
+    shutil.copytree(tiny_run, tmp_path / "run")
+    (tmp_path / "run" / "representation.ckpt").unlink()
+    given = str(tiny_run / "model" / "score_model.ckpt")
+    check_settings(recipe(score_init=given), tmp_path / "run")
+
+
+def test_score_weights_of_a_run_are_bound_to_its_encoder(tiny_run, caplog):
+    """The decoder of the model folder is another one, its latent is the same."""
+    (checkpoint,) = (tiny_run / "score").glob("CKPT*")
+    file = checkpoint / "score_model.ckpt"
+    for folder in (tiny_run, tiny_run / "model"):
+        weights = torch.load(folder / "representation.ckpt", weights_only=True)
+        check_latent(weights, file)
+    assert "WARNING" not in caplog.text
+    weights["encoder.stem.weight"] += 1
+    with pytest.raises(UsageError, match="latent of another representation"):
+        check_latent(weights, file)
+
+
+def test_score_weights_of_unknown_origin_are_taken_with_a_warning(
+    tiny_model, tmp_path, caplog
+):
+    shutil.copy(tiny_model / "score_model.ckpt", tmp_path / "score_model.ckpt")
+    with caplog.at_level(logging.WARNING):
+        check_latent({}, tmp_path / "score_model.ckpt")
+    assert "cannot be checked" in caplog.text
+
+
+def test_step_cost_counts_multiplications_and_kept_activations():
+    layers = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3, padding=1), torch.nn.Tanh())
+    operations, memory = step_cost(layers, (2, 3, 8, 8))
+    assert operations == 3 * 2 * (9 * 3 * 5) * (2 * 8 * 8)
+    assert memory == 4 * 2 * 8 * 8 * (3 + 5)  # input and output of the Tanh
+
+
+def test_a_cpu_is_told_what_a_full_size_recipe_costs(tmp_path, caplog):
+    full, _ = load_recipe(
+        RECIPE / "hparams" / "sgmse_64_wham.yaml", {"output_folder": str(tmp_path)}
+    )
+    warn_of_cost(full, tmp_path, "cuda")
+    assert "WARNING" not in caplog.text
+    warn_of_cost(full, tmp_path, "cpu")
+    assert " GB a step (score)" in caplog.text
+    assert "lafufu_mini_wham.yaml" in caplog.text
+
+
+def test_a_cpu_is_told_nothing_of_a_mini_recipe(tmp_path, caplog):
+    mini, _ = load_recipe(
+        RECIPE / "hparams" / "lafufu_mini_reverb.yaml",
+        {"output_folder": str(tmp_path), "score_decoded_loss": None},
+    )
+    warn_of_cost(mini, tmp_path, "cpu")
+    assert "WARNING" not in caplog.text
+
+
+def test_a_decoder_is_only_trained_where_there_is_one(recipe, tmp_path):
+    hparams = recipe("sgmse_mini_wham")
+    check_settings(hparams, tmp_path / "run")
+    hparams["train_decoder"] = True
+    with pytest.raises(UsageError, match="SpectrogramRepresentation does not have"):
+        check_settings(hparams, tmp_path / "run")
+
+
+class Silent(SpectrogramRepresentation):
+    """Has a weight and no step to train it."""
+
+    def __init__(self, spectrogram):
+        super().__init__(spectrogram)
+        self.weight = torch.nn.Parameter(torch.ones(()))
+
+
+def test_weights_without_a_training_step_are_refused(recipe, tmp_path):
+    hparams = recipe("sgmse_mini_wham")
+    hparams["representation"] = Silent(hparams["spectrogram"])
+    with pytest.raises(UsageError, match="no forward.*returns Reconstructions"):
+        check_settings(hparams, tmp_path / "run")
