@@ -41,8 +41,8 @@ class Stage:
     name : str
         One of ``STAGES`` but "test"; the sub-folder of its checkpoints.
     hparams : dict
-        Objects of the recipe: networks, ``output_folder``, ``best_key``, the stage's
-        epochs, and ``ema_decay`` unless the stage has its own.
+        Objects of the recipe: networks, ``output_folder``, ``best_key`` and the
+        stage's epochs.
 
     Attributes
     ----------
@@ -55,17 +55,17 @@ class Stage:
     """
 
     def __init__(self, name, hparams):
-        prefix = PREFIXES.get(name, name)
         self.name = name
         self.folder = Path(hparams["output_folder"]) / name
+        self.report_folder = self.folder.with_name(report_name(name))
         self.best_key = hparams["best_key"]
         self.modules = trained_modules(name, hparams)
+        prefix = PREFIXES.get(name, name)
         self.counter = EpochCounter(limit=hparams[f"{prefix}_epochs"])
-        decay = hparams.get(f"{prefix}_ema_decay", hparams["ema_decay"])
         followed = list(self.modules.values())
         one = len(followed) == 1
         self.ema = ExponentialMovingAverage(
-            followed[0] if one else ModuleDict(self.modules), decay
+            followed[0] if one else ModuleDict(self.modules)
         )
         self.checkpointer = AtomicCheckpointer(self.folder, dict(self.modules))
 
@@ -154,6 +154,11 @@ def has_begun(name, hparams):
     return any((Path(hparams["output_folder"]) / name).glob("CKPT*"))
 
 
+def report_name(stage):
+    """Folder of a stage's pictures and results."""
+    return "report" if stage == "score" else f"{stage}_report"
+
+
 def last_stage(hparams):
     """Stage whose weights are tested and exported: "score" or "few_step".
 
@@ -170,6 +175,11 @@ def load_parts(hparams, folder):
     load_weights(hparams["representation"], folder / REPRESENTATION)
     if (folder / PRE_ENHANCER).exists():
         load_weights(hparams["pre_enhancer"], folder / PRE_ENHANCER)
+
+
+def save_part(name, hparams, folder):
+    """Write what a finished stage leaves in the run folder."""
+    run_on_main(save_weights, args=[hparams[name], folder / f"{name}.ckpt"])
 
 
 def take_parts(name, hparams, folder):
@@ -231,8 +241,7 @@ def adopt_model(hparams, run_folder):
     for name in names:
         load_weights(hparams[name], folder / f"{name}.ckpt")
     for name in names[:-1]:  # the score model has checkpoints
-        file = run_folder / f"{name}.ckpt"
-        run_on_main(save_weights, args=[hparams[name], file])
+        save_part(name, hparams, run_folder)
 
 
 def _method(restorer):

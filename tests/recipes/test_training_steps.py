@@ -86,19 +86,19 @@ def test_recipes_make_steps_in_bf16_over_accumulated_batches(hparams, train_scri
     if enhances:
         stage = Stage("pre_enhancer", hparams)
         brain, data = train_script.pre_enhancer_brain(stage, hparams, RUN_OPTIONS)
-        weights = weights_after_batches(brain, data[1], hparams["pre_enhancer"])
+        weights = weights_after_batches(brain, data["train_set"], hparams["pre_enhancer"])
         assert_steps_at_the_second_batch(weights)
         enhanced = vector(hparams["pre_enhancer"])
     if learns(representation):
         stage = Stage("autoencoder", hparams)
         brain, data = train_script.autoencoder_brain(stage, hparams, RUN_OPTIONS)
-        weights = weights_after_batches(brain, data[1], representation)
+        weights = weights_after_batches(brain, data["train_set"], representation)
         assert_steps_at_the_second_batch(weights)
     before = vector(representation)
     stage = Stage("score", hparams)
     brain, data = train_script.score_brain(stage, hparams, RUN_OPTIONS)
     trained = torch.nn.ModuleDict(stage.modules)
-    weights = weights_after_batches(brain, data[1], trained)
+    weights = weights_after_batches(brain, data["train_set"], trained)
     assert_steps_at_the_second_batch(weights)
     decoder_learns = "decoder" in trained and hparams["score_decoded_loss"] is not None
     assert torch.equal(before, vector(representation)) != decoder_learns

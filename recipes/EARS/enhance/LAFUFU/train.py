@@ -33,7 +33,8 @@ from lafufu_sb.evaluation.clips import summarise_rows
 from lafufu_sb.evaluation.runs import evaluate_models, read_manifest
 from lafufu_sb.inference.folder import RECIPE_NAME
 from lafufu_sb.inference.loading import ModelChoice
-from lafufu_sb.inference.weights import load_weights, save_weights
+from lafufu_sb.inference.weights import load_weights
+from lafufu_sb.training import stages
 from lafufu_sb.training.brains import (
     AutoencoderBrain,
     FewStepBrain,
@@ -45,33 +46,15 @@ from lafufu_sb.training.cost import warn_of_cost
 from lafufu_sb.training.export import export_run
 from lafufu_sb.training.recipe import load_recipe
 from lafufu_sb.training.settings import check_settings, takes_representation
-from lafufu_sb.training.stages import (
-    PRE_ENHANCER,
-    REPRESENTATION,
-    STAGES,
-    Stage,
-    adopt_model,
-    begin_few_step,
-    last_stage,
-    learns,
-    starts_from_model,
-    take_parts,
-    trains_pre_enhancer,
-)
 
 logger = get_logger(__name__)
-
-
-def report_name(stage):
-    """Folder of a stage's report."""
-    return "report" if stage == "score" else f"{stage}_report"
 
 
 def datasets(hparams, crop_frames, epoch_counter):
     """Training crops, and whole clips for validation."""
     folder = Path(hparams["output_folder"])
     common = {"sample_rate": hparams["sample_rate"], "seed": hparams["seed"]}
-    crop = hparams["spectrogram"].samples(crop_frames)
+    crop = hparams["representation"].samples(crop_frames)
     train = paired_dataset(
         folder / "train.json",
         crop=crop,
@@ -85,8 +68,9 @@ def datasets(hparams, crop_frames, epoch_counter):
 def stage_brain(
     brain_class, stage, hparams, run_opts, *, lr, batch_size, crop_frames, **own
 ):
-    """A stage's brain, and what its ``fit`` takes."""
+    """A stage's brain, and the arguments of its ``fit``."""
     train, valid = datasets(hparams, crop_frames, stage.counter)
+    stage.ema.decay = own.pop("ema_decay", hparams["ema_decay"])
     brain = brain_class(
         modules=stage.modules,
         opt_class=partial(hparams["optimizer"], lr=lr),
@@ -99,30 +83,33 @@ def stage_brain(
         items=len(train),
         batch_size=batch_size,
         crop_frames=crop_frames,
+        restorer=own.pop("restorer", hparams["restorer"]),
         seed=hparams["seed"],
         train_logger=hparams["train_logger"],
         metrics=hparams["metrics"],
         best_key=hparams["best_key"],
         valid_clips=hparams["valid_clips"],
         valid_items=len(valid),
-        report_folder=str(Path(hparams["output_folder"]) / report_name(stage.name)),
+        report_folder=str(stage.report_folder),
         **own,
     )
-    train_options = {
-        "batch_size": batch_size,
-        "num_workers": hparams["num_workers"],
-        "shuffle": True,
+    loader = {"batch_size": batch_size, "num_workers": hparams["num_workers"]}
+    return brain, {
+        "epoch_counter": stage.counter,
+        "train_set": train,
+        "valid_set": valid,
+        "train_loader_kwargs": loader | {"shuffle": True},
+        "valid_loader_kwargs": {"batch_size": 1},
     }
-    return brain, (stage.counter, train, valid, None, train_options, {"batch_size": 1})
 
 
 def train_pre_enhancer(hparams, run_opts, folder):
     """Before stage one. Leaves the averaged weights of the best epoch."""
-    stage = Stage("pre_enhancer", hparams)
+    stage = stages.Stage("pre_enhancer", hparams)
     brain, data = pre_enhancer_brain(stage, hparams, run_opts)
-    brain.fit(*data)
+    brain.fit(**data)
     brain.keep_best()
-    run_on_main(save_weights, args=[hparams["pre_enhancer"], folder / PRE_ENHANCER])
+    stages.save_part("pre_enhancer", hparams, folder)
 
 
 def pre_enhancer_brain(stage, hparams, run_opts):
@@ -132,9 +119,9 @@ def pre_enhancer_brain(stage, hparams, run_opts):
         stage,
         hparams,
         run_opts,
-        restorer=hparams["restorer"],
         loss=hparams["pre_enhancer_loss"],
         options=hparams["pre_enhancer_options"],
+        ema_decay=hparams["pre_enhancer_ema_decay"],
         lr=hparams["pre_enhancer_lr"],
         lr_schedule=hparams["pre_enhancer_lr_schedule"],
         batch_size=hparams["pre_enhancer_batch_size"],
@@ -150,26 +137,28 @@ def train_autoencoder(hparams, run_opts, folder):
     representation = hparams["representation"]
     if hparams["ae_init"] is not None:
         load_weights(representation, hparams["ae_init"])
-    if (folder / PRE_ENHANCER).exists():
-        load_weights(hparams["pre_enhancer"], folder / PRE_ENHANCER)
+    if (folder / stages.PRE_ENHANCER).exists():
+        load_weights(hparams["pre_enhancer"], folder / stages.PRE_ENHANCER)
     representation.reset_latent_scale()
-    stage = Stage("autoencoder", hparams)
+    stage = stages.Stage("autoencoder", hparams)
     brain, data = autoencoder_brain(stage, hparams, run_opts)
-    if learns(representation):
-        brain.fit(*data)
+    if stages.learns(representation):
+        brain.fit(**data)
         brain.keep_best()
     if hparams["latent_std"] is not None:
-        measured = brain.latent_std(data[1], batch_size=hparams["ae_batch_size"])
+        measured = brain.latent_std(
+            data["train_set"], batch_size=hparams["ae_batch_size"]
+        )
         logger.info("latent std %.4f, rescaled to %g", measured, hparams["latent_std"])
         representation.set_latent_std(measured, hparams["latent_std"])
-    run_on_main(save_weights, args=[representation, folder / REPRESENTATION])
+    stages.save_part("representation", hparams, folder)
 
 
 def take_representation(hparams, run_opts, folder):
     """Take ``ae_init``, latent scale included, as the result of stage one."""
     logger.info("The representation is %s, not trained further", hparams["ae_init"])
     load_weights(hparams["representation"], hparams["ae_init"])
-    run_on_main(save_weights, args=[hparams["representation"], folder / REPRESENTATION])
+    stages.save_part("representation", hparams, folder)
 
 
 def autoencoder_brain(stage, hparams, run_opts):
@@ -179,7 +168,6 @@ def autoencoder_brain(stage, hparams, run_opts):
         stage,
         hparams,
         run_opts,
-        restorer=hparams["restorer"],
         loss=hparams["ae_loss"],
         swap=hparams["ae_swap"],
         lr=hparams["ae_lr"],
@@ -191,12 +179,14 @@ def autoencoder_brain(stage, hparams, run_opts):
 
 def train_score(hparams, run_opts, folder):
     """Stage two."""
-    take_parts("score", hparams, folder)
+    stages.take_parts("score", hparams, folder)
     if hparams["score_init"] is not None:  # checkpoints of this run take precedence
         check_latent(hparams["representation"].state_dict(), hparams["score_init"])
         load_weights(hparams["score_model"], hparams["score_init"])
-    brain, data = score_brain(Stage("score", hparams), hparams, run_opts)
-    brain.fit(*data)
+    if hparams["train_decoder"]:
+        logger.info("The decoder learns along with the score model")
+    brain, data = score_brain(stages.Stage("score", hparams), hparams, run_opts)
+    brain.fit(**data)
 
 
 def score_brain(stage, hparams, run_opts):
@@ -221,10 +211,10 @@ def score_brain(stage, hparams, run_opts):
 
 def train_few_step(hparams, run_opts, folder):
     """Stage three."""
-    take_parts("few_step", hparams, folder)
-    stage = begin_few_step(hparams, folder)
+    stages.take_parts("few_step", hparams, folder)
+    stage = stages.begin_few_step(hparams, folder)
     brain, data = few_step_brain(stage, hparams, run_opts)
-    brain.fit(*data)
+    brain.fit(**data)
 
 
 def few_step_brain(stage, hparams, run_opts):
@@ -234,7 +224,6 @@ def few_step_brain(stage, hparams, run_opts):
         stage,
         hparams,
         run_opts,
-        restorer=hparams["restorer"],
         process=hparams["process"],
         objective=hparams["objective"],
         decoded_loss=hparams["few_step_decoded_loss"],
@@ -253,7 +242,7 @@ def test(hparams, run_opts, folder):
     As ``lafufu evaluate`` does, with the exported model; ``lafufu report`` reads what
     the report folder then holds.
     """
-    stage, sampling = last_stage(hparams), hparams["restorer"].describe()
+    stage, sampling = stages.last_stage(hparams), hparams["restorer"].describe()
     logger.info("Testing the weights in %s: %s", folder / stage, sampling)
     try:
         export_run(folder, folder / "model")
@@ -266,7 +255,7 @@ def test(hparams, run_opts, folder):
         read_manifest(
             folder / "test.json", run_opts.debug_batches if run_opts.debug else None
         ),
-        folder / report_name(stage),
+        folder / stages.report_name(stage),
         system=hparams["recipe"],
         recipe=(folder / RECIPE_NAME).read_text(),
         metrics=hparams["test_metrics"],
@@ -318,21 +307,21 @@ def set_up(arguments):
             "skip_prep": hparams["skip_prep"],
         },
     )
-    if starts_from_model(hparams):
-        adopt_model(hparams, folder)
+    if stages.starts_from_model(hparams):
+        stages.adopt_model(hparams, folder)
     return hparams, run_opts, folder
 
 
 def run(hparams, run_opts, folder):
     """Run the stages that are asked for and not yet finished."""
-    wanted = STAGES if hparams["stage"] == "all" else (hparams["stage"],)
+    wanted = stages.STAGES if hparams["stage"] == "all" else (hparams["stage"],)
     first = {}
-    if trains_pre_enhancer(hparams):
-        first["pre_enhancer"] = PRE_ENHANCER, train_pre_enhancer
-    first["autoencoder"] = REPRESENTATION, train_autoencoder
+    if stages.trains_pre_enhancer(hparams):
+        first["pre_enhancer"] = stages.PRE_ENHANCER, train_pre_enhancer
+    first["autoencoder"] = stages.REPRESENTATION, train_autoencoder
     if takes_representation(hparams, folder):
         wanted = ("autoencoder", *wanted)
-        first["autoencoder"] = REPRESENTATION, take_representation
+        first["autoencoder"] = stages.REPRESENTATION, take_representation
     for stage, (finished, train) in first.items():
         if stage in wanted and (folder / finished).exists():
             logger.info("Stage %s is finished: %s", stage, folder / finished)
@@ -340,7 +329,7 @@ def run(hparams, run_opts, folder):
             train(hparams, run_opts, folder)
     if "score" in wanted and hparams["few_step_init"] is None:
         train_score(hparams, run_opts, folder)
-    if "few_step" in wanted and last_stage(hparams) == "few_step":
+    if "few_step" in wanted and stages.last_stage(hparams) == "few_step":
         train_few_step(hparams, run_opts, folder)
     if "test" in wanted:
         test(hparams, run_opts, folder)
