@@ -11,6 +11,8 @@ import soundfile
 from odd import NOISE, RATE, channels, entries, forbidden, wav
 
 from lafufu_sb.cli.main import main
+from lafufu_sb.errors import UsageError
+from lafufu_sb.inference.loading import ModelChoice
 
 
 def raw(name, content):
@@ -100,7 +102,7 @@ SOUND = {
     ),
     **{f"{n} channels": wav(samples=channels(n)) for n in range(2, 9)},
 }
-RATES = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 88200, 96000, 192000, 44101)
+RATES = (8000, 16000, 22050, 44100, 44101, 96000, 192000)
 
 
 def content(path):
@@ -181,7 +183,7 @@ BROKEN = {
     "beyond float32": (with_value(1e300, "DOUBLE"), NOT_FINITE),
     "loop of links": (loop, "in.wav is a broken link"),
     "dangling link": (dangling, "in.wav is a broken link"),
-    "pipe": (pipe, "is not a file"),
+    "pipe": (pipe, "is not a regular file"),
     "name too long": (lambda folder: folder / f"{'n' * 256}.wav", "name too long"),
 }
 
@@ -194,13 +196,13 @@ def test_what_is_broken_is_one_error_and_nothing_is_lost(
     path = make(tmp_path)
     (tmp_path / "out.wav").write_bytes(b"the result of last week")
     before = entries(tmp_path)
-    with pytest.raises((OSError, ValueError), match=message):
+    with pytest.raises((OSError, UsageError), match=message):
         unchanging.enhance_file(path, tmp_path / "out.wav")
     assert entries(tmp_path) == before
     assert (tmp_path / "out.wav").read_bytes() == b"the result of last week"
     if name == "folder":  # which the command takes for one of recordings
         return
-    monkeypatch.setattr("lafufu_sb.cli.main.load_model", lambda options: unchanging)
+    monkeypatch.setattr(ModelChoice, "load", lambda choice: unchanging)
     assert main(["enhance", str(path), "-o", str(tmp_path / "out.wav")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert (tmp_path / "out.wav").read_bytes() == b"the result of last week"

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from lafufu_sb.errors import UsageError
+
 TONE = 100 * np.sin(np.arange(500) / 7)
 WAVEFORMS = {
     "float16": torch.from_numpy(TONE).half(),
@@ -66,7 +68,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_no_waveform_is_refused(unchanging, name):
     given, message = REFUSED[name]
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UsageError, match=message):
         unchanging.enhance_batch(given)
 
 
@@ -84,5 +86,5 @@ def test_what_is_no_waveform_is_refused(unchanging, name):
     ],
 )
 def test_lengths_that_are_none_are_refused(unchanging, lengths, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UsageError, match=message):
         unchanging.enhance_batch(torch.ones(2, 480), lengths)
