@@ -1,4 +1,4 @@
-"""What runs the networks of a model: PyTorch, or ONNX Runtime."""
+"""Backends that run a model's networks: PyTorch and ONNX Runtime."""
 
 from lafufu_sb.errors import UsageError
 from lafufu_sb.inference.pretrained import fetch

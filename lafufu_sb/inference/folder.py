@@ -1,4 +1,4 @@
-"""What a model folder holds, and how one is written."""
+"""Contents of a model folder, and how to write one."""
 
 import contextlib
 import io

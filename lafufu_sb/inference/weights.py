@@ -1,4 +1,4 @@
-"""Weight files of networks, and the fingerprint that binds two networks together."""
+"""Weight files, and the fingerprint that binds two networks together."""
 
 import logging
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""DNSMOS P.835 as a network that gradients pass through."""
+"""DNSMOS P.835 as a differentiable network."""
 
 import pathlib
 

@@ -1,4 +1,4 @@
-"""Representations: what the diffusion works on, and the way back to waveforms."""
+"""Representations: what the diffusion works on, with encoder and decoder."""
 
 from lafufu_sb.lobes.representations.base import Encoded, Representation
 from lafufu_sb.lobes.representations.latent import LatentRepresentation, Reconstructions
