@@ -1,4 +1,4 @@
-"""Odd and malformed inputs: a right result, or one clear error and nothing lost.
+"""Odd and malformed inputs: a correct result, or one clear error and nothing lost.
 
 The network leaves everything as it is, so that the right result is the input.
 """
@@ -111,7 +111,7 @@ def content(path):
 
 
 @pytest.mark.parametrize("name", SOUND)
-def test_what_is_sound_comes_back(unchanging, tmp_path, name):
+def test_sound_recordings_are_restored(unchanging, tmp_path, name):
     path = SOUND[name](tmp_path)
     before, others = path.read_bytes(), entries(tmp_path)
     wanted = content(path)
@@ -126,7 +126,7 @@ def test_what_is_sound_comes_back(unchanging, tmp_path, name):
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_any_rate_comes_back(unchanging, tmp_path, rate):
+def test_any_rate_is_accepted(unchanging, tmp_path, rate):
     path = wav(rate=rate, samples=NOISE[:1001])(tmp_path)
     unchanging.enhance_file(path, tmp_path / "a.wav")
     unchanging.enhance_file(path, tmp_path / "b.wav", keep_sample_rate=True)
@@ -189,7 +189,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_is_broken_is_one_error_and_nothing_is_lost(
+def test_broken_recordings_give_one_error_and_lose_nothing(
     unchanging, tmp_path, name, capsys, monkeypatch
 ):
     make, message = BROKEN[name]
@@ -208,7 +208,7 @@ def test_what_is_broken_is_one_error_and_nothing_is_lost(
     assert (tmp_path / "out.wav").read_bytes() == b"the result of last week"
 
 
-def test_file_that_may_not_be_read_is_one_error(unchanging, tmp_path, monkeypatch):
+def test_unreadable_file_gives_one_error(unchanging, tmp_path, monkeypatch):
     path = wav()(tmp_path)
     path.chmod(0)
     tmp_path.chmod(0o755)

@@ -58,7 +58,7 @@ UNWRITABLE = {
 
 
 @pytest.mark.parametrize("name", UNWRITABLE)
-def test_what_cannot_be_written_is_one_error_and_nothing_is_lost(
+def test_unwritable_outputs_give_one_error_and_lose_nothing(
     unchanging, tmp_path, name
 ):
     make, message = UNWRITABLE[name]
@@ -79,7 +79,7 @@ def test_flac_is_attenuated_until_the_peak_fits(unchanging, tmp_path, caplog):
     assert f"turned down by {20 * np.log10(peak):.1f} dB" in caplog.text
 
 
-def test_more_channels_than_a_format_has_are_one_error(unchanging, tmp_path):
+def test_too_many_channels_for_a_format_give_one_error(unchanging, tmp_path):
     source = wav(samples=channels(9))(tmp_path)
     with pytest.raises(UsageError, match="FLAC with 9 channels at 48000 Hz cannot"):
         unchanging.enhance_file(source, tmp_path / "out.flac")
@@ -136,7 +136,7 @@ def no_renaming(monkeypatch):
         (no_renaming, "No space left on device"),
     ],
 )
-def test_fault_while_writing_is_one_error_and_leaves_nothing(
+def test_fault_while_writing_gives_one_error_and_leaves_nothing(
     tmp_path, fault, message, monkeypatch
 ):
     model = small_model(windows_per_batch=1)
@@ -152,7 +152,7 @@ def test_fault_while_writing_is_one_error_and_leaves_nothing(
     assert (tmp_path / "out.wav").read_bytes() == b"the result of last week"
 
 
-def test_folder_that_may_not_be_written_to_is_one_error(
+def test_unwritable_folder_gives_one_error(
     unchanging, tmp_path, monkeypatch
 ):
     source = wav()(tmp_path)

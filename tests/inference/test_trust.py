@@ -51,12 +51,12 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("text", HARMLESS)
-def test_what_models_are_made_of_passes(text):
+def test_yaml_of_models_passes(text):
     refuse_untrusted(text, "a.yaml")
 
 
 @pytest.mark.parametrize("text", REFUSED)
-def test_whatever_else_is_refused_by_name(text):
+def test_everything_else_is_refused_by_name(text):
     with pytest.raises(UsageError, match="a.yaml") as error:
         refuse_untrusted(text, "a.yaml")
     assert REFUSED[text] in str(error.value)
