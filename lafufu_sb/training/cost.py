@@ -77,15 +77,14 @@ def warn_of_cost(hparams, folder, device=None):
     for stage, (operations, memory) in costs.items():
         seconds = operations / _operations_a_second()
         if seconds > PATIENCE or memory > _memory():
-            slow.append(
-                f"a step of the {stage} stage {seconds:.0f} s, {memory / 1e9:.0f} GB"
-            )
+            gigabytes = memory / 1e9
+            slow.append(f"{seconds:.0f} s and {gigabytes:.0f} GB a step ({stage})")
     if slow:
         logger.warning(
-            "This recipe is made for a GPU. On this CPU it needs about: %s. "
+            "This recipe is made for a GPU. On this CPU it takes about %s. "
             "hparams/lafufu_mini_wham.yaml and lafufu_mini_reverb.yaml are made for a "
             "CPU",
-            "; ".join(slow),
+            ", ".join(slow),
         )
 
 

@@ -1,4 +1,4 @@
-"""The gate: what passes, what does not, and that every channel counts."""
+"""The gate: what passes, what it refuses, and that every channel counts."""
 
 import math
 
@@ -16,11 +16,10 @@ from lafufu_sb.cleaning.gate import (
 )
 from lafufu_sb.cleaning.sound import MemorySound
 from lafufu_sb.errors import MissingPackageError
-from lafufu_sb.evaluation.metrics import METRICS
 
 
 def sound(*levels, seconds=1.0, rate=16000):
-    """A channel per level; fake judges hear levels."""
+    """A sound with one channel per level; the fake judges hear levels."""
     return MemorySound(
         torch.tensor(levels)[:, None].repeat(1, int(seconds * rate)), rate
     )
@@ -28,7 +27,7 @@ def sound(*levels, seconds=1.0, rate=16000):
 
 @pytest.fixture
 def heard(monkeypatch):
-    """DNSMOS that gives ten times the level, and the lengths that it heard."""
+    """Lengths heard by a fake DNSMOS, which gives ten times the level."""
     lengths = []
 
     def score(wav, rate):
@@ -56,7 +55,7 @@ def test_dnsmos_must_not_drop(heard, before, after, drop, passes):
     assert (verdict.objection == "") is passes
 
 
-def test_dnsmos_says_what_it_heard(heard):
+def test_dnsmos_reports_its_scores(heard):
     verdict = DNSMOSJudge()(sound(0.3, 0.1), sound(0.2, 0.2))
     assert (
         verdict.objection == "DNSMOS 3.00 fell to 2.00, DNSMOS P.808 3.00 fell to 2.00"
@@ -76,7 +75,10 @@ def test_each_of_the_two_opinions_counts(heard):
 
 @pytest.mark.parametrize(
     "before, after, objection",
-    [(0.0, 0.0, "DNSMOS cannot judge it: silence"), (0.1, 0.0, "restored is silent")],
+    [
+        (0.0, 0.0, "DNSMOS cannot judge silence"),
+        (0.1, 0.0, "the restoration is silent"),
+    ],
 )
 def test_silence_keeps_the_original(heard, before, after, objection):
     assert DNSMOSJudge()(sound(before), sound(after)).objection == objection
@@ -99,9 +101,12 @@ def test_dnsmos_of_speech_is_that_of_one_window():
 
 
 def test_without_speechmos_the_gate_has_no_judge(monkeypatch):
-    absent = METRICS["dnsmos"]._replace(packages=("not_there",))
-    monkeypatch.setitem(METRICS, "dnsmos", absent)
-    with pytest.raises(MissingPackageError, match="has no judge.*--gate none"):
+    def check(names):
+        raise ImportError(f"{names[0]} needs speechmos")
+
+    monkeypatch.setattr(module, "check_metrics", check)
+    message = "has no judge: dnsmos needs speechmos.*--gate none"
+    with pytest.raises(MissingPackageError, match=message):
         DNSMOSJudge()
 
 

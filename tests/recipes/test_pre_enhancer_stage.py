@@ -1,4 +1,4 @@
-"""A recipe with a pre-enhancer trains it first and exports it beside the other parts."""
+"""A recipe with a pre-enhancer trains it first and exports it with the other parts."""
 
 import pytest
 import torch

@@ -135,8 +135,8 @@ def test_score_stage_alone_starts_from_a_model_folder(tiny_run, tmp_path):
 
 OWN = """
 from lafufu_sb.diffusion.objectives import DataPrediction
-from lafufu_sb.diffusion.sde import SchroedingerBridge
-from lafufu_sb.lobes.gains import GainPredictor
+from lafufu_sb.diffusion.processes import SchroedingerBridge
+from lafufu_sb.lobes.gains import GainPreEnhancer
 from lafufu_sb.lobes.ncsnpp import NCSNpp
 from lafufu_sb.lobes.representations import LatentRepresentation
 
@@ -224,7 +224,7 @@ def test_debug_run_keeps_to_a_folder_of_its_own_and_resumes(tmp_path):
 WRONG_USE = [
     (
         ["--stage", "both"],
-        "stage must be all, pre_enhancer, autoencoder, score, few_step, test, got 'both'",
+        "must be all, pre_enhancer, autoencoder, score, few_step, test, got 'both'",
     ),
     (["--stage", "pre_enhancer"], "has no pre_enhancer to train"),
     (["--stage", "score"], "run --stage autoencoder first, or give a trained repr"),
@@ -349,11 +349,8 @@ def assert_few_step_model(run, sampler, options):
     checkpoints = list((run / "few_step").glob("CKPT*/ema.ckpt"))
     averages = [torch.load(path, weights_only=True) for path in checkpoints]
     exported = {
-        f"{module}/{name}".replace(".", "/"): tensor
-        for module, file in (
-            ("score_model", "score_model"),
-            ("decoder", "representation"),
-        )
+        f"{prefix}{name}".replace(".", "/"): tensor
+        for prefix, file in (("score_model/", "score_model"), ("", "representation"))
         for name, tensor in torch.load(
             run / "model" / f"{file}.ckpt", weights_only=True
         ).items()
@@ -379,7 +376,7 @@ def test_finished_run_goes_on_to_few_steps(tiny_run, tmp_path):
     assert process.returncode == 0, process.stderr[-3000:]
     process = train(recipe, "--stage", "test")
     assert process.returncode == 0, process.stderr[-3000:]
-    tested = f"Testing the weights in {run / 'few_step'} with RestoreSettings(sampler='bridge_ode', num_steps=2"
+    tested = f"Testing the weights in {run / 'few_step'}: preset balanced, 2 calls"
     assert tested in process.stdout + process.stderr
     assert "FewStepBrain" in (run / "train_log.txt").read_text()
     assert (run / "few_step_report" / "summary.json").exists()

@@ -1,4 +1,4 @@
-"""What a machine lacks gives way with one warning, or is an error."""
+"""What a machine lacks is replaced with one warning, or is an error."""
 
 import pytest
 import torch
@@ -12,13 +12,13 @@ no_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA devic
 
 
 @pytest.fixture(autouse=True)
-def nothing_was_said():
+def warnings_of_a_new_process():
     devices._warn_once.cache_clear()
 
 
 @no_cuda
 @pytest.mark.parametrize("device", ["cuda", "cuda:1", torch.device("cuda")])
-def test_missing_device_gives_way_to_the_cpu_with_one_warning(device, caplog):
+def test_missing_device_is_replaced_by_the_cpu_with_one_warning(device, caplog):
     assert [usable_device(device) for _ in range(3)] == ["cpu"] * 3
     (record,) = caplog.records
     assert str(device) in record.message and "on the CPU" in record.message
@@ -26,24 +26,24 @@ def test_missing_device_gives_way_to_the_cpu_with_one_warning(device, caplog):
 
 
 @no_cuda
-def test_missing_device_is_an_error_on_demand():
+def test_missing_device_is_an_error_without_fallback():
     with pytest.raises(UsageError, match="device 'cuda' cannot be used"):
         usable_device("cuda", fallback=False)
 
 
-def test_device_that_is_there_is_taken_without_a_word(caplog):
+def test_present_device_is_used_without_a_warning(caplog):
     assert usable_device(CPU) == usable_device("cpu", fallback=False) == "cpu"
     assert not caplog.records
 
 
 @pytest.mark.parametrize("fallback", [True, False])
-def test_name_of_no_device_is_an_error(fallback):
+def test_unknown_device_is_an_error(fallback):
     with pytest.raises(UsageError, match="no device is called 'gpu'"):
         usable_device("gpu", fallback)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_missing_arithmetic_gives_way_to_float32_with_one_warning(
+def test_missing_arithmetic_is_replaced_by_float32_with_one_warning(
     precision, caplog, monkeypatch
 ):
     monkeypatch.setattr(devices, "_has_arithmetic", lambda dtype, device: False)
@@ -64,7 +64,7 @@ def test_cpu_is_asked_for_its_arithmetic(has, monkeypatch):
     assert usable_dtype("bf16", CPU) == expected
 
 
-def test_data_reach_the_cpu_as_they_are():
+def test_data_on_the_cpu_are_not_copied():
     x = torch.randn(3)
     assert to_device(x, "cpu") is x
 

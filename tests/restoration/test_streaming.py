@@ -1,9 +1,10 @@
-"""Streams of signals: what comes out, in which order, and how little is kept."""
+"""Streams of signals: results, order of blocks, and how far ahead is read."""
 
 import pytest
 import torch
-from small import STRIDE, WINDOW, entangled, restorer, speech
+from small import STRIDE, WINDOW, Scaled, entangled, restorer, speech
 
+from lafufu_sb.errors import UsageError
 from lafufu_sb.restoration.streaming import TensorSignal
 
 
@@ -25,12 +26,12 @@ def joined(stream):
 
 @pytest.mark.parametrize("windows_per_batch", [1, 3, 100])
 def test_stream_gives_what_restore_gives(windows_per_batch):
-    model = entangled(windows_per_batch=windows_per_batch)
+    model = entangled(windows_per_batch=windows_per_batch).with_settings(seed=5)
     given = signals(700, 1, WINDOW, WINDOW + 1, 433)
-    restored, order = joined(model.stream(iter(given), seed=5))
+    restored, order = joined(model.stream(iter(given)))
     assert order == sorted(order)
     for signal in given:
-        alone = model.restore(signal.wav[None], seed=5)[0]
+        alone = model.restore(signal.wav[None])[0]
         torch.testing.assert_close(restored[signal.key], alone, atol=1e-5, rtol=0)
 
 
@@ -40,8 +41,8 @@ def test_blocks_are_finished_samples_of_a_stride():
 
 
 @pytest.mark.parametrize("begin", [1, 2, 4])
-def test_stream_goes_on_from_any_window_with_the_same_bits(begin):
-    """With channels, one of them silent, and batches that begin elsewhere."""
+def test_stream_continues_from_any_window_with_the_same_bits(begin):
+    """With channels, one of them silent, and batches that start elsewhere."""
     model, long = entangled(windows_per_batch=3), WINDOW + 4 * STRIDE
     wavs = speech(1, long - 7)[0], torch.zeros(long - 7)
 
@@ -49,7 +50,7 @@ def test_stream_goes_on_from_any_window_with_the_same_bits(begin):
         given = tuple(TensorSignal(wav, key=k) for k, wav in enumerate(wavs))
         for signal in given:
             signal.begin = begin
-        return joined(model.stream([given], seed=5, fill=True))
+        return joined(model.stream([given], fill=True))
 
     whole, order = stream(0)
     rest, later = stream(begin)
@@ -72,7 +73,7 @@ def watched(length, **options):
     return Watched(speech(1, length)[0], **options)
 
 
-def test_each_window_is_read_once_and_not_before_it_is_needed():
+def test_each_window_is_read_once_when_it_is_needed():
     long = watched(WINDOW + 4 * STRIDE)
     stream = restorer(windows_per_batch=2).stream([long])
     windows = [(i * STRIDE, i * STRIDE + WINDOW) for i in range(5)]
@@ -96,7 +97,7 @@ def test_signals_are_taken_a_batch_ahead_at_most():
     assert keys == [0, 0, 1, 1, 2, 2, 3, 3] and len(taken) == 4
 
 
-def test_endless_silence_is_not_waited_for():
+def test_endless_silence_holds_nothing_back():
     def endless():
         yield watched(50, key="speech")
         while True:
@@ -107,12 +108,9 @@ def test_endless_silence_is_not_waited_for():
 
 
 def test_windows_are_batched_across_signals():
-    batches = []
-    model = entangled(windows_per_batch=4)
-    encode = model.autoencoder.encode
-    model.autoencoder.encode = lambda x: batches.append(len(x)) or encode(x)
+    model = restorer(score_model=Scaled(), windows_per_batch=4)
     list(model.stream(signals(30, 2 * STRIDE, 30, 400)))
-    assert batches == [4, 4]
+    assert [batch for *_, batch in model.score_model.seen] == [4, 4]
 
 
 def test_silence_is_not_read_and_comes_back_as_zeros():
@@ -133,16 +131,16 @@ def test_channels_advance_together():
     right.wav, quiet.peak = 0.5 * right.wav.flip(0), 0.0
     right.peak = float(right.wav.abs().max())
     model = entangled(windows_per_batch=3)
-    restored, order = joined(model.stream([(left, right, quiet)], seed=1))
+    restored, order = joined(model.stream([(left, right, quiet)]))
     assert order == ["left", "right", "quiet"] * (len(order) // 3)
     for signal in (left, right):
-        alone = model.restore(signal.wav[None], seed=1)[0]
+        alone = model.restore(signal.wav[None])[0]
         torch.testing.assert_close(restored[signal.key], alone, atol=1e-5, rtol=0)
     assert not restored["quiet"].any()
 
 
 def test_channels_of_different_lengths_are_refused():
-    with pytest.raises(ValueError, match=r"one length, got \[20, 30\]"):
+    with pytest.raises(UsageError, match=r"one length, got \[20, 30\]"):
         list(restorer().stream([tuple(signals(30, 20))]))
 
 
@@ -150,13 +148,14 @@ def test_signal_with_a_seed_has_its_own_noise():
     (own,), (other,) = signals(300, seed=7), signals(300)
     model = entangled()
     restored, _ = joined(model.stream([other, TensorSignal(own.wav, "own", seed=7)]))
-    assert torch.equal(restored["own"], model.restore(own.wav[None], seed=7)[0])
-    assert torch.equal(restored[0], model.restore(own.wav[None], seed=0)[0])
+    seeded = model.with_settings(seed=7).restore(own.wav[None])[0]
+    assert torch.equal(restored["own"], seeded)
+    assert torch.equal(restored[0], model.restore(own.wav[None])[0])
 
 
 @pytest.mark.parametrize("peak", [float("nan"), float("inf"), -1.0])
-def test_peak_that_is_none_is_refused(peak):
-    with pytest.raises(ValueError, match="peak of signal 'a' is"):
+def test_impossible_peak_is_refused(peak):
+    with pytest.raises(UsageError, match="peak of signal 'a' is"):
         list(restorer().stream([TensorSignal(torch.ones(9), "a", peak=peak)]))
 
 
@@ -169,18 +168,11 @@ def test_blocks_can_be_used_in_training():
 
 
 def test_filled_batches_are_all_of_one_size_and_change_nothing():
-    whole = restorer(windows_per_batch=4)
-    sizes, compute = [], whole._restore_windows
-
-    def counted(networks, windows, noise):
-        sizes.append(len(windows))
-        return compute(networks, windows, noise)
-
-    whole._restore_windows = counted
+    model = restorer(score_model=Scaled(), windows_per_batch=4)
     results = [
-        joined(whole.stream(signals(WINDOW + 5 * STRIDE, 30), fill=fill))[0]
+        joined(model.stream(signals(WINDOW + 5 * STRIDE, 30), fill=fill))[0]
         for fill in (False, True)
     ]
-    assert sizes == [4, 3, 4, 4]
+    assert [batch for *_, batch in model.score_model.seen] == [4, 3, 4, 4]
     for key, result in results[0].items():
         torch.testing.assert_close(results[1][key], result)

@@ -1,8 +1,9 @@
-"""Fixed windows, their cross-fade, and noise anchored to the place."""
+"""Fixed windows, their cross-fade, and noise anchored to the position."""
 
 import pytest
 import torch
 
+from lafufu_sb.errors import UsageError
 from lafufu_sb.restoration.windows import (
     AnchoredNoise,
     WindowPlan,
@@ -51,7 +52,7 @@ def test_only_inner_edges_are_faded():
     ("window", "stride"), [(10, 4), (10, 11), (10, 0), (10, -8), (11, 5)]
 )
 def test_strides_that_leave_gaps_or_overlap_three_windows_are_refused(window, stride):
-    with pytest.raises(ValueError, match=f"got {stride}"):
+    with pytest.raises(UsageError, match=f"got {stride}"):
         WindowPlan(window, stride)
 
 
@@ -124,8 +125,8 @@ def test_window_is_the_nearest_on_the_grid(seconds, frames):
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 0.2, float("nan"), float("inf")])
-def test_window_that_is_near_to_none_is_refused(seconds):
-    with pytest.raises(ValueError, match="at least 0.512 and in steps of as many, got"):
+def test_window_far_from_every_choice_is_refused(seconds):
+    with pytest.raises(UsageError, match="at least 0.512 and in steps of as many, got"):
         fit_window(seconds, 125, 64)
 
 
@@ -137,7 +138,7 @@ def test_overlap_is_the_nearest_that_divides_the_window(seconds, frames):
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 1.03, float("nan"), float("inf")])
-def test_overlap_that_is_none_is_refused_with_the_choices(seconds):
+def test_impossible_overlap_is_refused_with_the_choices(seconds):
     choices = "0.032, 0.064, 0.128, 0.256, 0.512, 1.02, got"
-    with pytest.raises(ValueError, match=f"2.05 seconds the choices are {choices}"):
+    with pytest.raises(UsageError, match=f"2.05 seconds the choices are {choices}"):
         fit_overlap(seconds, 125, 256, 4)

@@ -8,7 +8,7 @@ import torch
 
 from lafufu_sb.errors import MissingPackageError
 from lafufu_sb.evaluation.metrics import evaluate
-from lafufu_sb.lobes.autoencoder import Reconstructions
+from lafufu_sb.lobes.representations import Reconstructions
 from lafufu_sb.lobes.spectrogram import CompressedSpectrogram
 from lafufu_sb.training.differentiable import RatingShortfall, RecognitionDistance
 from lafufu_sb.training.losses import (

@@ -144,6 +144,17 @@ def ask(sources, output, task="EARS-WHAM", version="v1", **options):
     return Request(task, str(sources), str(output), version, **(defaults | options))
 
 
+def one_pair(folder, speech, noise):
+    """A tree of a single recording and noise."""
+    for path, recording in (
+        (folder / "EARS/p001/a.wav", speech),
+        (folder / "WHAM48kHz/high_res_wham/audio/n.wav", noise),
+    ):
+        path.parent.mkdir(parents=True)
+        soundfile.write(path, recording, RATE, "FLOAT")
+    return Request("EARS-WHAM", str(folder), str(folder), subsets=("train",))
+
+
 def read_rows(path):
     """Rows of a csv, by column."""
     with open(path, newline="") as file:
