@@ -117,8 +117,8 @@ def test_speechbrains_loader_reads_the_flat_recipes(tmp_path):
         folders = {"data_folder": str(tmp_path), "output_folder": str(tmp_path / "out")}
         # smaller than in upstream's check, so that it is quick
         small = {"score_model": {"base_channels": 8, "multipliers": [1, 1]}}
-        if "IdentityAutoencoder" not in text:
-            small["autoencoder"] = {"channels": 4}
+        if "LatentRepresentation" in text:
+            small["representation"] = {"channels": 4}
         hparams = load_hyperpyyaml(text, folders | small)  # refuses unknown keys
         assert {name: hparams[name] for name in folders} == folders, path.name
 
