@@ -17,14 +17,6 @@ class PublishedNCSNpp(nn.Module):
     ---------
     network : NCSNpp
         Gives the layers and weights; goes to the default memory format.
-
-    Example
-    -------
-    >>> from lafufu_sb.lobes.ncsnpp import NCSNpp
-    >>> net = PublishedNCSNpp(NCSNpp(base_channels=8, multipliers=(1, 2)))
-    >>> z = torch.rand(2, 2, 12, 6)
-    >>> net(z, z, torch.tensor([0.3, 1.0])).shape
-    torch.Size([2, 2, 12, 6])
     """
 
     def __init__(self, network):

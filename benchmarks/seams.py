@@ -26,7 +26,7 @@ CORPORA = {"denoise": "EARS-WHAM", "dereverb": "EARS-Reverb"}
 def compare(restorer, piece):
     """Squared differences where two windows overlap, and the power there.
 
-    ``piece`` is (window + stride,). Returns means over the samples of the overlap, (4,):
+    ``piece`` is (window + stride,). Returns (4,) means over the samples of the overlap:
     of joint result and neighbours, of joint result and the window around, of that and
     another seed, power.
     """

@@ -29,16 +29,8 @@ WIDTHS = {"sgmse": (128, 96, 64), "lafufu": (128, 192, 256)}
 class System:
     """A restorer that can be built again and again.
 
-    Attributes
-    ----------
-    key : str
-        Name for ``find_system``.
-    name : str
-        For tables.
-    text : str
-        Inference YAML, as ``lafufu export`` writes it.
-    full_band : bool
-        Whether it is SGMSE+, which is measured as published too.
+    ``key`` is its name for ``find_system``, ``name`` that in tables, ``text`` inference
+    YAML as ``lafufu export`` writes it, and ``full_band`` whether it is SGMSE+.
     """
 
     key: str
@@ -74,8 +66,7 @@ class System:
 def with_calls(restorer, calls):
     """The restorer with its sampler set to a number of network calls.
 
-    The predictor-corrector sampler makes two calls per step; an odd number of calls is
-    made without its corrector.
+    With predictor-corrector two per step; without corrector for an odd number.
     """
     options = {"num_steps": calls}
     if restorer.sampler_name == "predictor_corrector":
@@ -100,7 +91,6 @@ def _of_width(family, base_channels):
 
 
 sgmse = partial(_of_width, "sgmse")
-lafufu = partial(_of_width, "lafufu")
 
 
 def model_folder(folder):

@@ -13,11 +13,6 @@ from lafufu_sb.restoration.devices import synchronize
 from systems import with_calls
 
 
-def device_of(restorer):
-    """Device of the restorer."""
-    return restorer.spectrogram.window.device
-
-
 def time_parts(restorer, batch=1):
     """Restore ``batch`` windows with one call; seconds of its parts, a dict.
 
@@ -56,7 +51,7 @@ def _time_restore(restorer, batch):
     restorer.windows_per_batch = batch
     generator = torch.Generator().manual_seed(0)
     wavs = 0.1 * torch.randn(batch, restorer.plan.window, generator=generator)
-    wavs = wavs.to(device_of(restorer))
+    wavs = wavs.to(restorer.spectrogram.window.device)
     return _seconds(partial(restorer.restore, wavs), wavs.device)
 
 
@@ -151,7 +146,7 @@ def measure_memory(restorer):
     That of the CUDA allocator, without other models there; on a CPU that of the whole
     process, which should do nothing else.
     """
-    device = device_of(restorer)
+    device = restorer.spectrogram.window.device
     if device.type != "cuda":
         warm_up(restorer)
         return peak_rss()

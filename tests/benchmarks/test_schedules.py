@@ -1,6 +1,5 @@
 """The study of schedules: settings, kept results, tables."""
 
-import csv
 import json
 
 import numpy as np
@@ -45,10 +44,6 @@ def arguments(tmp_path, small_models):
         *["--clips", str(tmp_path / "clips"), "--max-clips", "1"],
         *["--metrics", "si_sdr"],
     ]
-
-
-def table(folder):
-    return list(csv.DictReader((folder / "schedules.csv").open()))
 
 
 @pytest.mark.parametrize("sde", [OUVESDE(), SchroedingerBridge()])
@@ -97,27 +92,27 @@ def test_grid_that_cannot_be_run_is_refused(grid, message):
         study.settings_for(OUVESDE(), grid)
 
 
-def test_study_writes_table_csv_and_plot(arguments, tmp_path):
-    study.main(arguments)
-    out = tmp_path / "out"
-    rows = table(out)
-    assert [(r["family"], r["num_steps"], r["calls"]) for r in rows] == [
-        (f"bridge_ode spacing={spacing}", steps, steps)
+def test_study_writes_a_table_for_each_metric(arguments, tmp_path):
+    rows = study.main(arguments)
+    assert [(str(setting), setting.calls) for _, setting, _ in rows] == [
+        (f"bridge_ode spacing={spacing}", calls)
         for spacing in ("uniform", "quadratic")
-        for steps in "21"
+        for calls in (2, 1)
     ]
-    assert all(float(r["rtf"]) > 0 and float(r["si_sdr"]) < 200 for r in rows)
+    values = [summary["si_sdr"]["mean"] for *_, summary in rows]
+    assert all(value < 200 for value in values)
+    assert all(summary["rtf"]["mean"] > 0 for *_, summary in rows)
     # One call is made at time 1 whatever the spacing.
-    assert rows[1]["si_sdr"] == rows[3]["si_sdr"] != rows[0]["si_sdr"]
-    text = (out / "schedules.md").read_text()
-    shown = " | ".join(f"{float(r['si_sdr']):.2f}" for r in rows[:2])
+    assert values[1] == values[3] != values[0]
+    text = (tmp_path / "out" / "schedules.md").read_text()
+    shown = " | ".join(f"{value:.2f}" for value in values[:2])
     assert f"| model | `bridge_ode spacing=uniform` | {shown} |" in text
     assert "| model | sampler | 2 | 1 |" in text and "--max-clips 1" in text
+    assert "## SI-SDR, dB (input " in text and "## RTF" in text
 
 
 def test_an_interrupted_study_continues(arguments, tmp_path, monkeypatch):
-    study.main(arguments)
-    before = table(tmp_path / "out")
+    before = study.main(arguments)
     measured = []
     run_system = study.run_system
 
@@ -126,8 +121,7 @@ def test_an_interrupted_study_continues(arguments, tmp_path, monkeypatch):
         return run_system(system, *given, **options)
 
     monkeypatch.setattr(study, "run_system", counted)
-    study.main(arguments)
-    assert not measured and table(tmp_path / "out") == before
+    assert study.main(arguments) == before and not measured
     folder = next((tmp_path / "out" / "runs").rglob("*uniform"))
     (folder / "evaluation.json").unlink()
     study.main(arguments)
@@ -141,17 +135,12 @@ def test_an_interrupted_study_continues(arguments, tmp_path, monkeypatch):
 def test_models_stand_side_by_side(arguments, tmp_path):
     models = ["--models", "model", "twin", "--calls", "2", "1"]
     (tmp_path / "grid.yaml").write_text("[{sampler: bridge_ode}]")
-    study.main([*arguments, *models])
-    rows = table(tmp_path / "out")
-    assert [(r["model"], r["calls"]) for r in rows] == [
-        (model, calls) for model in ("model", "twin") for calls in "21"
+    rows = study.main([*arguments, *models])
+    assert [(model, setting.calls) for model, setting, _ in rows] == [
+        (model, calls) for model in ("model", "twin") for calls in (2, 1)
     ]
-    assert [r["si_sdr"] for r in rows[:2]] == [r["si_sdr"] for r in rows[2:]]
-
-
-def test_models_of_one_name_are_told_apart():
-    assert study.labels_of(["a/model", "b/model"]) == ["a/model", "b/model"]
-    assert study.labels_of(["a/one", "a/two"]) == ["one", "two"]
+    values = [summary["si_sdr"]["mean"] for *_, summary in rows]
+    assert values[:2] == values[2:]
 
 
 @pytest.mark.parametrize(
