@@ -41,8 +41,8 @@ def time_whole(restorer, calls):
     restorer = with_calls(restorer, calls)
     if restorer.sampler.calls != calls:
         raise ValueError(
-            f"sampler {restorer.settings.sampler!r} makes {restorer.sampler.calls} calls, "
-            f"not {calls}"
+            f"sampler {restorer.settings.sampler!r} makes {restorer.sampler.calls} "
+            f"calls, not {calls}"
         )
     return _time_restore(restorer, batch=1)
 

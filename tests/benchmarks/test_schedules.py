@@ -9,6 +9,7 @@ from small import Entangled, small_model
 
 import schedules as study
 from lafufu_sb.diffusion.processes import OUVESDE, SchroedingerBridge
+from lafufu_sb.diffusion.registry import fitting_samplers
 
 GRID = "[{sampler: bridge_ode, spacing: [uniform, quadratic], num_steps: [2, 1]}]"
 
@@ -46,11 +47,11 @@ def arguments(tmp_path, small_models):
     ]
 
 
-@pytest.mark.parametrize("sde", [OUVESDE(), SchroedingerBridge()])
-def test_default_grid_fits_every_process(sde):
-    settings = study.settings_for(sde, study.read_grid())
+@pytest.mark.parametrize("process", [OUVESDE(), SchroedingerBridge()])
+def test_default_grid_fits_every_process(process):
+    settings = study.settings_for(process, study.read_grid())
     samplers = {setting.sampler for setting in settings}
-    fitting = {n for n, (_, p) in study.SAMPLERS.items() if isinstance(sde, p)}
+    fitting = set(fitting_samplers(process))
     assert samplers == fitting
     assert len({repr(setting) for setting in settings}) == len(settings) > 50
 
@@ -81,7 +82,7 @@ def test_heun_is_found_by_its_odd_calls():
 @pytest.mark.parametrize(
     ("grid", "message"),
     [
-        ([{"sampler": "magic"}], "'magic': choose from predictor_corrector"),
+        ([{"sampler": "magic"}], "'magic': choose from bridge_ode"),
         ([{"num_steps": 3}], "sampler None"),
         ([{"sampler": "bridge_ode"}], "no entry of the grid fits a OUVESDE"),
         ([{"sampler": "probability_flow", "snr": 1}], "no option snr"),
@@ -117,7 +118,7 @@ def test_an_interrupted_study_continues(arguments, tmp_path, monkeypatch):
     run_system = study.run_system
 
     def counted(system, *given, **options):
-        measured.append(system.model.restorer.sampler_options)
+        measured.append(system.model.restorer.settings.sampler_options())
         return run_system(system, *given, **options)
 
     monkeypatch.setattr(study, "run_system", counted)
