@@ -1,10 +1,8 @@
 """Shared by the benchmarks: facts of the machine, peak memory, numbers, files."""
 
 import argparse
-import copy
 import json
 import os
-import platform
 import resource
 import shlex
 import subprocess
@@ -32,21 +30,14 @@ def describe_run(device="cpu"):
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "lafufu_sb": __version__,
-        "python": platform.python_version(),
-        "system": platform.system(),
         "load_average": round(os.getloadavg()[0], 2),  # at the start, of one minute
-        "tf32": {
-            "matmul": torch.backends.cuda.matmul.allow_tf32,
-            "convolution": torch.backends.cudnn.allow_tf32,
-        },
+        "tf32": torch.backends.cuda.matmul.allow_tf32,
     }
 
 
 def with_sampler(restorer, sampler, **options):
     """A restorer with the same networks, another sampler and one phase average."""
-    changed = copy.copy(restorer)
-    changed.set_sampler(sampler, **options)
-    return changed
+    return restorer.with_settings(sampler=sampler, phase_averages=1, **options)
 
 
 def peak_rss():
@@ -63,10 +54,7 @@ def peak_rss():
 
 
 def run_alone(script, *arguments):
-    """Run a script in a process of its own; returns the JSON of its last line.
-
-    RuntimeError with the end of its error stream if it fails.
-    """
+    """Run a script in a process of its own; returns the JSON of its last line."""
     command = [sys.executable, str(script), *map(str, arguments)]
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": path}
@@ -131,16 +119,7 @@ def write_json(stem, results):
 def publish(options, results, text, figure=None):
     """Write .json, .md and .png, update a document if one is named, print the tables.
 
-    Arguments
-    ---------
-    options : argparse.Namespace
-        With ``output`` and ``document``, see ``bench_parser``.
-    results : dict
-        All measurements.
-    text : str
-        Tables.
-    figure : matplotlib.figure.Figure, optional
-        Plot.
+    ``options`` have ``output`` and ``document``, see ``bench_parser``.
     """
     stem = options.output
     write_json(stem, results)

@@ -53,7 +53,7 @@ def main(arguments=None):
         rounds = 0 if options.quality_only else options.rounds
         times = time_in_turn(models, clips[0][0], rounds)
         quality = compare_quality(models, clips)
-    sampling = models[REFERENCE].restorer.describe_sampling()
+    sampling = models[REFERENCE].restorer.describe()
     print(f"{options.model}, {sampling}, {options.threads} threads, torch", end=" ")
     print(torch.__version__)
     heads = ["", *(f"{column}, ms" for column in COLUMNS[:-1])]

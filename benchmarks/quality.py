@@ -62,7 +62,7 @@ class ModelByText:
         """Restore (time,); returns the restored (time,) and its real-time factors."""
         restorer = self.model.restorer
         if self.pre_enhancer:
-            return restorer.predict(distorted[None])[0], {}
+            return restorer.pre_enhance(distorted[None])[0], {}
         if not self.bound:
             return self.system(distorted)
         clean = read_signal(clean_path, RATE)[: len(distorted)]

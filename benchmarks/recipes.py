@@ -35,7 +35,7 @@ from timing import count_cost
 NAMES = ("lafufu_wham", "lafufu_192_wham", "lafufu_256_wham", "lafufu_noskip_reverb")
 NAMES += ("sgmse_wham", "sgmse_96_wham", "sgmse_64_wham", "lafufu_mini_wham")
 NAMES += ("lafufu_mini_noskip_wham", "sgmse_mini_wham")
-PREFIX = {"predictor": "predictor", "autoencoder": "ae", "score": "score"}
+PREFIX = {"pre_enhancer": "pre_enhancer", "autoencoder": "ae", "score": "score"}
 STAGES = tuple(PREFIX)
 COPIES = 5  # of each trained parameter: weight, gradient, two moments, average
 PRECISIONS = ("fp32", "bf16")
@@ -49,24 +49,28 @@ def load(name):
 
 def step_loss(hparams, stage, batch):
     """Loss of a training step on noise, as the stage's Brain computes it, a scalar."""
-    front_end, autoencoder = hparams["spectrogram"], hparams["autoencoder"]
-    frames = hparams[f"{PREFIX[stage]}_crop_frames"]
-    y, x = 0.1 * torch.randn(2, batch, 2, front_end.bins, frames)
+    representation, enhance = hparams["representation"], hparams["pre_enhancer"]
+    frames, bins = hparams[f"{PREFIX[stage]}_crop_frames"], hparams["spectrogram"].bins
+    y, x = 0.1 * torch.randn(2, batch, 2, bins, frames)
     y, x = (s.contiguous(memory_format=torch.channels_last) for s in (y, x))
-    if stage == "predictor":
-        return hparams["predictor_loss"](hparams["predictor"](y), x)
-    with torch.no_grad():
-        y = hparams["predictor"](y)
+    if stage == "pre_enhancer":
+        return hparams["pre_enhancer_loss"](enhance(y), x)
+    if enhance is not None:
+        with torch.no_grad():
+            y = enhance(y)
     if stage == "autoencoder":
-        wavs = 0.1 * torch.randn(batch, front_end.samples(frames))
-        return hparams["ae_loss"](autoencoder(y, x), y, x, wavs, wavs)
+        wavs = 0.1 * torch.randn(batch, representation.samples(frames))
+        return hparams["ae_loss"](representation(y, x), y, x, wavs, wavs)
     with torch.no_grad():
-        encoded, target = autoencoder.encode(y), autoencoder.encode(x).latent
-    latents = target.float(), encoded.latent.float()
-    loss = hparams["objective"](hparams["score_model"], hparams["sde"], *latents)
+        encoded = representation.encode(y)
+        target = representation.encode(x).latent.float()
+    roles = hparams["restorer"].conditioning
+    mean, condition, _ = roles.roles(dict.fromkeys(roles.needed, encoded))
+    network = hparams["score_model"].bind(condition)
+    loss = hparams["objective"](network, hparams["process"], target, mean.float())
     if hparams["score_decoded_loss"] is None:
         return loss.per_item.mean()
-    decoded = autoencoder.decode(loss.estimate, encoded.skips, encoded.size)
+    decoded = representation.decode(loss.estimate, encoded.skips, encoded.size)
     # ESTOI omits silent frames, whose number no shape tells. It keeps little.
     with patch.object(hparams["score_decoded_loss"], "estoi_weight", 0.0, create=True):
         decoded_loss = hparams["score_decoded_loss"](decoded.float(), x)
@@ -106,18 +110,17 @@ def _istft_of_shapes(spectra, n_fft, hop_length, *, window, length, **options):
 
 def trained_network(hparams, stage):
     """The network of a stage, the only one that requires gradients."""
-    key = "score_model" if stage == "score" else stage
-    for name in (
-        "score_model",
-        "autoencoder",
-        "predictor",
-    ):  # which holds the last
-        hparams[name].requires_grad_(name == key)
+    key = {"score": "score_model", "autoencoder": "representation"}.get(stage, stage)
+    for name in ("score_model", "representation", "pre_enhancer"):
+        if hparams[name] is not None:
+            hparams[name].requires_grad_(name == key)
     return hparams[key]
 
 
 def trained_parameters(network):
-    """Number of trained values."""
+    """Number of trained values; a network that is None has none."""
+    if network is None:
+        return 0
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 

@@ -160,34 +160,21 @@ def parse_arguments(arguments=None):
     """Command line, with the defaults that depend on the device."""
     parser = bench_parser(__doc__, "rtf")
     names = list(known_systems())
-    help_of = {
-        "systems": f"of {', '.join(names)}, or model folders",
-        "precision": "published: SGMSE+ in float32 and the default memory format",
-        "end_to_end": "with latency: also restore with so many calls",
-        "limit": "start no round of latency that would end later",
-        "quick": f"one round of {', '.join(QUICK)}; no throughput, no memory",
-    }
-    parser.add_argument("--systems", nargs="+", default=names, help=help_of["systems"])
-    ways = list(tables.WAYS)
-    parser.add_argument(
-        "--precision", nargs="+", choices=ways, default=ways, help=help_of["precision"]
-    )
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--no-warm-up", dest="warm_up", action="store_false")
-    parser.add_argument(
-        "--time-limit", type=float, default=float("inf"), help=help_of["limit"]
-    )
-    parser.add_argument("--window-frames", type=int, default=256)
-    parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--measure", nargs="*", choices=MEASURES, default=MEASURES)
-    parser.add_argument("--max-batch", type=int, help="by default 8 on a CPU, else 64")
-    parser.add_argument(
-        "--end-to-end", nargs="+", type=int, default=(), help=help_of["end_to_end"]
-    )
-    parser.add_argument("--quick", action="store_true", help=help_of["quick"])
-    parser.add_argument("--merge", nargs="+", type=Path, help="join these JSON files")
-    parser.add_argument("--alone", nargs=2, help="print the peak memory of one way")
+    ways, add = list(tables.WAYS), parser.add_argument
+    add("--systems", nargs="+", default=names, help=f"{', '.join(names)}, or folders")
+    add("--precision", nargs="+", choices=ways, default=ways)
+    add("--device", default="cpu")
+    add("--rounds", type=int, default=5)
+    add("--no-warm-up", dest="warm_up", action="store_false")
+    add("--time-limit", type=float, default=float("inf"), help="seconds of latency")
+    add("--window-frames", type=int, default=256)
+    add("--compile", action="store_true")
+    add("--measure", nargs="*", choices=MEASURES, default=MEASURES)
+    add("--max-batch", type=int, help="by default 8 on a CPU, else 64")
+    add("--end-to-end", nargs="+", type=int, default=(), help="calls, with latency")
+    add("--quick", action="store_true", help=f"one round of {', '.join(QUICK)}")
+    add("--merge", nargs="+", type=Path, help="join these JSON files")
+    add("--alone", nargs=2, help="print the peak memory of a system and way")
     options = parser.parse_args(arguments)
     if options.quick:
         options.rounds, options.measure = 1, MEASURES[:3]

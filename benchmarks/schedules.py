@@ -7,11 +7,9 @@ The first command goes through a grid of sampler, method, spacing, starting poin
 number of steps (``--grid`` names another YAML file), the second through the settings
 that make so many calls of the network. Each setting has a result folder under ``runs``:
 an interrupted study continues, and one with more models or settings measures only the
-new ones. ``schedules.csv`` and ``.md`` hold everything that was asked for.
+new ones. ``schedules.md`` holds everything that was asked for.
 """
 
-import csv
-import io
 import itertools
 import json
 import shlex
@@ -25,7 +23,8 @@ import yaml
 from common import bench_parser, describe_run, with_sampler, write_text
 from lafufu_sb.cli.evaluate import find_pairs
 from lafufu_sb.corpora.mini_corpus import mini_corpus_folder
-from lafufu_sb.diffusion.samplers import SAMPLERS, get_sampler
+from lafufu_sb.diffusion.registry import SAMPLERS
+from lafufu_sb.diffusion.samplers import get_sampler
 from lafufu_sb.errors import UsageError
 from lafufu_sb.evaluation.clips import BEFORE, read_rows, summarise_rows
 from lafufu_sb.evaluation.metrics import available, check_metrics
@@ -81,7 +80,7 @@ def expand(grid):
             yield dict(zip(entry, values, strict=True))
 
 
-def settings_for(sde, grid, calls=None):
+def settings_for(process, grid, calls=None):
     """Settings of a grid (see ``grids.yaml``) that fit a process.
 
     ``calls`` replaces the grid's ``num_steps`` by those that make so many calls. A
@@ -94,23 +93,25 @@ def settings_for(sde, grid, calls=None):
         if name not in SAMPLERS:
             known = ", ".join(SAMPLERS)
             raise UsageError(f"the grid has the sampler {name!r}: choose from {known}")
-        if not isinstance(sde, SAMPLERS[name][1]):
+        if not isinstance(process, SAMPLERS[name].processes):
             continue
         candidates = [options]
         if calls is not None:
-            candidates = [_with_calls(name, sde, options, wanted) for wanted in calls]
+            candidates = [
+                _with_calls(name, process, options, wanted) for wanted in calls
+            ]
         for chosen in filter(None, candidates):
-            setting = Setting(name, chosen, get_sampler(name, sde, **chosen).calls)
+            setting = Setting(name, chosen, get_sampler(name, process, **chosen).calls)
             found += [setting] if setting not in found else []
     if not found:
-        raise UsageError(f"no entry of the grid fits a {type(sde).__name__}")
+        raise UsageError(f"no entry of the grid fits a {type(process).__name__}")
     return found
 
 
-def _with_calls(name, sde, options, wanted):
+def _with_calls(name, process, options, wanted):
     for steps in (wanted, wanted // 2, (wanted + 1) // 2):  # plain, corrector, Heun
         changed = options | {STEPS: steps}
-        if steps and get_sampler(name, sde, **changed).calls == wanted:
+        if steps and get_sampler(name, process, **changed).calls == wanted:
             return changed
     return None
 
@@ -127,7 +128,7 @@ def measure(model, settings, pairs, folder, metrics, seed=0):
         "names": [name for name, *_ in pairs],
         "weights": fingerprint(restorer),
         "windows": [restorer.plan.window, restorer.plan.stride],
-        "precision": restorer.precision,
+        "precision": restorer.settings.precision,
         "metrics": list(metrics),
         "seed": seed,
         "device": model.device,
@@ -155,20 +156,6 @@ def _is_measured(folder, facts):
     return all(content.get(key) == value for key, value in facts.items())
 
 
-def write_csv(path, rows, metrics):
-    """One line per setting: cost, mean and deviation of each metric."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    measured = [column for m in metrics for column in (m, f"{m}_std", f"{m}_failed")]
-    writer.writerow(["model", "family", STEPS, "calls", "rtf", *measured])
-    for model, setting, summary in rows:
-        found = [summary[m] for m in metrics]
-        values = [part[key] for part in found for key in ("mean", "std", "failed")]
-        steps, rtf = setting.options.get(STEPS, ""), summary["rtf"]["mean"]
-        writer.writerow([model, str(setting), steps, setting.calls, rtf, *values])
-    write_text(path, table.getvalue())
-
-
 def tables(rows, metrics):
     """Markdown: for each metric a table of model and sampler by number of calls."""
     calls = sorted({setting.calls for _, setting, _ in rows}, reverse=True)
@@ -188,29 +175,22 @@ def tables(rows, metrics):
         yield markdown_table(["model", "sampler", *map(str, calls)], cells)
 
 
-def labels_of(sources):
-    """Labels of models: the folder's name, or the whole path where names repeat."""
-    names = [Path(source).name for source in sources]
-    pairs = zip(names, sources, strict=True)
-    return [name if names.count(name) == 1 else source for name, source in pairs]
-
-
 def run(options):
-    """Measure and write; returns (label, Setting, summary) of each setting."""
+    """Measure and write; returns (model, Setting, summary) of each setting."""
     metrics = options.metrics or [m for m in METRICS if m in available()]
     check_metrics(metrics)
     grid = read_grid(options.grid, "few_calls" if options.calls else "all")
     pairs = find_pairs(options.clips, options.max_clips)
     rows = []
-    for label, source in zip(labels_of(options.models), options.models, strict=True):
+    for source in options.models:
         model = ModelChoice(source, device=options.device).load()
-        settings = settings_for(model.restorer.sde, grid, options.calls)
-        folder = options.output / "runs" / label.replace("/", "_")
+        settings = settings_for(model.restorer.process, grid, options.calls)
+        folder = options.output / "runs" / source.replace("/", "_")
         measured = measure(model, settings, pairs, folder, metrics, options.seed)
         for setting, summary in measured:
-            rows.append((label, setting, summary))
+            rows.append((source, setting, summary))
             means = ", ".join(f"{m} {summary[m]['mean']:.2f}" for m in metrics)
-            print(f"{label} {setting}: {setting.calls} calls, {means}", flush=True)
+            print(f"{source} {setting}: {setting.calls} calls, {means}", flush=True)
     facts = describe_run(options.device)
     about = (
         f"# Sampler schedules\n\n{len(pairs)} clips; means. Real-time factors: "
@@ -219,7 +199,6 @@ def run(options):
         f"    python benchmarks/schedules.py {shlex.join(options.arguments)}"
     )
     text = "\n".join([about, *tables(rows, metrics)])
-    write_csv(options.output / "schedules.csv", rows, metrics)
     write_text(options.output / "schedules.md", f"{text}\n")
     print(text)
     return rows
@@ -248,7 +227,7 @@ def main(arguments=None):
     options.arguments = arguments
     torch.set_num_threads(options.threads)
     try:
-        run(options)
+        return run(options)
     except (OSError, UsageError) as error:
         sys.exit(f"schedules.py: error: {error}")
 

@@ -18,7 +18,6 @@ from lafufu_sb.evaluation.clips import read_signal
 from lafufu_sb.evaluation.tables import markdown_table
 from lafufu_sb.inference.loading import ModelChoice
 from lafufu_sb.restoration.streaming import TensorSignal
-from lafufu_sb.restoration.windows import AnchoredNoise
 
 CORPORA = {"denoise": "EARS-WHAM", "dereverb": "EARS-Reverb"}
 
@@ -26,19 +25,18 @@ CORPORA = {"denoise": "EARS-WHAM", "dereverb": "EARS-Reverb"}
 def compare(restorer, piece):
     """Squared differences where two windows overlap, and the power there.
 
-    ``piece`` is (window + stride,). Returns means over the samples of the overlap, (4,):
+    ``piece`` is (window + stride,). Returns (4,) means over the samples of the overlap:
     of joint result and neighbours, of joint result and the window around, of that and
     another seed, power.
     """
-    plan, networks = restorer.plan, restorer.inference_networks()
+    plan, method = restorer.plan, restorer.window_method()
     peak = float(piece.abs().max())
 
     def shared(start, seed=0):
         """The overlap, as the window that begins at ``start`` restores it."""
         window = piece[start : start + plan.window][None] / peak
-        column = start // restorer._samples_per_column
-        noise = AnchoredNoise(seed, [column], restorer._chunk)
-        restored = restorer._restore_windows(networks, window, noise)[0] * peak
+        noise = restorer.noise([seed], [start])
+        restored = method.restore(window, noise)[0] * peak
         return restored[plan.stride - start :][: plan.overlap]
 
     signal = TensorSignal(piece, peak=peak)

@@ -29,16 +29,8 @@ WIDTHS = {"sgmse": (128, 96, 64), "lafufu": (128, 192, 256)}
 class System:
     """A restorer that can be built again and again.
 
-    Attributes
-    ----------
-    key : str
-        Name for ``find_system``.
-    name : str
-        For tables.
-    text : str
-        Inference YAML, as ``lafufu export`` writes it.
-    full_band : bool
-        Whether it is SGMSE+, which is measured as published too.
+    ``key`` is its name for ``find_system``, ``name`` that in tables, ``text`` inference
+    YAML as ``lafufu export`` writes it, and ``full_band`` whether it is SGMSE+.
     """
 
     key: str
@@ -74,20 +66,20 @@ class System:
 def with_calls(restorer, calls):
     """The restorer with its sampler set to a number of network calls.
 
-    The predictor-corrector sampler makes two calls per step; an odd number of calls is
-    made without its corrector.
+    With predictor-corrector two per step; without corrector for an odd number.
     """
     options = {"num_steps": calls}
-    if restorer.sampler_name == "predictor_corrector":
+    sampler = restorer.settings.sampler
+    if sampler == "predictor_corrector":
         options = {"num_steps": calls // 2}
         if calls % 2:
             options = {"num_steps": calls, "corrector": "none"}
-    return with_sampler(restorer, restorer.sampler_name, **options)
+    return with_sampler(restorer, sampler, **options)
 
 
 def recipe_system(recipe, **fields):
     """The system that a recipe trains; ``fields`` of ``System``."""
-    text = inference_recipe(read_recipe(RECIPES / f"{recipe}.yaml"), "none")
+    text = inference_recipe(read_recipe(RECIPES / f"{recipe}.yaml"), "none", [])
     return System(**{"key": recipe, "name": f"`{recipe}`", "text": text} | fields)
 
 
@@ -100,7 +92,6 @@ def _of_width(family, base_channels):
 
 
 sgmse = partial(_of_width, "sgmse")
-lafufu = partial(_of_width, "lafufu")
 
 
 def model_folder(folder):

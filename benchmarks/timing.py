@@ -13,11 +13,6 @@ from lafufu_sb.restoration.devices import synchronize
 from systems import with_calls
 
 
-def device_of(restorer):
-    """Device of the restorer."""
-    return restorer.spectrogram.window.device
-
-
 def time_parts(restorer, batch=1):
     """Restore ``batch`` windows with one call; seconds of its parts, a dict.
 
@@ -46,17 +41,17 @@ def time_whole(restorer, calls):
     restorer = with_calls(restorer, calls)
     if restorer.sampler.calls != calls:
         raise ValueError(
-            f"sampler {restorer.sampler_name!r} makes {restorer.sampler.calls} calls, "
-            f"not {calls}"
+            f"sampler {restorer.settings.sampler!r} makes {restorer.sampler.calls} "
+            f"calls, not {calls}"
         )
     return _time_restore(restorer, batch=1)
 
 
 def _time_restore(restorer, batch):
-    restorer.windows_per_batch = batch
+    restorer = restorer.with_settings(windows_per_batch=batch)
     generator = torch.Generator().manual_seed(0)
     wavs = 0.1 * torch.randn(batch, restorer.plan.window, generator=generator)
-    wavs = wavs.to(device_of(restorer))
+    wavs = wavs.to(restorer.device)
     return _seconds(partial(restorer.restore, wavs), wavs.device)
 
 
@@ -88,18 +83,23 @@ def count_cost(restorer):
     FLOP each. A pre-enhancer counts with the autoencoder and the encoder. The restorer
     must be on the CPU.
     """
-    autoencoder, score_model = restorer.autoencoder, restorer.score_model
-    front_end = restorer.spectrogram
-    frames = front_end.frames(restorer.plan.window)
+    representation, score_model = restorer.representation, restorer.score_model
+    front, enhance = representation.features, restorer.pre_enhancer
+    shape = front(torch.zeros(1, restorer.plan.window)).shape
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-        spectrogram = torch.empty(1, 2, front_end.bins, frames)
-        enhanced, enhancer_macs = _count_macs(autoencoder.predictor, spectrogram)
-        encoded, encoder_macs = _count_macs(autoencoder.encode, enhanced)
-        latent = encoded.latent
-        _, call_macs = _count_macs(score_model, latent, latent, torch.ones(1))
-        _, decoder_macs = _count_macs(autoencoder.decode, *encoded)
+        features, enhancer_macs = torch.empty(shape), 0
+        if enhance is not None:
+            features, enhancer_macs = _count_macs(enhance, features)
+        encoded, encoder_macs = _count_macs(representation.encode, features)
+        names = dict.fromkeys(restorer.conditioning.needed, encoded)
+        mean, condition, _ = restorer.conditioning.roles(names)
+        _, call_macs = _count_macs(score_model, mean, condition, torch.ones(1))
+        _, decoder_macs = _count_macs(representation.decode, *encoded)
+    networks = [n for n in (representation, enhance) if n is not None]
     return {
-        "autoencoder_parameters": sum(p.numel() for p in autoencoder.parameters()),
+        "autoencoder_parameters": sum(
+            p.numel() for network in networks for p in network.parameters()
+        ),
         "score_parameters": sum(p.numel() for p in score_model.parameters()),
         "encoder_macs": enhancer_macs + encoder_macs,
         "call_macs": call_macs,
@@ -151,7 +151,7 @@ def measure_memory(restorer):
     That of the CUDA allocator, without other models there; on a CPU that of the whole
     process, which should do nothing else.
     """
-    device = device_of(restorer)
+    device = restorer.device
     if device.type != "cuda":
         warm_up(restorer)
         return peak_rss()

@@ -10,11 +10,9 @@ from lafufu_sb.diffusion.registry import register_objective
 class AbsoluteError(DataPrediction):
     """Data prediction with the sum of absolute errors in place of squared ones."""
 
-    def __call__(self, network, process, x0, mean, generator=None):
-        """Loss of a batch, see ``Objective``."""
-        loss = super().__call__(network, process, x0, mean, generator)
-        error = (loss.estimate - x0).abs()
-        return loss._replace(per_item=error.flatten(1).sum(dim=1))
+    def distance(self, error):
+        """Sum of absolute errors of each item, (batch,)."""
+        return error.abs().flatten(1).sum(dim=1)
 
 
 class MagnitudeError(nn.Module):

@@ -11,16 +11,11 @@ from lafufu_sb.corpora.mini_corpus import mini_corpus_folder
 from lafufu_sb.corpora.pairs import read_wav
 from lafufu_sb.evaluation import SIDES, ClipReport
 from lafufu_sb.evaluation.figures import save_spectrogram_png
-from lafufu_sb.evaluation.metrics import available
+from lafufu_sb.evaluation.metrics import available, missing_hints
 from lafufu_sb.inference.loading import ModelChoice
 
 TASKS = {"denoise": "EARS-WHAM", "dereverb": "EARS-Reverb"}
 SHOWN = {"si_sdr": "SI-SDR dB", "pesq": "PESQ", "estoi": "ESTOI", "dnsmos": "DNSMOS"}
-INSTALL = {
-    "pesq": 'pip install "lafufu_sb[pesq]", which needs a C compiler',
-    "estoi": 'pip install "lafufu_sb[metrics]"',
-    "dnsmos": 'pip install "lafufu_sb[metrics]"',
-}
 
 
 def run_demo(output_folder, device="cpu", log=print):
@@ -60,8 +55,8 @@ def run_demo(output_folder, device="cpu", log=print):
         rows += report.rows
     for line in table(rows, metrics):
         log(line)
-    for line in missing(metrics):
-        log(line)
+    for hint in missing_hints(SHOWN):
+        log(f"not measured: {hint}")
     log(f"WAV files and spectrograms: {folder.resolve()}")
     return rows
 
@@ -100,13 +95,3 @@ def table(rows, metrics):
         ]
         line = f"{row['name']:<16}{row['seconds']:>8.2f}{''.join(cells)}"
         yield line + f"{row['rtf']:>8.2f}"
-
-
-def missing(metrics):
-    """Lines that say which metrics are not installed, and how to install them."""
-    by_remedy = {}
-    for name, remedy in INSTALL.items():
-        if name not in metrics:
-            by_remedy.setdefault(remedy, []).append(SHOWN[name])
-    for remedy, titles in by_remedy.items():
-        yield f"not measured: {', '.join(titles)} ({remedy})"

@@ -68,8 +68,7 @@ def measure_clip(name, signals, sample_rate, metrics, **more):
     metrics : sequence of str
         Names for ``lafufu_sb.evaluation.metrics.evaluate``.
     **more
-        Further columns, such as the real-time factor. Metrics of the distorted side
-        that are among them are not measured again.
+        Further columns; known metrics of the distorted side are not measured again.
 
     Returns
     -------
@@ -120,16 +119,9 @@ def _read_signals(clip, sample_rate):
 
 
 def measure_all(clips, sample_rate, metrics, workers=1):
-    """Rows of many clips, in their order and the same for any number of workers.
+    """Rows of many ``ClipFiles``, in order and the same for any number of workers.
 
-    Arguments
-    ---------
-    clips : list of ClipFiles
-        What to measure.
-    sample_rate, metrics
-        See ``measure_clip``.
-    workers : int
-        Largest number of processes; few clips are measured in this one.
+    ``workers`` is the largest number of processes; few clips are measured in this one.
     """
     work = partial(measure_files, sample_rate=sample_rate, metrics=tuple(metrics))
     bar = partial(tqdm, total=len(clips), desc="measured", unit="clip", disable=None)
@@ -192,14 +184,7 @@ def _read_row(path, row):
 
 
 class ClipReport:
-    """Measures clips right after their restoration.
-
-    Arguments
-    ---------
-    metrics : sequence of str
-        Names for ``lafufu_sb.evaluation.metrics.evaluate``.
-    sample_rate : int
-        Hz.
+    """Measures clips right after their restoration; arguments as ``measure_clip``.
 
     Example
     -------

@@ -84,18 +84,8 @@ def spectrogram_figure(signals, sample_rate, title=None):
     row = figure.subplots(1, len(signals), sharex=True, sharey=True, squeeze=False)[0]
     for axes, (name, magnitude) in zip(row, magnitudes.items(), strict=True):
         level = 20.0 * np.log10(np.maximum(magnitude, loudest * _FLOOR) / loudest)
-        image = axes.imshow(
-            level,
-            origin="lower",
-            aspect="auto",
-            extent=(0.0, len(signals[name]) / sample_rate, 0.0, sample_rate / 2000),
-            cmap="magma",
-            vmin=-_RANGE_DB,
-            vmax=0.0,
-        )
-        axes.set_title(name, fontsize=10)
-        axes.set_xlabel("Time (s)", fontsize=9)
-        axes.tick_params(labelsize=8)
+        extent = (0.0, len(signals[name]) / sample_rate, 0.0, sample_rate / 2000)
+        image = _draw_panel(axes, name, level, extent)
     # imshow sets the limits of all shared axes to the panel drawn last.
     row[0].set_xlim(0.0, max(map(len, signals.values())) / sample_rate)
     row[0].set_ylabel("Frequency (kHz)", fontsize=9)
@@ -106,6 +96,23 @@ def spectrogram_figure(signals, sample_rate, title=None):
     if title:
         figure.suptitle(title, fontsize=11)
     return figure
+
+
+def _draw_panel(axes, name, level, extent):
+    """One spectrogram in dB; ``extent`` in seconds and kHz. Returns the image."""
+    image = axes.imshow(
+        level,
+        origin="lower",
+        aspect="auto",
+        extent=extent,
+        cmap="magma",
+        vmin=-_RANGE_DB,
+        vmax=0.0,
+    )
+    axes.set_title(name, fontsize=10)
+    axes.set_xlabel("Time (s)", fontsize=9)
+    axes.tick_params(labelsize=8)
+    return image
 
 
 def save_spectrogram_png(path, signals, sample_rate, title=None, dpi=200):

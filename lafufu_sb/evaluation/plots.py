@@ -8,20 +8,10 @@ OTHER = {"color": "#4d4d4d", "marker": "D"}
 
 
 def draw_quality_over_rtf(results, families):
-    """Plot the systems of a corpus that were timed.
+    """Plot the timed systems of a corpus; None if there are none.
 
-    Arguments
-    ---------
-    results : list of Result
-        Of one task and corpus.
-    families : dict of str to dict
-        ``color`` and ``marker`` of each family, see ``systems.Naming``.
-
-    Returns
-    -------
-    matplotlib.figure.Figure or None
-        None where nothing was timed. Bars are the deviation over runs, the dashed line
-        the unprocessed recordings, the dotted one real time.
+    Bars are the deviation over runs, the dashed line the unprocessed recordings, the
+    dotted one real time. ``families`` are those of ``systems.Naming``.
     """
     timed = [result for result in results if "rtf" in result.numbers]
     panels = [name for name in PANELS if any(name in r.numbers for r in timed)]

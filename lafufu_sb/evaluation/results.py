@@ -64,17 +64,14 @@ def over_runs(summaries):
 
 @dataclass
 class Result:
-    """A system on a corpus, all its runs.
+    """All runs of a system on a corpus.
 
     Attributes
     ----------
-    system : str
-        Name in ``evaluation.json``.
+    system, title, family : str
+        Name in ``evaluation.json``, and for tables and plots.
     facts : dict
-        ``task``, ``corpus``, ``device`` and the rest of the first folder's
-        ``evaluation.json``.
-    title, family : str
-        For tables and plots.
+        The first folder's ``evaluation.json``.
     ablation_of : str or None
         Name of the system of which this is an ablation.
     runs : list of list of dict
@@ -143,10 +140,9 @@ def read_results(folders, naming=None):
 
     Raises
     ------
-    FileNotFoundError
-        If a folder holds no result.
-    UsageError
-        If a result cannot be read, or results of one corpus are not of the same clips.
+    FileNotFoundError, UsageError
+        If a folder holds no result, a result cannot be read, or results of one corpus
+        are not of the same clips.
     """
     naming = naming or read_naming()
     results = []

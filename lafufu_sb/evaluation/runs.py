@@ -37,15 +37,7 @@ SUBSETS = ("train", "valid", "test")
 
 
 class ModelSystem:
-    """A model as a system to evaluate, with timed parts.
-
-    Arguments
-    ---------
-    model : EnhanceLatent
-        The model.
-    seed : int
-        Of the sampler's noise.
-    """
+    """A model as a system to evaluate, with timed parts; ``seed`` is the sampler's."""
 
     def __init__(self, model, seed=0):
         self.model = model
@@ -54,11 +46,7 @@ class ModelSystem:
         model.enhance_batch(torch.randn(1, round(WARM_UP * model.sample_rate)))
 
     def __call__(self, distorted, clean_path=None):
-        """Restore (time,); returns the restored (time,) and the real-time factors.
-
-        ``rtf`` counts everything; ``rtf_encoder``, ``rtf_sampler`` and the like are the
-        parts of ``restoration.timing.PARTS``.
-        """
+        """Restore (time,); returns the restored (time,) and real-time factors."""
         start = time.perf_counter()
         with self.model.restorer.timed() as timer:
             restored = self.model.enhance_batch(distorted[None], seed=self.seed)[0]
@@ -154,7 +142,7 @@ def run_system(
     keep_audio=False,
     known=(),
 ):
-    """Restore and measure a test set, and write ``clips.csv`` and ``summary.json``.
+    """Restore and measure a test set, write ``clips.csv`` and ``summary.json``.
 
     Arguments
     ---------
@@ -174,7 +162,7 @@ def run_system(
     keep_audio : bool
         Whether the restored recordings stay, in the sub-folder ``restored``.
     known : list of dict
-        Rows of another run on the same clips: the distorted side is not measured again.
+        Rows of another run on the clips, whose distorted side is not measured again.
 
     Returns
     -------
@@ -184,13 +172,9 @@ def run_system(
     folder = Path(folder)
     restored = folder / RESTORED
     clips = restore_pairs(system, pairs, restored, sample_rate)
-    before = {
-        row["name"]: {k: v for k, v in row.items() if k.startswith(BEFORE)}
-        for row in known
-    }
-    clips = [
-        clip._replace(more=clip.more | before.get(clip.name, {})) for clip in clips
-    ]
+    more = {clip.name: clip.more for clip in clips}
+    for row in known:
+        more[row["name"]] |= {k: v for k, v in row.items() if k.startswith(BEFORE)}
     rows = measure_all(clips, sample_rate, metrics, workers or os.cpu_count())
     if not keep_audio:
         shutil.rmtree(restored, ignore_errors=True)
@@ -234,17 +218,10 @@ def evaluate_models(
         first = model.restorer.settings.seed
         for seed in range(first, first + seeds):
             place = f"run{len(runs) + 1}" if several else "."
-            rows.append(
-                run_system(
-                    ModelSystem(model, seed),
-                    pairs,
-                    folder / place,
-                    sample_rate=model.sample_rate,
-                    metrics=metrics,
-                    known=rows[0] if rows else (),
-                    **options,
-                )
-            )
+            own = {"sample_rate": model.sample_rate, "metrics": metrics} | options
+            own["known"] = rows[0] if rows else ()
+            model_system = ModelSystem(model, seed)
+            rows.append(run_system(model_system, pairs, folder / place, **own))
             runs.append({"folder": place, "model": label, "seed": seed})
     facts = describe_pairs(pairs) | describe_model(model)
     if recipe is not None:
@@ -262,6 +239,8 @@ def describe_model(model):
         "calls": restorer.sampler.calls,
         "phase_averages": settings.phase_averages,
         "dry": settings.dry,
+        "window": restorer.plan.window / model.sample_rate,
+        "overlap": restorer.plan.overlap / model.sample_rate,
         "precision": settings.precision,
         "parameters": parameters,
         "device": device_name(torch.device(model.device)),
@@ -272,16 +251,8 @@ def describe_model(model):
 def write_result(folder, system, runs, **facts):
     """Write ``evaluation.json``, which marks a result folder for ``lafufu report``.
 
-    Arguments
-    ---------
-    folder : str or Path
-        The result folder.
-    system : str
-        Name.
-    runs : list of dict
-        Each with ``folder``, relative to the result folder, and its seed or the like.
-    **facts
-        ``task``, ``corpus``, ``clips``, ``device``, ``recipe`` and more.
+    ``runs`` are dicts with ``folder``, relative to the result folder, and the seed or
+    the like; facts are ``task``, ``corpus``, ``device``, ``recipe`` and more.
     """
     versions = {"lafufu_sb": __version__, "torch": torch.__version__}
     content = {"system": system} | facts | versions | {"runs": runs}

@@ -13,7 +13,8 @@ SYSTEMS = Path(__file__).with_name("systems.yaml")
 # Recipe values in which the runs of one system may differ.
 PER_RUN = ("seed", "output_folder", "data_folder", "num_workers", "skip_prep", "stage")
 # What else must agree, of the facts in evaluation.json.
-AGREE = ("sampling", "phase_averages", "dry", "precision", "parameters")
+AGREE = ("sampling", "phase_averages", "dry", "window", "overlap", "precision")
+AGREE += ("parameters",)
 _SHOWN = 3  # differing values that a title names
 
 

@@ -41,14 +41,7 @@ class Cell(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table, independent of the output format.
-
-    name : str
-        For file names and labels.
-    caption : str
-    heads : list of str
-    rows : list of list of Cell or str
-    """
+    """A table for any output format; ``rows`` hold ``Cell`` and str."""
 
     name: str
     caption: str
@@ -179,12 +172,8 @@ def markdown_table(header, rows):
     |:--|--:|
     | a | 1.0 |
     """
-    lines = [header, [":--"] + ["--:"] * (len(header) - 1), *rows]
-    rule = 1
-    return "\n".join(
-        f"|{'|'.join(cells)}|" if i == rule else f"| {' | '.join(cells)} |"
-        for i, cells in enumerate(lines)
-    )
+    head, *lines = (f"| {' | '.join(cells)} |" for cells in (header, *rows))
+    return "\n".join([head, "|:--|" + "--:|" * (len(header) - 1), *lines])
 
 
 def to_markdown(table):

@@ -12,6 +12,8 @@ Source: key list of the public 48-kHz checkpoint (Richter et al., "EARS", Inters
 2024; github.com/sp-uhh/sgmse).
 """
 
+from lafufu_sb.errors import UsageError
+
 # Published name -> our name inside each kind of module, in the published order. The
 # shortcut is published only where the width changes or the block resamples, which is
 # also where ours has weights.
@@ -132,12 +134,12 @@ def sgmse_to_ncsnpp(state_dict, model):
 
     Raises
     ------
-    ValueError
+    UsageError
         If keys are missing or unexpected or a shape differs (all are listed), or if
         the model has attention levels, for which no published order exists.
     """
     if model.attention_levels:
-        raise ValueError(
+        raise UsageError(
             f"attention_levels={model.attention_levels}: public ncsnpp_48k weights "
             "have attention in the bottleneck only; build the model without"
         )
@@ -160,7 +162,7 @@ def sgmse_to_ncsnpp(state_dict, model):
         + _listing("shapes", shapes)
     )
     if problems:
-        raise ValueError(
+        raise UsageError(
             "these weights do not fit the NCSNpp (compare base_channels, multipliers, "
             f"blocks_per_level and output_layer with the checkpoint's):{problems}"
         )

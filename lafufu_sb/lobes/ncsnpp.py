@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lafufu_sb.errors import UsageError
 from lafufu_sb.lobes.ncsnpp_layers import (
     Attention,
     ResidualBlock,
@@ -120,7 +121,7 @@ class NCSNpp(ScoreNetwork):
 
     Raises
     ------
-    ValueError
+    UsageError
         If there is no level, no block or no such attention level.
 
     Example
@@ -153,9 +154,9 @@ class NCSNpp(ScoreNetwork):
         super().__init__()
         last = len(multipliers) - 1
         if last < 0 or blocks_per_level < 1:
-            raise ValueError("multipliers and blocks_per_level: at least one of each")
+            raise UsageError("multipliers and blocks_per_level: at least one of each")
         if not set(attention_levels) <= set(range(last + 1)):
-            raise ValueError(
+            raise UsageError(
                 f"attention_levels {attention_levels} must be level indices 0 to {last}"
             )
         if condition_channels is None:

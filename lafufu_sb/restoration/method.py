@@ -122,8 +122,11 @@ class Method(nn.Module):
             name: RestoreSettings.from_preset(values, base)
             for name, values in (presets or {}).items()
         }
-        for settings in self.presets.values():  # refuse a wrong preset at once
-            self._use(settings)
+        for name, settings in self.presets.items():  # refuse a wrong one at once
+            try:
+                self._use(settings)
+            except UsageError as error:
+                raise UsageError(f"preset {name!r}: {error}") from error
         self._copies = {}
         self.timer = NoTimer()
         if preset is None and sampler is None:
@@ -162,7 +165,7 @@ class Method(nn.Module):
             kept = {n: getattr(settings, n) for n in INDEPENDENT if n not in own}
             settings = wanted.changed(**kept)
         other = copy.copy(self)
-        other._copies = self._copies
+        other._copies, other.timer = self._copies, self.timer
         other._use(settings.changed(**changes))
         return other
 

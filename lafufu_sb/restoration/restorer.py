@@ -153,21 +153,19 @@ class Restorer(Method):
         >>> [(signal.key, len(block)) for signal, block in blocks]
         [(480, 480), (100000, 49152), (100000, 50848)]
         """
-        method = self._method()
+        method = self.window_method()
 
         def restore_windows(windows, places):
             seeds = [place.open.seed(self.settings.seed) for place in places]
-            column = self.representation.grid * self.representation.hop_length
-            columns = [place.start // column for place in places]
-            chunk = self.overlap_frames // self.representation.grid
-            return method.restore(windows, AnchoredNoise(seeds, columns, chunk))
+            noise = self.noise(seeds, [place.start for place in places])
+            return method.restore(windows, noise)
 
         yield from self._stream(restore_windows, method, signals, out, fill)
 
     @torch.no_grad()
     def pre_enhance(self, wavs, lengths=None):
         """Result of the pre-enhancer alone, (batch, time)."""
-        method = self._method()
+        method = self.window_method()
         signals = batch_signals(wavs, lengths)
         stream = self._stream(method.pre_enhance, method, signals, wavs.device)
         return gather(stream, wavs)
@@ -190,12 +188,29 @@ class Restorer(Method):
         torch.Tensor
             (batch, time).
         """
-        method = self._method()
+        method = self.window_method()
         signals = batch_signals(distorted, lengths, [clean])
         stream = self._stream(method.bound, method, signals, distorted.device)
         return gather(stream, distorted)
 
-    def _method(self):
+    def noise(self, seeds, starts):
+        """Noise of windows, anchored to their place in the signal.
+
+        Arguments
+        ---------
+        seeds, starts : sequence of int
+            For each window the seed and the first sample.
+
+        Returns
+        -------
+        AnchoredNoise
+        """
+        column = self.representation.grid * self.representation.hop_length
+        chunk = self.overlap_frames // self.representation.grid
+        return AnchoredNoise(seeds, [start // column for start in starts], chunk)
+
+    def window_method(self) -> WindowMethod:
+        """The computation of one batch of windows with the present settings."""
         return WindowMethod(
             self._networks(),
             self.conditioning,

@@ -46,7 +46,7 @@ def test_a_system_is_measured_once(pairs, tmp_path):
 
 def test_a_model_may_carry_settings():
     system = quality.ModelByText("denoise?num_steps=2&sampler=bridge_sde")
-    assert system.facts["sampling"] == "bridge_sde, 2 calls"
+    assert system.facts["sampling"] == "bridge_sde, 2 calls, 2 phase averages"
     wav = torch.randn(9000, generator=torch.Generator().manual_seed(0))
     restored, times = system(wav, None)
     assert restored.shape == wav.shape and times["rtf"] > 0

@@ -40,7 +40,7 @@ def test_the_step_trains_its_network_and_no_other(tiny, stage):
     assert loss.dim() == 0 and torch.isfinite(loss)
     assert any(p.grad is not None for p in network.parameters())
     if stage == "score":
-        assert all(p.grad is None for p in tiny["autoencoder"].parameters())
+        assert all(p.grad is None for p in tiny["representation"].parameters())
 
 
 def test_the_documented_tables_are_those_of_the_documented_measurements():

@@ -1,6 +1,5 @@
 """The study of schedules: settings, kept results, tables."""
 
-import csv
 import json
 
 import numpy as np
@@ -9,7 +8,8 @@ import soundfile
 from small import Entangled, small_model
 
 import schedules as study
-from lafufu_sb.diffusion.sde import OUVESDE, SchroedingerBridge
+from lafufu_sb.diffusion.processes import OUVESDE, SchroedingerBridge
+from lafufu_sb.diffusion.registry import fitting_samplers
 
 GRID = "[{sampler: bridge_ode, spacing: [uniform, quadratic], num_steps: [2, 1]}]"
 
@@ -47,15 +47,11 @@ def arguments(tmp_path, small_models):
     ]
 
 
-def table(folder):
-    return list(csv.DictReader((folder / "schedules.csv").open()))
-
-
-@pytest.mark.parametrize("sde", [OUVESDE(), SchroedingerBridge()])
-def test_default_grid_fits_every_process(sde):
-    settings = study.settings_for(sde, study.read_grid())
+@pytest.mark.parametrize("process", [OUVESDE(), SchroedingerBridge()])
+def test_default_grid_fits_every_process(process):
+    settings = study.settings_for(process, study.read_grid())
     samplers = {setting.sampler for setting in settings}
-    fitting = {n for n, (_, p) in study.SAMPLERS.items() if isinstance(sde, p)}
+    fitting = set(fitting_samplers(process))
     assert samplers == fitting
     assert len({repr(setting) for setting in settings}) == len(settings) > 50
 
@@ -86,7 +82,7 @@ def test_heun_is_found_by_its_odd_calls():
 @pytest.mark.parametrize(
     ("grid", "message"),
     [
-        ([{"sampler": "magic"}], "'magic': choose from predictor_corrector"),
+        ([{"sampler": "magic"}], "'magic': choose from bridge_ode"),
         ([{"num_steps": 3}], "sampler None"),
         ([{"sampler": "bridge_ode"}], "no entry of the grid fits a OUVESDE"),
         ([{"sampler": "probability_flow", "snr": 1}], "no option snr"),
@@ -97,37 +93,36 @@ def test_grid_that_cannot_be_run_is_refused(grid, message):
         study.settings_for(OUVESDE(), grid)
 
 
-def test_study_writes_table_csv_and_plot(arguments, tmp_path):
-    study.main(arguments)
-    out = tmp_path / "out"
-    rows = table(out)
-    assert [(r["family"], r["num_steps"], r["calls"]) for r in rows] == [
-        (f"bridge_ode spacing={spacing}", steps, steps)
+def test_study_writes_a_table_for_each_metric(arguments, tmp_path):
+    rows = study.main(arguments)
+    assert [(str(setting), setting.calls) for _, setting, _ in rows] == [
+        (f"bridge_ode spacing={spacing}", calls)
         for spacing in ("uniform", "quadratic")
-        for steps in "21"
+        for calls in (2, 1)
     ]
-    assert all(float(r["rtf"]) > 0 and float(r["si_sdr"]) < 200 for r in rows)
+    values = [summary["si_sdr"]["mean"] for *_, summary in rows]
+    assert all(value < 200 for value in values)
+    assert all(summary["rtf"]["mean"] > 0 for *_, summary in rows)
     # One call is made at time 1 whatever the spacing.
-    assert rows[1]["si_sdr"] == rows[3]["si_sdr"] != rows[0]["si_sdr"]
-    text = (out / "schedules.md").read_text()
-    shown = " | ".join(f"{float(r['si_sdr']):.2f}" for r in rows[:2])
+    assert values[1] == values[3] != values[0]
+    text = (tmp_path / "out" / "schedules.md").read_text()
+    shown = " | ".join(f"{value:.2f}" for value in values[:2])
     assert f"| model | `bridge_ode spacing=uniform` | {shown} |" in text
     assert "| model | sampler | 2 | 1 |" in text and "--max-clips 1" in text
+    assert "## SI-SDR, dB (input " in text and "## RTF" in text
 
 
 def test_an_interrupted_study_continues(arguments, tmp_path, monkeypatch):
-    study.main(arguments)
-    before = table(tmp_path / "out")
+    before = study.main(arguments)
     measured = []
     run_system = study.run_system
 
     def counted(system, *given, **options):
-        measured.append(system.model.restorer.sampler_options)
+        measured.append(system.model.restorer.settings.sampler_options())
         return run_system(system, *given, **options)
 
     monkeypatch.setattr(study, "run_system", counted)
-    study.main(arguments)
-    assert not measured and table(tmp_path / "out") == before
+    assert study.main(arguments) == before and not measured
     folder = next((tmp_path / "out" / "runs").rglob("*uniform"))
     (folder / "evaluation.json").unlink()
     study.main(arguments)
@@ -141,17 +136,12 @@ def test_an_interrupted_study_continues(arguments, tmp_path, monkeypatch):
 def test_models_stand_side_by_side(arguments, tmp_path):
     models = ["--models", "model", "twin", "--calls", "2", "1"]
     (tmp_path / "grid.yaml").write_text("[{sampler: bridge_ode}]")
-    study.main([*arguments, *models])
-    rows = table(tmp_path / "out")
-    assert [(r["model"], r["calls"]) for r in rows] == [
-        (model, calls) for model in ("model", "twin") for calls in "21"
+    rows = study.main([*arguments, *models])
+    assert [(model, setting.calls) for model, setting, _ in rows] == [
+        (model, calls) for model in ("model", "twin") for calls in (2, 1)
     ]
-    assert [r["si_sdr"] for r in rows[:2]] == [r["si_sdr"] for r in rows[2:]]
-
-
-def test_models_of_one_name_are_told_apart():
-    assert study.labels_of(["a/model", "b/model"]) == ["a/model", "b/model"]
-    assert study.labels_of(["a/one", "a/two"]) == ["one", "two"]
+    values = [summary["si_sdr"]["mean"] for *_, summary in rows]
+    assert values[:2] == values[2:]
 
 
 @pytest.mark.parametrize(

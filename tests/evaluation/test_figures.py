@@ -1,10 +1,9 @@
-"""Spectrogram figures: panels, shared scale, and whole files only."""
+"""Spectrogram figures: panels, shared scale, whole files."""
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
-
-matplotlib = pytest.importorskip("matplotlib")
 
 from lafufu_sb.evaluation.figures import save_spectrogram_png, spectrogram_figure
 

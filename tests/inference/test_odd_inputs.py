@@ -1,4 +1,4 @@
-"""Odd and malformed inputs: a right result, or one clear error and nothing lost.
+"""Odd and malformed inputs: a correct result, or one clear error and nothing lost.
 
 The network leaves everything as it is, so that the right result is the input.
 """
@@ -11,6 +11,8 @@ import soundfile
 from odd import NOISE, RATE, channels, entries, forbidden, wav
 
 from lafufu_sb.cli.main import main
+from lafufu_sb.errors import UsageError
+from lafufu_sb.inference.loading import ModelChoice
 
 
 def raw(name, content):
@@ -100,7 +102,7 @@ SOUND = {
     ),
     **{f"{n} channels": wav(samples=channels(n)) for n in range(2, 9)},
 }
-RATES = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 88200, 96000, 192000, 44101)
+RATES = (8000, 16000, 22050, 44100, 44101, 96000, 192000)
 
 
 def content(path):
@@ -109,7 +111,7 @@ def content(path):
 
 
 @pytest.mark.parametrize("name", SOUND)
-def test_what_is_sound_comes_back(unchanging, tmp_path, name):
+def test_sound_recordings_are_restored(unchanging, tmp_path, name):
     path = SOUND[name](tmp_path)
     before, others = path.read_bytes(), entries(tmp_path)
     wanted = content(path)
@@ -124,7 +126,7 @@ def test_what_is_sound_comes_back(unchanging, tmp_path, name):
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_any_rate_comes_back(unchanging, tmp_path, rate):
+def test_any_rate_is_accepted(unchanging, tmp_path, rate):
     path = wav(rate=rate, samples=NOISE[:1001])(tmp_path)
     unchanging.enhance_file(path, tmp_path / "a.wav")
     unchanging.enhance_file(path, tmp_path / "b.wav", keep_sample_rate=True)
@@ -181,32 +183,32 @@ BROKEN = {
     "beyond float32": (with_value(1e300, "DOUBLE"), NOT_FINITE),
     "loop of links": (loop, "in.wav is a broken link"),
     "dangling link": (dangling, "in.wav is a broken link"),
-    "pipe": (pipe, "is not a file"),
+    "pipe": (pipe, "is not a regular file"),
     "name too long": (lambda folder: folder / f"{'n' * 256}.wav", "name too long"),
 }
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_is_broken_is_one_error_and_nothing_is_lost(
+def test_broken_recordings_give_one_error_and_lose_nothing(
     unchanging, tmp_path, name, capsys, monkeypatch
 ):
     make, message = BROKEN[name]
     path = make(tmp_path)
     (tmp_path / "out.wav").write_bytes(b"the result of last week")
     before = entries(tmp_path)
-    with pytest.raises((OSError, ValueError), match=message):
+    with pytest.raises((OSError, UsageError), match=message):
         unchanging.enhance_file(path, tmp_path / "out.wav")
     assert entries(tmp_path) == before
     assert (tmp_path / "out.wav").read_bytes() == b"the result of last week"
     if name == "folder":  # which the command takes for one of recordings
         return
-    monkeypatch.setattr("lafufu_sb.cli.main.load_model", lambda options: unchanging)
+    monkeypatch.setattr(ModelChoice, "load", lambda choice: unchanging)
     assert main(["enhance", str(path), "-o", str(tmp_path / "out.wav")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert (tmp_path / "out.wav").read_bytes() == b"the result of last week"
 
 
-def test_file_that_may_not_be_read_is_one_error(unchanging, tmp_path, monkeypatch):
+def test_unreadable_file_gives_one_error(unchanging, tmp_path, monkeypatch):
     path = wav()(tmp_path)
     path.chmod(0)
     tmp_path.chmod(0o755)

@@ -10,6 +10,8 @@ import soundfile
 from odd import NOISE, channels, entries, forbidden, wav
 from small import NoChange, small_model
 
+from lafufu_sb.errors import UsageError
+
 
 def same(folder):
     return folder / "in.wav"
@@ -56,19 +58,17 @@ UNWRITABLE = {
 
 
 @pytest.mark.parametrize("name", UNWRITABLE)
-def test_what_cannot_be_written_is_one_error_and_nothing_is_lost(
-    unchanging, tmp_path, name
-):
+def test_unwritable_outputs_give_one_error_and_lose_nothing(unchanging, tmp_path, name):
     make, message = UNWRITABLE[name]
     source = wav(samples=4 * NOISE)(tmp_path)
     path = make(tmp_path)
     before, others = source.read_bytes(), entries(tmp_path)
-    with pytest.raises((OSError, ValueError), match=message):
+    with pytest.raises((OSError, UsageError), match=message):
         unchanging.enhance_file(source, path)
     assert source.read_bytes() == before and entries(tmp_path) == others
 
 
-def test_flac_is_turned_down_until_the_peak_fits(unchanging, tmp_path, caplog):
+def test_flac_is_attenuated_until_the_peak_fits(unchanging, tmp_path, caplog):
     source = wav(samples=4 * NOISE)(tmp_path)
     unchanging.enhance_file(source, tmp_path / "out.flac")
     given, result = (soundfile.read(p)[0] for p in (source, tmp_path / "out.flac"))
@@ -77,9 +77,9 @@ def test_flac_is_turned_down_until_the_peak_fits(unchanging, tmp_path, caplog):
     assert f"turned down by {20 * np.log10(peak):.1f} dB" in caplog.text
 
 
-def test_more_channels_than_a_format_has_are_one_error(unchanging, tmp_path):
+def test_too_many_channels_for_a_format_give_one_error(unchanging, tmp_path):
     source = wav(samples=channels(9))(tmp_path)
-    with pytest.raises(ValueError, match="FLAC with 9 channels at 48000 Hz cannot"):
+    with pytest.raises(UsageError, match="FLAC with 9 channels at 48000 Hz cannot"):
         unchanging.enhance_file(source, tmp_path / "out.flac")
     assert entries(tmp_path) == ["in.wav"]
 
@@ -134,7 +134,7 @@ def no_renaming(monkeypatch):
         (no_renaming, "No space left on device"),
     ],
 )
-def test_fault_while_writing_is_one_error_and_leaves_nothing(
+def test_fault_while_writing_gives_one_error_and_leaves_nothing(
     tmp_path, fault, message, monkeypatch
 ):
     model = small_model(windows_per_batch=1)
@@ -150,9 +150,7 @@ def test_fault_while_writing_is_one_error_and_leaves_nothing(
     assert (tmp_path / "out.wav").read_bytes() == b"the result of last week"
 
 
-def test_folder_that_may_not_be_written_to_is_one_error(
-    unchanging, tmp_path, monkeypatch
-):
+def test_unwritable_folder_gives_one_error(unchanging, tmp_path, monkeypatch):
     source = wav()(tmp_path)
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub").chmod(stat.S_IRUSR | stat.S_IXUSR)
@@ -172,17 +170,19 @@ class Failing(NoChange):
         super().__init__()
         self.error, self.calls = error, 0
 
-    def forward(self, x_t, y, t):
+    def forward(self, x_t, condition, t):
         self.calls += 1
         if self.calls > 1:
             raise self.error
-        return super().forward(x_t, y, t)
+        return super().forward(x_t, condition, t)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("out of memory"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("out of memory"), KeyboardInterrupt("stopped")]
+)
 def test_fault_while_restoring_leaves_nothing(tmp_path, error):
     model = small_model(score_model=Failing(error), windows_per_batch=1)
     source = wav()(tmp_path)
-    with pytest.raises(type(error)):
+    with pytest.raises(type(error), match=str(error)):
         model.enhance_file(source, tmp_path / "out.wav")
     assert entries(tmp_path) == ["in.wav"]

@@ -1,8 +1,10 @@
-"""Waveforms of odd types and shapes: a right result or one clear error."""
+"""Waveforms of odd types and shapes: a correct result or one clear error."""
 
 import numpy as np
 import pytest
 import torch
+
+from lafufu_sb.errors import UsageError
 
 TONE = 100 * np.sin(np.arange(500) / 7)
 WAVEFORMS = {
@@ -31,7 +33,7 @@ WAVEFORMS = {
 
 
 @pytest.mark.parametrize("name", WAVEFORMS)
-def test_waveforms_of_many_kinds_come_back(unchanging, name):
+def test_waveforms_of_many_kinds_are_accepted(unchanging, name):
     given = WAVEFORMS[name]
     as_it_is = given.detach() if torch.is_tensor(given) else np.array(given, np.float32)
     wanted = torch.as_tensor(as_it_is).float()
@@ -64,9 +66,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_no_waveform_is_refused(unchanging, name):
+def test_other_values_are_refused(unchanging, name):
     given, message = REFUSED[name]
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UsageError, match=message):
         unchanging.enhance_batch(given)
 
 
@@ -83,6 +85,6 @@ def test_what_is_no_waveform_is_refused(unchanging, name):
         ([1.0, float("nan")], "above 0 and up to 1"),
     ],
 )
-def test_lengths_that_are_none_are_refused(unchanging, lengths, message):
-    with pytest.raises(ValueError, match=message):
+def test_impossible_lengths_are_refused(unchanging, lengths, message):
+    with pytest.raises(UsageError, match=message):
         unchanging.enhance_batch(torch.ones(2, 480), lengths)

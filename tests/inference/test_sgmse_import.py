@@ -18,6 +18,7 @@ from inference.test_sgmse_keys import (
 
 from lafufu_sb import EnhanceLatent
 from lafufu_sb.cli.main import main
+from lafufu_sb.errors import UsageError
 from lafufu_sb.inference.sgmse_import import import_sgmse
 from lafufu_sb.inference.sgmse_keys import FROZEN, published_parameters, sgmse_to_ncsnpp
 from lafufu_sb.lobes.ncsnpp import NCSNpp
@@ -223,13 +224,13 @@ def test_output_of_the_public_network_after_import(tmp_path):
 def test_settings_are_carried_over_and_changed(tmp_path, capsys):
     file = checkpoint(tmp_path / "a.ckpt", N=50)
     arguments = ["import-sgmse", str(file), "-o", str(tmp_path / "model")]
-    assert main([*arguments, "--snr", "0.33", "--half"]) == 0
+    assert main([*arguments, "--snr", "0.33", "--fp16-weights"]) == 0
     out = capsys.readouterr().out
     assert "N 50" in out and "the published value: scale_by_sigma True" in out
     restorer = load(tmp_path / "model").restorer
     options = {"num_steps": 50, "corrector": "ald", "snr": 0.33}
-    assert restorer.sampler_options == options
-    assert restorer.describe_sampling() == "preset paper, 100 calls"
+    assert restorer.settings.sampler_options() == options
+    assert restorer.describe() == "preset paper, 100 calls"
     assert main([*arguments, "--num-steps", "4", "--corrector", "none"]) == 0
     assert load(tmp_path / "model").restorer.sampler.calls == 4
 
@@ -237,7 +238,7 @@ def test_settings_are_carried_over_and_changed(tmp_path, capsys):
 def test_the_ode_is_the_probability_flow(tmp_path):
     file = checkpoint(tmp_path / "a.ckpt", sampler_type="ode", N=10)
     import_sgmse(file, tmp_path / "model")
-    assert load(tmp_path / "model").restorer.sampler_name == "probability_flow"
+    assert load(tmp_path / "model").settings.sampler == "probability_flow"
 
 
 def test_the_class_of_the_data_may_be_named(tmp_path):
@@ -280,7 +281,7 @@ def test_the_class_of_the_data_may_be_named(tmp_path):
 )
 def test_what_cannot_be_imported_is_refused(tmp_path, changes, message):
     file = checkpoint(tmp_path / "a.ckpt", **changes)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UsageError, match=message):
         import_sgmse(file, tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
@@ -301,7 +302,7 @@ def test_damaged_checkpoints_are_refused(tmp_path, break_it, message):
     content = torch.load(file, weights_only=True)
     break_it(content)
     torch.save(content, file)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UsageError, match=message):
         import_sgmse(file, tmp_path / "model")
     assert not (tmp_path / "model").exists()
 

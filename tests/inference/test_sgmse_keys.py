@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from lafufu_sb.errors import UsageError
 from lafufu_sb.inference.sgmse_keys import _key_table, sgmse_to_ncsnpp
 from lafufu_sb.lobes.ncsnpp import NCSNpp
 
@@ -122,7 +123,7 @@ def test_key_map_names_missing_unexpected_and_misshapen():
     weights = public_weights(published_shapes(model))
     weights["stranger"] = weights.pop("all_modules.3.bias")
     weights["all_modules.1.bias"] = torch.zeros(5)
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(UsageError, match="missing") as error:
         sgmse_to_ncsnpp(weights, model)
     message = str(error.value)
     assert "missing: all_modules.3.bias" in message
@@ -131,5 +132,5 @@ def test_key_map_names_missing_unexpected_and_misshapen():
 
 
 def test_key_map_refuses_extra_attention():
-    with pytest.raises(ValueError, match="attention_levels"):
+    with pytest.raises(UsageError, match="attention_levels"):
         sgmse_to_ncsnpp({}, NCSNpp(base_channels=8, attention_levels=(1,)))

@@ -1,4 +1,4 @@
-"""Loading a model: from where, and what is refused before and after."""
+"""Loading a model: folders, the Hub, and what is refused."""
 
 import shutil
 
@@ -8,6 +8,7 @@ from speechbrain.inference import interfaces
 from speechbrain.utils.fetching import FetchConfig, FetchFrom, FetchSource
 
 from lafufu_sb import EnhanceLatent
+from lafufu_sb.errors import UsageError
 from lafufu_sb.inference import sources
 
 
@@ -20,6 +21,9 @@ def test_missing_folder_is_an_error_and_no_download(source):
 def test_folder_without_yaml_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="no hyperparams.yaml"):
         EnhanceLatent.from_hparams(source=tmp_path)
+
+
+STEM = "encoder.stem.weight"
 
 
 def broken(model_folder, tmp_path, change):
@@ -37,29 +41,29 @@ def test_wrong_sample_rate_in_the_folder_is_refused(tiny_model, tmp_path):
         )
         yaml.write_text(text)
 
-    with pytest.raises(ValueError, match="sample_rate 48000.*16000"):
+    with pytest.raises(UsageError, match="sample_rate 48000.*16000"):
         EnhanceLatent.from_hparams(source=broken(tiny_model, tmp_path, change))
 
 
 @pytest.mark.parametrize(
     "edit, message",
     [
-        (lambda state: state.pop("stem.weight"), "missing stem.weight"),
+        (lambda state: state.pop(STEM), f"missing {STEM}"),
         (lambda state: state.update(x=torch.ones(1)), "unexpected x"),
         (
-            lambda state: state.update({"stem.weight": torch.ones(1)}),
-            r"stem.weight is \(1,\) instead",
+            lambda state: state.update({STEM: torch.ones(1)}),
+            rf"{STEM} is \(1,\) instead",
         ),
-        (lambda state: state["stem.weight"].add_(1), "not those that the score model"),
+        (lambda state: state[STEM].add_(1), "not those that the score model"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(tiny_model, tmp_path, edit, message):
     def change(folder):
-        state = torch.load(folder / "autoencoder.ckpt", weights_only=True)
+        state = torch.load(folder / "representation.ckpt", weights_only=True)
         edit(state)
-        torch.save(state, folder / "autoencoder.ckpt")
+        torch.save(state, folder / "representation.ckpt")
 
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UsageError, match=message):
         EnhanceLatent.from_hparams(source=broken(tiny_model, tmp_path, change))
 
 
@@ -96,7 +100,7 @@ def hub(tiny_model, monkeypatch):
     return asked
 
 
-FILES = {"hyperparams.yaml", "autoencoder.ckpt", "score_model.ckpt"}
+FILES = {"hyperparams.yaml", "representation.ckpt", "score_model.ckpt"}
 
 
 def test_hub_id_revision_and_token_reach_the_hub(hub, tmp_path, monkeypatch):
@@ -127,7 +131,7 @@ def test_download_only_loads_nothing(hub, tmp_path):
 def test_overrides_are_those_of_speechbrain(tiny_model):
     overrides = {"restorer": {"windows_per_batch": 3}}
     model = EnhanceLatent.from_hparams(source=tiny_model, overrides=overrides)
-    assert model.restorer.windows_per_batch == 3
+    assert model.settings.windows_per_batch == 3
 
 
 def with_line(model_folder, tmp_path, line):
@@ -142,7 +146,7 @@ def test_yaml_that_runs_programs_is_refused_unless_trusted(tiny_model, tmp_path)
     mark = tmp_path / "mark"
     line = f"extra: !apply:pathlib.Path.touch [!new:pathlib.Path [{mark}]]"
     folder = with_line(tiny_model, tmp_path, line)
-    with pytest.raises(ValueError, match="hyperparams.yaml asks for !apply:pathlib"):
+    with pytest.raises(UsageError, match="hyperparams.yaml asks for !apply:pathlib"):
         EnhanceLatent.from_hparams(source=folder)
     assert not mark.exists()
     EnhanceLatent.from_hparams(source=folder, trust=True)
@@ -158,17 +162,17 @@ def test_yaml_of_the_hub_is_checked_too(tiny_model, tmp_path, monkeypatch):
         return str(folder / filename)
 
     monkeypatch.setattr(fetching.huggingface_hub, "hf_hub_download", download)
-    with pytest.raises(ValueError, match="asks for !name:os.system"):
+    with pytest.raises(UsageError, match="asks for !name:os.system"):
         EnhanceLatent.from_hparams(source="lab/evil")
 
 
 def test_older_yaml_in_savedir_is_the_one_that_is_checked(tiny_model, tmp_path):
     folder = with_line(tiny_model, tmp_path, "extra: !name:os.system")
-    with pytest.raises(ValueError, match="asks for !name:os.system"):
+    with pytest.raises(UsageError, match="asks for !name:os.system"):
         EnhanceLatent.from_hparams(source=tiny_model, savedir=folder)
 
 
-def test_savedir_of_another_model_is_warned_of(tiny_model, tmp_path, caplog):
+def test_savedir_of_another_model_gives_a_warning(tiny_model, tmp_path, caplog):
     other = broken(tiny_model, tmp_path, lambda folder: None)
     savedir = tmp_path / "saved"
     for source in (tiny_model, tiny_model):
@@ -178,7 +182,7 @@ def test_savedir_of_another_model_is_warned_of(tiny_model, tmp_path, caplog):
     assert f"holds the model of {tiny_model.resolve()}" in caplog.text
 
 
-def test_weights_that_would_run_code_are_refused(tiny_model, tmp_path):
+def test_weights_that_contain_code_are_refused(tiny_model, tmp_path):
     mark = tmp_path / "mark"
 
     class Evil:
@@ -189,20 +193,20 @@ def test_weights_that_would_run_code_are_refused(tiny_model, tmp_path):
         torch.save({"stem.weight": Evil()}, folder / "score_model.ckpt")
 
     folder = broken(tiny_model, tmp_path, change)
-    with pytest.raises(ValueError, match="score_model.ckpt is not a file of weights"):
+    with pytest.raises(UsageError, match="score_model.ckpt is not a file of weights"):
         EnhanceLatent.from_hparams(source=folder)
     assert not mark.exists()
 
 
-def test_folder_of_before_there_were_fingerprints_loads_with_a_warning(
+def test_folder_without_a_fingerprint_loads_with_a_warning(
     tiny_model, tmp_path, caplog
 ):
     def change(folder):
         path = folder / "hyperparams.yaml"
         lines = path.read_text().splitlines(keepends=True)
-        kept = [line for line in lines if "autoencoder_fingerprint" not in line]
+        kept = [line for line in lines if "representation_fingerprint" not in line]
         assert len(kept) == len(lines) - 1
         path.write_text("".join(kept))
 
     EnhanceLatent.from_hparams(source=broken(tiny_model, tmp_path, change))
-    assert "does not say with which autoencoder" in caplog.text
+    assert "has no representation_fingerprint" in caplog.text

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from inference.test_sgmse_keys import pattern
 from small import lively
 
+from lafufu_sb.errors import UsageError
 from lafufu_sb.lobes import ncsnpp
 from lafufu_sb.lobes.ncsnpp import NCSNpp
 from lafufu_sb.lobes.ncsnpp_layers import FIRResample, Norm
@@ -68,7 +69,7 @@ def test_sides_off_the_grid_are_refused(freq, frames):
     ],
 )
 def test_impossible_settings_are_refused(changes, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UsageError, match=message):
         small(**changes)
 
 

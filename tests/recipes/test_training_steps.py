@@ -86,7 +86,9 @@ def test_recipes_make_steps_in_bf16_over_accumulated_batches(hparams, train_scri
     if enhances:
         stage = Stage("pre_enhancer", hparams)
         brain, data = train_script.pre_enhancer_brain(stage, hparams, RUN_OPTIONS)
-        weights = weights_after_batches(brain, data["train_set"], hparams["pre_enhancer"])
+        weights = weights_after_batches(
+            brain, data["train_set"], hparams["pre_enhancer"]
+        )
         assert_steps_at_the_second_batch(weights)
         enhanced = vector(hparams["pre_enhancer"])
     if learns(representation):

@@ -8,12 +8,19 @@ import onnxruntime
 import pytest
 import torch
 from golden.cases import inputs, tiny_folder
+from small import lively, restorer, speech
 
 from lafufu_sb import EnhanceLatent, shipped_model
+from lafufu_sb.diffusion.objectives import ScoreMatching
+from lafufu_sb.diffusion.processes import OUVESDE
 from lafufu_sb.errors import MissingPackageError, UsageError
+from lafufu_sb.lobes.gains import GainPreEnhancer
+from lafufu_sb.lobes.ncsnpp import NCSNpp
 from lafufu_sb.restoration import onnx_runtime
+from lafufu_sb.restoration.onnx_runtime import use_graphs
 from lafufu_sb.training import onnx_export
 from lafufu_sb.training.export import export_onnx
+from lafufu_sb.training.onnx_export import write_graphs
 
 CPU = {"device": "cpu"}
 
@@ -30,24 +37,31 @@ def noisy(samples):
     return torch.stack([wav[:samples], wav[-samples:]])
 
 
-def export(name, folder):
-    """Model folder with graphs, of a recorded model."""
-    source = tiny_folder(name, folder)
-    (source / "README.md").write_text("card")
-    export_onnx(source, folder / "onnx")
-    return folder / "onnx"
-
-
 @pytest.fixture(scope="module")
 def bridge(tmp_path_factory):
-    """Latent with patches, skips and a deep filter. Not to be changed."""
-    return export("bridge", tmp_path_factory.mktemp("bridge"))
+    """Recorded model with graphs, exported into its own folder. Not to be changed."""
+    folder = tiny_folder("bridge", tmp_path_factory.mktemp("bridge"))
+    for name in ("README.md", "notes.txt", "decoder.onnx"):
+        (folder / name).write_text("mine")
+    export_onnx(folder, folder)
+    return folder
 
 
-@pytest.fixture(scope="module")
-def sgmse(tmp_path_factory):
-    """OUVE on the spectrogram itself. Not to be changed."""
-    return export("sgmse", tmp_path_factory.mktemp("sgmse"))
+def small(**changes):
+    """Restorer of a network with few layers, on spectrograms of 32 bins."""
+    torch.manual_seed(0)
+    network = {"data_channels": 2, "base_channels": 8, "multipliers": (1,)}
+    condition = 2 * len(changes.get("condition", ["distorted"]))
+    network |= {"condition_channels": condition, "blocks_per_level": 1}
+    return restorer(score_model=lively(NCSNpp(**network)), **changes)
+
+
+def with_graphs(folder, quantize=None, **changes):
+    """``small`` with PyTorch, and with the graphs that are written for it."""
+    plain, graphs = small(**changes), small(**changes)
+    write_graphs(plain, folder, quantize)
+    use_graphs(graphs, lambda name: folder / name)
+    return plain, graphs
 
 
 @pytest.fixture
@@ -81,19 +95,30 @@ def test_bridge_restores_like_pytorch_in_batches_of_any_size(bridge, preset):
     assert_equal(both(bridge, noisy(60000), **options))  # the last batch is smaller
 
 
-def test_spectrogram_model_has_the_score_graph_alone(sgmse):
-    assert [path.stem for path in sgmse.glob("*.onnx")] == ["score_model"]
-    assert_equal(both(sgmse, noisy(20000), preset="heun", num_steps=1))
+def test_spectrogram_has_the_score_graph_alone_whatever_the_process(tmp_path):
+    parts = {"process": OUVESDE(), "objective": ScoreMatching()}
+    sampler = {"sampler": "predictor_corrector", "sampler_options": {"num_steps": 2}}
+    models, wavs = with_graphs(tmp_path, **parts, **sampler), speech(2, 300)
+    assert [path.stem for path in tmp_path.glob("*.onnx")] == ["score_model"]
+    expected, restored = (model.restore(wavs) for model in models)
+    torch.testing.assert_close(restored, expected, atol=1e-3, rtol=1e-3)
+    assert (expected - wavs).abs().max() > 0.1
 
 
-def test_pre_enhancer_is_a_graph_of_its_own(tmp_path):
-    folder = export("gains", tmp_path)
-    assert (folder / "pre_enhancer.onnx").is_file()
-    wavs = noisy(30000)
-    assert_equal(both(folder, wavs))
-    enhanced = [load(folder, b).restorer.pre_enhance(wavs) for b in ("torch", "onnx")]
-    assert_equal(enhanced)
-    assert (enhanced[0] - wavs).abs().max() > 0.01
+@pytest.mark.parametrize("condition", [["distorted", "enhanced"], []])
+def test_pre_enhancer_is_a_graph_and_conditions_are_those_of_the_yaml(
+    tmp_path, condition
+):
+    roles = {"condition": condition, "mean": "enhanced", "skips": "distorted"}
+    torch.manual_seed(0)
+    enhancer = GainPreEnhancer(bins=32, width=8, units=4)
+    models = with_graphs(tmp_path, pre_enhancer=enhancer, **roles)
+    assert {p.stem for p in tmp_path.glob("*.onnx")} == {"pre_enhancer", "score_model"}
+    wavs = speech(2, 300)
+    for function in ("restore", "pre_enhance"):
+        expected, result = (getattr(model, function)(wavs) for model in models)
+        torch.testing.assert_close(result, expected, atol=1e-3, rtol=1e-3)
+        assert (expected - wavs).abs().max() > 0.01
 
 
 def test_bound_runs_on_graphs_too(bridge):
@@ -112,22 +137,18 @@ def test_session_options_change_no_result(bridge):
     assert_equal((load(bridge, backend_options=options).enhance_batch(wavs), expected))
 
 
-def test_eight_bits_make_small_graphs_that_are_near(bridge, tmp_path):
-    export_onnx(bridge, tmp_path / "int8", quantize="int8")
-    for name in ("encoder", "score_model", "decoder"):
-        graph = onnxruntime.InferenceSession(tmp_path / "int8" / f"{name}.onnx")
-        assert graph.get_outputs()[0].type == "tensor(float)"
-    graphs = [f / "score_model.onnx" for f in (bridge, tmp_path / "int8")]
-    assert graphs[1].stat().st_size < graphs[0].stat().st_size
-    wavs = noisy(30000)
-    expected, restored = (
-        load(folder, preset="fast").enhance_batch(wavs)
-        for folder in (bridge, tmp_path / "int8")
-    )
-    assert 0 < (restored - expected).norm() < 0.5 * expected.norm()
+def test_eight_bits_make_graphs_that_are_near(tmp_path):
+    plain, graphs = with_graphs(tmp_path, quantize="int8")
+    session = graphs.score_model.graph.session
+    assert session.get_outputs()[0].type == "tensor(float)"
+    note = json.loads((tmp_path / "onnx.json").read_text())
+    assert note["quantize"] == "int8"
+    wavs = speech(2, 300)
+    expected, restored = plain.restore(wavs), graphs.restore(wavs)
+    assert 0 < (restored - expected).norm() < 0.2 * expected.norm()
 
 
-def test_graph_that_is_not_the_network_is_never_written(sgmse, tmp_path, monkeypatch):
+def test_graph_that_is_not_the_network_is_never_written(tmp_path, monkeypatch):
     right = onnx_export._export
 
     def wrong(network, *arguments):
@@ -136,7 +157,7 @@ def test_graph_that_is_not_the_network_is_never_written(sgmse, tmp_path, monkeyp
 
     monkeypatch.setattr(onnx_export, "_export", wrong)
     with pytest.raises(RuntimeError, match="score_model is off by 1.0e"):
-        export_onnx(sgmse, tmp_path / "model")
+        write_graphs(small(), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -167,19 +188,17 @@ def test_weights_of_pytorch_are_freed(bridge):
     assert all(weight.is_meta for weight in model.hparams.score_model.parameters())
 
 
-def test_export_into_the_folder_itself_keeps_other_files(sgmse, tmp_path):
-    folder = shutil.copytree(sgmse, tmp_path / "model")
-    (folder / "notes.txt").write_text("mine")
-    (folder / "score_model.onnx").unlink()
-    export_onnx(folder, folder)
-    assert (folder / "README.md").read_text() == "card"
-    assert (folder / "notes.txt").read_text() == "mine"
-    assert load(folder, num_steps=1)(torch.zeros(2, 2000)).shape == (2, 2000)
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+def test_export_into_the_folder_itself_keeps_other_files(bridge):
+    assert (bridge / "README.md").read_text() == "mine"
+    assert (bridge / "notes.txt").read_text() == "mine"
+    assert not list(bridge.parent.glob("*.part"))
 
 
-def test_model_card_goes_with_the_weights(bridge):
-    assert (bridge / "README.md").read_text() == "card"
+def test_export_into_another_folder_takes_the_model_card(bridge, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_export, "write_graphs", lambda *arguments: None)
+    export_onnx(bridge, tmp_path / "other")
+    names = {"README.md", "hyperparams.yaml", "representation.ckpt", "score_model.ckpt"}
+    assert {path.name for path in (tmp_path / "other").iterdir()} == names
 
 
 def test_overlap_is_free_and_window_precision_and_compilation_are_not(bridge):

@@ -76,6 +76,10 @@ class Objective(ABC):
             float32, the shape of ``x_t``.
         """
 
+    def distance(self, error):
+        """Loss of each item from its error, (batch,): half the sum of squares."""
+        return half_energy(error)
+
     @abstractmethod
     def error(self, estimate, process, x0, t, z):
         """Tensor that is zero where the estimate is right, the shape of ``x0``."""
@@ -104,4 +108,5 @@ class Objective(ABC):
         z = process.noise(x0, generator)
         x_t = process.perturb(x0, mean, t, z)
         estimate = self.estimate(network, x_t, mean, t)
-        return Loss(half_energy(self.error(estimate, process, x0, t, z)), t, estimate)
+        error = self.error(estimate, process, x0, t, z)
+        return Loss(self.distance(error), t, estimate)

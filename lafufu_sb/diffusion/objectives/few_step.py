@@ -2,7 +2,7 @@
 
 import torch
 
-from lafufu_sb.diffusion.objectives.base import Loss, Objective, half_energy
+from lafufu_sb.diffusion.objectives.base import Loss, Objective
 
 
 class FewStepCorrection(Objective):
@@ -55,6 +55,10 @@ class FewStepCorrection(Objective):
         """The estimate of the wrapped objective."""
         return self.objective.estimate(network, x_t, mean, t)
 
+    def distance(self, error):
+        """The distance of the wrapped objective."""
+        return self.objective.distance(error)
+
     def error(self, estimate, process, x0, t, z):
         """Difference of the sampler's result to the clean latent."""
         return estimate - x0
@@ -91,4 +95,4 @@ class FewStepCorrection(Objective):
                 "input"
             )
         error = self.error(result, process, x0, None, None)
-        return Loss(half_energy(error), None, result)
+        return Loss(self.distance(error), None, result)

@@ -44,7 +44,8 @@ class Process(ABC):
     def noise_level(self, t):
         """A level that rises with time, (batch,); ``std`` by default.
 
-        Samplers with ``spacing="log_sigma"`` divide its logarithm evenly.
+        Samplers with ``spacing="log_sigma"`` divide its logarithm evenly. Override it
+        where ``std`` does not rise, as in a bridge.
         """
         return self.std(t)
 

@@ -87,7 +87,7 @@ class Representation(nn.Module, ABC):
         return features[..., :samples]
 
     def samples(self, frames):
-        """Fewest samples that give so many feature frames."""
+        """Samples of a signal that has so many feature frames."""
         return frames * self.hop_length
 
     def turn(self, features, quarters):

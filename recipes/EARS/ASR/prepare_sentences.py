@@ -4,8 +4,8 @@
 To run:
 > python prepare_sentences.py corpora/EARS-WHAM test transcripts.json -o sentences.csv
 
-``transcripts.json`` maps globs on names of speech files to their text. Clips with a file
-that matches no glob are left out.
+``transcripts.json`` maps globs on names of speech files to their text. Clips with a
+file that matches no glob are left out.
 
 Authors
  * the lafufu_sb contributors, 2026
