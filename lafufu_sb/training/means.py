@@ -27,8 +27,7 @@ class RunningMeans:
         self.sums = {}  # of each name: (sum, count) as a tensor
 
     def add(self, name, values, mask=None):
-        """Count values, (items,) or a scalar; with a ``mask`` only those where it is
-        true."""
+        """Add values, (items,) or a scalar; with a ``mask`` only the marked ones."""
         values = torch.atleast_1d(values.detach()).float()
         mask = torch.ones_like(values) if mask is None else mask.to(values)
         # A tensor, as a number would make the device wait.
@@ -37,7 +36,7 @@ class RunningMeans:
         self.sums[name] = both if before is None else before.to(both) + both
 
     def take(self):
-        """The means, as plain floats, and begin anew."""
+        """Return the means as plain floats, and reset."""
         sums, self.sums = self.sums, {}
         pairs = ((name, both.tolist()) for name, both in sums.items())
         return {name: total / count for name, (total, count) in pairs if count}

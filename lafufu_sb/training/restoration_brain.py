@@ -26,12 +26,12 @@ logger = get_logger(__name__)
 
 
 class RestorationBrain(sb.Brain):
-    """What all stages share: EMA, validation on whole clips, logs, checkpoints.
+    """Base of all stages: EMA, validation on whole clips, logs, checkpoints.
 
     Arguments
     ---------
     restorer : Restorer
-        The unwrapped networks, and what validation restores with.
+        The unwrapped networks and the settings of validation.
     ema : ExponentialMovingAverage
         Of the trained network; registered here, before training resumes, because a
         recoverable that comes later is not restored.
@@ -162,7 +162,7 @@ class RestorationBrain(sb.Brain):
         return {name: named[name] for name in restorer.conditioning.needed}
 
     def generator(self, stage):
-        """Source of this step's random draws."""
+        """Generator of this step's random draws."""
         training = stage == sb.Stage.TRAIN
         epoch = self.epoch_counter.current if training else 0
         rank = torch.distributed.get_rank() if _world_size() > 1 else 0
@@ -178,7 +178,7 @@ class RestorationBrain(sb.Brain):
                 group["lr"] = self.lr * self.lr_schedule(progress)
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
-        """Let the average follow."""
+        """Update the average."""
         super().on_fit_batch_end(batch, outputs, loss, should_step)
         if should_step:
             self.ema.update()
@@ -230,7 +230,7 @@ class RestorationBrain(sb.Brain):
             )
 
     def restore(self, distorted, clean, lengths):
-        """What validation listens to, (batch, time)."""
+        """The signal that validation measures, (batch, time)."""
         return self.restorer.restore(distorted, lengths)
 
     def stage_stats(self, stage, stage_loss):
@@ -318,7 +318,7 @@ def steps_per_epoch(items, batch_size, processes=1, accumulation=1):
 
 
 def spread(count, items):
-    """Numbers of ``count`` items that lie evenly among all, of all if they are fewer.
+    """Indices of ``count`` items that are spread evenly, or of all if there are fewer.
 
     Example
     -------

@@ -212,8 +212,9 @@ def score_brain(stage, hparams, run_opts):
 def train_few_step(hparams, run_opts, folder):
     """Stage three."""
     stages.take_parts("few_step", hparams, folder)
-    stage = stages.begin_few_step(hparams, folder)
-    brain, data = few_step_brain(stage, hparams, run_opts)
+    brain, data = few_step_brain(
+        stages.begin_few_step(hparams, folder), hparams, run_opts
+    )
     brain.fit(**data)
 
 
@@ -239,16 +240,13 @@ def few_step_brain(stage, hparams, run_opts):
 def test(hparams, run_opts, folder):
     """Export the best weights of the last stage and measure them on the test set.
 
-    As ``lafufu evaluate`` does, with the exported model; ``lafufu report`` reads what
-    the report folder then holds.
+    Uses the exported model, as ``lafufu evaluate`` does. ``lafufu report`` reads the
+    results.
     """
     stage, sampling = stages.last_stage(hparams), hparams["restorer"].describe()
     logger.info("Testing the weights in %s: %s", folder / stage, sampling)
-    try:
-        export_run(folder, folder / "model")
-    except FileNotFoundError as error:  # an epoch was never validated
-        raise UsageError(str(error)) from error
-    # This run wrote the folder, of classes that it has imported already.
+    export_run(folder, folder / "model")
+    # Trusted: this run wrote the folder, and has imported the classes that it names.
     choice = ModelChoice(str(folder / "model"), device=run_opts["device"], trust=True)
     rows = evaluate_models(
         {"../model": choice},
