@@ -58,9 +58,7 @@ UNWRITABLE = {
 
 
 @pytest.mark.parametrize("name", UNWRITABLE)
-def test_unwritable_outputs_give_one_error_and_lose_nothing(
-    unchanging, tmp_path, name
-):
+def test_unwritable_outputs_give_one_error_and_lose_nothing(unchanging, tmp_path, name):
     make, message = UNWRITABLE[name]
     source = wav(samples=4 * NOISE)(tmp_path)
     path = make(tmp_path)
@@ -152,9 +150,7 @@ def test_fault_while_writing_gives_one_error_and_leaves_nothing(
     assert (tmp_path / "out.wav").read_bytes() == b"the result of last week"
 
 
-def test_unwritable_folder_gives_one_error(
-    unchanging, tmp_path, monkeypatch
-):
+def test_unwritable_folder_gives_one_error(unchanging, tmp_path, monkeypatch):
     source = wav()(tmp_path)
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub").chmod(stat.S_IRUSR | stat.S_IXUSR)
