@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from speechbrain.utils.checkpoints import Checkpointer
-from speechbrain.utils.distributed import if_main_process
+from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from speechbrain.utils.logger import get_logger
 
 from lafufu_sb.errors import UsageError
@@ -36,17 +36,20 @@ class AtomicCheckpointer(Checkpointer):
         but for ``name``, which is not supported.
         """
         if name is not None:
-            raise ValueError("an AtomicCheckpointer chooses the names itself")
+            raise UsageError("an AtomicCheckpointer chooses the names itself")
         if if_main_process():
             for left_over in self.checkpoints_dir.glob(f"{UNFINISHED}*"):
-                shutil.rmtree(left_over)  # of a run that was killed while saving
+                shutil.rmtree(left_over)  # of a run killed while saving
         saved = super().save_checkpoint(*args, **kwargs)
-        if saved is None or not if_main_process():
-            return saved
-        final = saved.path.with_name(saved.path.name[len(UNFINISHED) :])
-        os.replace(saved.path, final)
-        files = {key: final / path.name for key, path in saved.paramfiles.items()}
-        return saved._replace(path=final, paramfiles=files)
+        if saved is not None and if_main_process():
+            final = saved.path.with_name(saved.path.name[len(UNFINISHED) :])
+            os.replace(saved.path, final)
+            files = {key: final / path.name for key, path in saved.paramfiles.items()}
+            saved = saved._replace(path=final, paramfiles=files)
+        # A process that lists the folder before the renaming sees other checkpoints
+        # to delete, and waits for ever for the broadcast of each deletion.
+        ddp_barrier()
+        return saved
 
 
 PAIRING = "representation.sha256"  # beside the checkpoints of a score model

@@ -308,7 +308,7 @@ def test_two_processes_train_together(tmp_path, base):
         env=train_environment(),
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=580,
     )
     assert process.returncode == 0, process.stderr[-3000:]
     log = (tmp_path / "run" / "train_log.txt").read_text()
