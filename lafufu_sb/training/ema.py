@@ -9,17 +9,17 @@ from torch import nn
 class ExponentialMovingAverage(nn.Module):
     """Shadow weights that follow a module's trainable parameters.
 
-    Being an ``nn.Module`` whose state is the shadow, a SpeechBrain ``Checkpointer``
-    saves and restores it without a hook. The followed module is not part of
-    that state.
+    It is an ``nn.Module`` whose state is the shadow, so that a SpeechBrain
+    ``Checkpointer`` saves and restores it without a hook. The followed module is not
+    part of that state.
 
     Arguments
     ---------
     module : torch.nn.Module
-        To follow.
+        Module to follow.
     decay : float
-        Of the average; early on ``(1 + n) / (10 + n)`` if that is smaller, so that
-        the random start is soon forgotten.
+        Decay of the average. In the first updates ``(1 + n) / (10 + n)`` where that is
+        smaller, so that the random start is soon forgotten.
 
     Example
     -------
@@ -36,20 +36,20 @@ class ExponentialMovingAverage(nn.Module):
 
     def __init__(self, module, decay=0.999):
         super().__init__()
-        self._module = [module]  # a list hides it from nn.Module's bookkeeping
+        self._parameters_of = module.named_parameters  # not part of this state
         self.decay = decay
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
         for name, parameter in self._followed():
             self.register_buffer(name, parameter.detach().clone())
 
     def _followed(self):
-        for name, parameter in self._module[0].named_parameters():
+        for name, parameter in self._parameters_of():
             if parameter.requires_grad:
                 yield name.replace(".", "/"), parameter
 
     @torch.no_grad()
     def reset(self):
-        """Begin anew from the module's present weights."""
+        """Restart from the module's present weights."""
         for name, parameter in self._followed():
             getattr(self, name).copy_(parameter)
         self.updates.zero_()
