@@ -28,5 +28,5 @@ def draw_noise(like, generator=None):
 
 
 def along_batch(values, like):
-    """View (batch,) values so that they broadcast over a (batch, ...) tensor."""
+    """View (batch,) values so that they broadcast over a tensor of that batch."""
     return values.reshape(-1, *[1] * (like.dim() - 1))

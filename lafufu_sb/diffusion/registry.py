@@ -67,6 +67,7 @@ def register_sampler(*processes, estimates):
     """
 
     def register(function):
+        """Note the function under its name."""
         SAMPLERS[function.__name__] = RegisteredSampler(function, processes, estimates)
         return function
 
@@ -150,6 +151,7 @@ def get_sampler(name, process, *, estimates=None, **options):
     _check_options(name, function, options)
 
     def sampler(estimate, mean, generator=None):
+        """The sampler with its process and options."""
         return function(estimate, process, mean, generator=generator, **options)
 
     sampler.calls = _count_calls(sampler)
@@ -179,6 +181,7 @@ def _count_calls(sampler):
     asked = []
 
     def estimate(x, t):
+        """Note a call."""
         asked.append(t)
         return torch.zeros_like(x)
 

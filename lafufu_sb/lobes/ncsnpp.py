@@ -225,7 +225,7 @@ class NCSNpp(ScoreNetwork):
         return F.conv2d(self.enter(condition), weight, self.stem.bias, padding=1)
 
     def time_shifts(self, t):
-        """Shifts of all residual blocks side by side, (..., widths), of times (...)."""
+        """Shifts of all residual blocks side by side, the last axis of the result."""
         emb = self.time_embedding(t.reshape(-1))  # (times, 4 * base_channels)
         emb = emb.to(self.stem.weight.dtype)
         shifts = [block.time(emb) for block in self._residual_blocks()]

@@ -107,7 +107,7 @@ class TimeEmbedding(nn.Module):
     torch.Size([3, 64])
     """
 
-    full_precision = True  # see ``Twin``
+    full_precision = True  # see ``inference_copy``
 
     def __init__(self, features, scale):
         super().__init__()

@@ -13,7 +13,7 @@ class PreEnhancer(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, features):
-        """Enhanced features, the shape of ``features`` (batch, ..., frames)."""
+        """Enhanced features, the shape of ``features``."""
 
 
 class SignalPreEnhancer(nn.Module, ABC):

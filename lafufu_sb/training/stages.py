@@ -50,7 +50,7 @@ class Stage:
         The trained networks.
     counter : EpochCounter
     ema : ExponentialMovingAverage
-        Of all ``modules``, begun with their weights at the time of construction.
+        Average of all ``modules``, started from their weights at construction.
     checkpointer : AtomicCheckpointer
     """
 

@@ -76,6 +76,7 @@ class FewStepCorrection(Objective):
         made = 0
 
         def estimate(x_t, t):
+            """Estimate with a gradient in the last call only."""
             nonlocal made
             made += 1
             if made == self.calls:

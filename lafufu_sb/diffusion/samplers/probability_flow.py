@@ -50,6 +50,7 @@ def probability_flow(
         )
 
     def slope(x, t):
+        """Right-hand side of the ODE."""
         half_g2 = 0.5 * along_batch(process.diffusion(t).square(), x)
         return process.drift(x, mean, t) - half_g2 * estimate(x, t)
 

@@ -79,7 +79,7 @@ class Representation(nn.Module, ABC):
         """Undo ``encode_features``: latent (not scaled), skips and size to features."""
 
     def features(self, wavs):
-        """(batch, samples) to features, (batch, ..., frames); differentiable."""
+        """(batch, samples) to features, frames on the last axis; differentiable."""
         return wavs
 
     def waveforms(self, features, samples):

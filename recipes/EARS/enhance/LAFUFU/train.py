@@ -261,10 +261,9 @@ def test(hparams, run_opts, folder):
     summary = summarise_rows(rows[0])
     means = {name: summary[name]["mean"] for name in hparams["test_metrics"]}
     hparams["train_logger"].log_stats({"stage": "test"}, test_stats=means)
-    logger.info("The model folder is %s", (folder / "model").resolve())
-    logger.info(
-        "Restore with: lafufu enhance -m %s noisy.wav restored.wav", folder / "model"
-    )
+    model = (folder / "model").resolve()
+    logger.info("The model folder is %s", model)
+    logger.info("Restore with: lafufu enhance noisy.wav -o restored.wav -m %s", model)
 
 
 def set_up(arguments):
@@ -334,7 +333,7 @@ def run(hparams, run_opts, folder):
 
 
 def main(arguments):
-    """Run the recipe; wrong use ends in one line, not in a traceback."""
+    """Run the recipe; refused requests end in one line, without a traceback."""
     try:
         run(*set_up(arguments))
     except (UsageError, OSError) as error:
