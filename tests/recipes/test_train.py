@@ -41,7 +41,7 @@ def test_run_leaves_logs_report_and_model(tiny_run):
     messages = (tiny_run / "log.txt").read_text()
     assert "EMBEDDED MINI CORPUS" in messages
     assert f"The model folder is {tiny_run / 'model'}" in messages
-    assert f"lafufu enhance -m {tiny_run / 'model'} noisy.wav" in messages
+    assert f"noisy.wav -o restored.wav -m {tiny_run / 'model'}" in messages
     facts = json.loads((tiny_run / "report" / "evaluation.json").read_text())["recipe"]
     assert facts["score_epochs"] == 1 and "seed" not in facts
     summary = json.loads((tiny_run / "report" / "summary.json").read_text())
