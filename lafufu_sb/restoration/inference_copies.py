@@ -37,7 +37,7 @@ def inference_copy(network, dtype):
     -------
     >>> from lafufu_sb.lobes.ncsnpp import NCSNpp
     >>> network = NCSNpp(data_channels=4, base_channels=8, multipliers=(1, 2))
-    >>> next(inference_copy(network, torch.bfloat16).parameters()).dtype
+    >>> inference_copy(network, torch.bfloat16).stem.weight.dtype
     torch.bfloat16
     """
     tensors = [*network.parameters(), *network.buffers()]

@@ -50,7 +50,7 @@ def test_enhance_one_file(recording, tiny_model, tmp_path, capsys):
             ["--preset", "fast", "--phase-averages", "3"],
             "bridge_ode, 1 call, 3 phase averages",
         ),
-        (["--preset", "paper", "--sampler", "bridge_ode"], "preset fast, 1 call"),
+        (["--preset", "paper", "--sampler", "bridge_ode"], "bridge_ode, 1 call"),
         (["--preset", "paper", "--num-steps", "2"], "bridge_sde, 2 calls"),
         (["--num-steps", "3"], "bridge_ode, 3 calls, 2 phase averages"),
     ],

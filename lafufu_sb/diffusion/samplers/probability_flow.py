@@ -63,8 +63,7 @@ def probability_flow(
         else:
             k2 = slope(euler, following.expand(mean.shape[0]))
             x = x - 0.5 * dt * (k1 + k2)
-    # The noise that is left at t_eps goes in the way the predictor removes it: with
-    # the whole g^2, so that no half of it stays.
+    # The predictor's step removes the noise left at t_eps: with g^2, not half of it.
     t = times[-1].expand(mean.shape[0])
     g2 = along_batch(process.diffusion(t).square(), x)
     return x - times[-1] * (process.drift(x, mean, t) - g2 * estimate(x, t))
