@@ -95,12 +95,11 @@ def count_cost(restorer):
         mean, condition, _ = restorer.conditioning.roles(names)
         _, call_macs = _count_macs(score_model, mean, condition, torch.ones(1))
         _, decoder_macs = _count_macs(representation.decode, *encoded)
-    networks = [n for n in (representation, enhance) if n is not None]
+    total = sum(p.numel() for p in restorer.parameters())
+    own = sum(p.numel() for p in score_model.parameters())
     return {
-        "autoencoder_parameters": sum(
-            p.numel() for network in networks for p in network.parameters()
-        ),
-        "score_parameters": sum(p.numel() for p in score_model.parameters()),
+        "autoencoder_parameters": total - own,
+        "score_parameters": own,
         "encoder_macs": enhancer_macs + encoder_macs,
         "call_macs": call_macs,
         "decoder_macs": decoder_macs,
@@ -148,8 +147,7 @@ def _fastest(function, device, seconds):
 def measure_memory(restorer):
     """Peak memory of restoring one window, weights included, bytes.
 
-    That of the CUDA allocator, without other models there; on a CPU that of the whole
-    process, which should do nothing else.
+    That of the CUDA allocator without other models, or of the whole process on a CPU.
     """
     device = restorer.device
     if device.type != "cuda":
