@@ -142,10 +142,10 @@ def get_sampler(name, process, *, estimates=None, **options):
     fitting = fitting_samplers(process, estimates)
     if name not in fitting:
         known = "does not fit this model" if name in SAMPLERS else "is unknown"
-        what = f" and its network estimates the {estimates}" if estimates else ""
+        what = f" and a network that estimates the {estimates}" if estimates else ""
         raise UsageError(
-            f"sampler {name!r} {known}: its process is {type(process).__name__}{what}. "
-            f"Choose one of {', '.join(fitting) or 'none'}"
+            f"sampler {name!r} {known}. A {type(process).__name__}{what} can use "
+            f"{', '.join(fitting) or 'no registered sampler'}"
         )
     function = SAMPLERS[name].function
     _check_options(name, function, options)

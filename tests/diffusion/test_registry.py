@@ -78,7 +78,7 @@ def test_combinations_that_fit_pass():
 
 
 def test_sampler_that_asks_for_another_estimate_is_refused():
-    message = "process is OUVESDE and its network estimates the data. Choose .* none"
+    message = "A OUVESDE and a network that estimates the data can use no registered"
     with pytest.raises(UsageError, match=message):
         get_sampler("probability_flow", OUVESDE(), estimates="data")
 

@@ -203,7 +203,7 @@ def test_missing_package_names_the_extra(speech, monkeypatch, name, package, ext
         lambda wanted: None if wanted == package else find_spec(wanted),
     )
     assert name not in metrics.available()
-    message = rf"{name} needs {package}.*lafufu_sb\[{extra}\]"
+    message = rf"{name} needs the package {package}.*lafufu_sb\[{extra}\]"
     with pytest.raises(MissingPackageError, match=message):
         evaluate(speech, speech, RATE, [name])
 

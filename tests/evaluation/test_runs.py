@@ -200,7 +200,9 @@ def test_missing_packages_shorten_the_default_metrics(
     evaluate("--restored", sides[0], "--clean", sides[1], "-o", tmp_path / "out")
     out = capsys.readouterr().out
     assert "si_sdr" in out
-    hint = 'not measured: pesq needs not_there: pip install "lafufu_sb[pesq]"'
+    hint = (
+        'not measured: pesq needs the package not_there: pip install "lafufu_sb[pesq]"'
+    )
     assert hint in out
 
 

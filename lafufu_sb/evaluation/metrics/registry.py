@@ -115,7 +115,8 @@ def _missing(name):
 
 def _hint(name):
     remedy = f'pip install "lafufu_sb[{METRICS[name].extra}]"'
-    return f"{name} needs {', '.join(_missing(name))}: {remedy}"
+    packages = ", ".join(_missing(name))
+    return f"{name} needs the package {packages}: {remedy}"
 
 
 def evaluate(estimate, reference, sample_rate, names=("si_sdr", "pesq", "estoi")):
