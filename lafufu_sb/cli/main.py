@@ -53,6 +53,13 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     for name in SUBCOMMANDS:
         importlib.import_module(f"lafufu_sb.cli.{name}").add_parser(commands)
+    for command in commands.choices.values():  # behind the sub-command too
+        command.add_argument(
+            "--traceback",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="show where an error was raised",
+        )
     return parser
 
 

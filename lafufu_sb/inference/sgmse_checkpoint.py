@@ -12,8 +12,6 @@ from lafufu_sb.errors import UsageError
 from lafufu_sb.inference.sgmse_keys import FROZEN, published_parameters, sgmse_to_ncsnpp
 
 Settings = namedtuple("Settings", ["known", "assumed"])
-
-
 Settings.__doc__ = """Settings of a checkpoint that matter to restoration.
 
 known : dict
@@ -22,13 +20,8 @@ assumed : dict
     Those that neither has, with their published values.
 """
 
-
 BACKBONE = "ncsnpp_48k"
-
-
 NETWORK = "dnn."
-
-
 FRONT_END_48K = {"n_fft": 1534, "hop_length": 384}
 
 

@@ -110,18 +110,11 @@ def _check_few_step(hparams):
 
 def _check_representation(hparams):
     representation = hparams["representation"]
-    name = type(representation).__name__
-    alone = type(representation).forward is torch.nn.Module.forward
-    if hparams["ae_epochs"] and learns(representation) and alone:
-        raise UsageError(
-            f"{name} has weights to train, but no forward(distorted, clean) that "
-            "returns Reconstructions. Write one, or set ae_epochs to 0 and give ae_init"
-        )
     children = dict(representation.named_children())
     if hparams["train_decoder"] and "decoder" not in children:
         raise UsageError(
-            f"train_decoder needs a representation with a module named decoder, which "
-            f"{name} does not have: set train_decoder to False"
+            "train_decoder needs a representation with a module named decoder, which "
+            f"{type(representation).__name__} does not have: set train_decoder to False"
         )
 
 

@@ -10,6 +10,7 @@ from lafufu_sb.lobes.representations import (
     Encoded,
     LatentRepresentation,
     Representation,
+    SpectrogramRepresentation,
 )
 from lafufu_sb.lobes.spectrogram import CompressedSpectrogram
 
@@ -140,3 +141,25 @@ def test_fingerprint_tells_weights_apart_and_not_their_precision():
 def test_representation_without_its_methods_cannot_be_built():
     with pytest.raises(TypeError, match="abstract"):
         Representation()
+
+
+class Weighted(SpectrogramRepresentation):
+    """Decodes with a weight, and has no training step of its own."""
+
+    def __init__(self, spectrogram):
+        super().__init__(spectrogram)
+        self.weight = torch.nn.Parameter(torch.tensor(2.0))
+
+    def decode_features(self, latent, skips=(), size=None):
+        return self.weight * latent
+
+
+def test_any_representation_has_a_training_step():
+    representation = Weighted(CompressedSpectrogram(n_fft=62, hop_length=16))
+    distorted, clean = torch.randn(2, 1, 2, 32, 8)
+    result = representation(distorted, clean)
+    torch.testing.assert_close(result.distorted, 2 * distorted)
+    torch.testing.assert_close(result.clean, 2 * clean)
+    assert torch.equal(result.clean_latent, clean)
+    result.clean.sum().backward()
+    assert representation.weight.grad is not None

@@ -9,7 +9,6 @@ from runs import RECIPE, write_tiny_recipe
 
 from lafufu_sb.errors import UsageError
 from lafufu_sb.inference.weights import save_weights
-from lafufu_sb.lobes.representations import SpectrogramRepresentation
 from lafufu_sb.training.checkpoints import check_latent
 from lafufu_sb.training.cost import step_cost, warn_of_cost
 from lafufu_sb.training.losses import SpectrogramLoss
@@ -127,19 +126,4 @@ def test_a_decoder_is_only_trained_where_there_is_one(recipe, tmp_path):
     check_settings(hparams, tmp_path / "run")
     hparams["train_decoder"] = True
     with pytest.raises(UsageError, match="SpectrogramRepresentation does not have"):
-        check_settings(hparams, tmp_path / "run")
-
-
-class Silent(SpectrogramRepresentation):
-    """Has a weight and no step to train it."""
-
-    def __init__(self, spectrogram):
-        super().__init__(spectrogram)
-        self.weight = torch.nn.Parameter(torch.ones(()))
-
-
-def test_weights_without_a_training_step_are_refused(recipe, tmp_path):
-    hparams = recipe("sgmse_mini_wham")
-    hparams["representation"] = Silent(hparams["spectrogram"])
-    with pytest.raises(UsageError, match="no forward.*returns Reconstructions"):
         check_settings(hparams, tmp_path / "run")

@@ -24,6 +24,23 @@ class Encoded(NamedTuple):
     size: tuple = ()
 
 
+class Reconstructions(NamedTuple):
+    """What a training step of a representation with weights needs.
+
+    distorted : torch.Tensor
+        decode(distorted latent, distorted skips).
+    clean : torch.Tensor
+        decode(CLEAN latent, DISTORTED skips): the best result that this decoder allows.
+    distorted_latent, clean_latent : torch.Tensor
+        The latents, on the scale that the regulariser of the paper sees.
+    """
+
+    distorted: torch.Tensor
+    clean: torch.Tensor
+    distorted_latent: torch.Tensor
+    clean_latent: torch.Tensor
+
+
 class Representation(nn.Module, ABC):
     """Waveform to latent and back, in two steps: features, then the latent.
 
@@ -134,6 +151,26 @@ class Representation(nn.Module, ABC):
         else:
             latent = latent * (self.gain / self.latent_scale)
         return self.decode_features(latent, skips, size)
+
+    def forward(self, distorted, clean):
+        """Both reconstructions of a training step, in one call so that DDP sees it.
+
+        Arguments
+        ---------
+        distorted, clean : torch.Tensor
+            Features.
+
+        Returns
+        -------
+        Reconstructions
+        """
+        y, x = self.encode(distorted), self.encode(clean)
+        return Reconstructions(
+            self.decode(*y),
+            self.decode(x.latent, y.skips, y.size),
+            y.latent,
+            x.latent,
+        )
 
     def reset_latent_scale(self):
         """Set the scale to one, as it is during training of the representation."""

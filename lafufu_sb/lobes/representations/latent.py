@@ -1,29 +1,8 @@
 """The latent of a small spectrogram autoencoder (LAFUFU)."""
 
-from typing import NamedTuple
-
-import torch
-
 from lafufu_sb.lobes.autoencoder import LatentDecoder, LatentEncoder
 from lafufu_sb.lobes.representations.base import Encoded
 from lafufu_sb.lobes.representations.spectrogram import SpectrogramFeatures
-
-
-class Reconstructions(NamedTuple):
-    """What a training step of the autoencoder needs.
-
-    distorted : torch.Tensor
-        decode(distorted latent, distorted skips).
-    clean : torch.Tensor
-        decode(CLEAN latent, DISTORTED skips): the best result that this decoder allows.
-    distorted_latent, clean_latent : torch.Tensor
-        The latents, on the scale that the regulariser of the paper sees.
-    """
-
-    distorted: torch.Tensor
-    clean: torch.Tensor
-    distorted_latent: torch.Tensor
-    clean_latent: torch.Tensor
 
 
 class LatentRepresentation(SpectrogramFeatures):
@@ -110,23 +89,3 @@ class LatentRepresentation(SpectrogramFeatures):
     def decode_features(self, latent, skips=(), size=None):
         """See ``LatentDecoder``."""
         return self.decoder(latent, skips, size)
-
-    def forward(self, distorted, clean):
-        """Both reconstructions of a training step, in one call so that DDP sees it.
-
-        Arguments
-        ---------
-        distorted, clean : torch.Tensor
-            (batch, 2, bins, frames).
-
-        Returns
-        -------
-        Reconstructions
-        """
-        y, x = self.encode(distorted), self.encode(clean)
-        return Reconstructions(
-            self.decode(*y),
-            self.decode(x.latent, y.skips, y.size),
-            y.latent,
-            x.latent,
-        )
