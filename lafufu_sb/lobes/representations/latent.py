@@ -43,6 +43,7 @@ class LatentRepresentation(SpectrogramFeatures):
 
     Example
     -------
+    >>> import torch
     >>> from lafufu_sb.lobes.spectrogram import CompressedSpectrogram
     >>> representation = LatentRepresentation(CompressedSpectrogram(), channels=8)
     >>> latent, skips, size = representation.encode(torch.randn(1, 2, 768, 64))
