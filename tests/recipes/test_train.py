@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import matplotlib.image
 import numpy as np
 import pytest
 import soundfile
@@ -46,7 +47,8 @@ def test_run_leaves_logs_report_and_model(tiny_run):
     assert facts["score_epochs"] == 1 and "seed" not in facts
     summary = json.loads((tiny_run / "report" / "summary.json").read_text())
     assert summary["si_sdr"]["n"] == 2  # the test clips of the mini corpus
-    assert (tiny_run / "report" / "valid_epoch1.png").stat().st_size > 10_000
+    picture = matplotlib.image.imread(tiny_run / "report" / "valid_epoch1.png")
+    assert picture[..., :3].std() > 0.1  # not an empty page
     names = {path.name for path in (tiny_run / "model").iterdir()}
     assert names == {"hyperparams.yaml", "representation.ckpt", "score_model.ckpt"}
 
