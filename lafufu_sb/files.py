@@ -51,7 +51,7 @@ def temporary_file(path):
     Path
         A name in the same folder. The file does not exist yet.
     """
-    path = Path(path)
+    path = checked_path(path)
     stem = _stem(path.name)
     _remove_leftovers(path.parent, stem)
     temporary = path.with_name(f"{stem}{_tag()}.part")
@@ -59,6 +59,13 @@ def temporary_file(path):
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def checked_path(path):
+    """The path as a Path; UsageError if it holds a null byte, as no file name can."""
+    if "\0" in str(path):
+        raise UsageError(f"{str(path)!r} holds a null byte: give another file name")
+    return Path(path)
 
 
 def _stem(name):

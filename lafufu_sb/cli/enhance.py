@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lafufu_sb.cli.options import add_model_options, model_choice
 from lafufu_sb.errors import UsageError
+from lafufu_sb.files import checked_path
 
 
 def add_parser(commands):
@@ -98,7 +99,7 @@ def plan_outputs(inputs, output):
 
 
 def _check_targets(jobs):
-    targets = [os.path.realpath(target) for _, target in jobs]
+    targets = [os.path.realpath(checked_path(target)) for _, target in jobs]
     counts = Counter(targets)
     for (source, target), real in zip(jobs, targets, strict=True):
         if real == os.path.realpath(source):

@@ -18,7 +18,7 @@ from lafufu_sb.files import refuse_same_file
 from lafufu_sb.inference.backends import usable_run_opts, use_onnx
 from lafufu_sb.inference.pretrained import Pretrained
 from lafufu_sb.inference.progress import with_progress
-from lafufu_sb.inference.sources import check_source
+from lafufu_sb.inference.sources import FETCH_OPTIONS, check_source, explained
 from lafufu_sb.inference.weights import check_fingerprint
 from lafufu_sb.restoration.devices import to_device
 from lafufu_sb.restoration.restorer import Restorer
@@ -99,10 +99,11 @@ class EnhanceLatent(Pretrained):
         """
         settings = {n: kwargs.pop(n) for n in FIELDS if n in kwargs}
         run_opts = usable_run_opts(backend, backend_options, run_opts, fallback)
-        names = ("savedir", "local_strategy", "fetch_config")
-        fetched_with = {n: kwargs[n] for n in names if n in kwargs}
+        fetched_with = {n: kwargs[n] for n in FETCH_OPTIONS if n in kwargs}
         source = check_source(source, hparams_file, trust, **fetched_with)
-        model = super().from_hparams(source, hparams_file, run_opts=run_opts, **kwargs)
+        with explained(source, hparams_file):
+            build = super().from_hparams
+            model = build(source, hparams_file, run_opts=run_opts, **kwargs)
         if model is None:  # download_only
             return None
         if fallback is not None:

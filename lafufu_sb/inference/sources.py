@@ -1,13 +1,17 @@
 """Sources of models: folders and Hub ids, checked before anything is built."""
 
+import contextlib
 import logging
 import os
 from pathlib import Path
 
+from lafufu_sb.errors import UsageError
 from lafufu_sb.inference.pretrained import FetchFrom, FetchSource, fetch
 from lafufu_sb.inference.trust import refuse_untrusted
 
 logger = logging.getLogger(__name__)
+
+FETCH_OPTIONS = ("savedir", "local_strategy", "fetch_config")  # of SpeechBrain
 
 
 def check_source(source, hparams_file, trust, **fetch_options):
@@ -49,6 +53,25 @@ def check_source(source, hparams_file, trust, **fetch_options):
         path = fetch(hparams_file, source, **fetch_options)
         refuse_untrusted(Path(path).read_text(encoding="utf-8"), str(path))
     return source
+
+
+@contextlib.contextmanager
+def explained(source, hparams_file):
+    """Turn errors of building a model from its YAML into a UsageError that names it.
+
+    HyperPyYAML and the classes that it builds raise whatever a wrong value leads to.
+    The cause is kept for ``--traceback``.
+    """
+    try:
+        yield
+    except (UsageError, OSError):
+        raise
+    except Exception as error:
+        place = getattr(source, "path", source)
+        raise UsageError(
+            f"{hparams_file} of {place} does not describe a model of this version "
+            f"({type(error).__name__}: {error}): export it again, or correct the YAML"
+        ) from error
 
 
 def _warn_of_another_model(folder, hparams_file, savedir):

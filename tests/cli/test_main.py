@@ -101,6 +101,7 @@ def test_broken_file_of_a_folder_is_reported_and_the_rest_restored(
             "does not fit this model",
         ),
         (["{folder}/in/a.wav", "-o", "{folder}/in"], "would overwrite its input"),
+        (["{folder}/in/a.wav", "-o", "o\0.wav"], "holds a null byte"),
         (["{folder}/in/a.wav", "{folder}/in/sub/a.wav", "-o", "o"], "several inputs"),
     ],
 )  # fmt: skip

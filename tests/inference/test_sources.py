@@ -210,3 +210,37 @@ def test_folder_without_a_fingerprint_loads_with_a_warning(
 
     EnhanceLatent.from_hparams(source=broken(tiny_model, tmp_path, change))
     assert "has no representation_fingerprint" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("modules:", "module:"),
+        ("sample_rate: 48000", "sampling_rate: 48000"),
+        ("!ref <process>", "!ref <sde>"),
+        ("channels: 8", "channels: eight"),
+        ("  k: 2.6", "  kay: 2.6"),
+        ("preset: balanced", "preset: best"),
+    ],
+)
+def test_yaml_of_no_model_is_refused_by_its_name(tiny_model, tmp_path, old, new):
+    def change(folder):
+        path = folder / "hyperparams.yaml"
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+    folder = broken(tiny_model, tmp_path, change)
+    expected = rf"hyperparams\.yaml of {folder} does not describe|no preset 'best'"
+    with pytest.raises(UsageError, match=expected):
+        EnhanceLatent.from_hparams(source=folder)
+
+
+@pytest.mark.parametrize("text", ["", "- a list", "a word"])
+def test_yaml_that_is_no_mapping_is_refused_by_its_name(tiny_model, tmp_path, text):
+    def change(folder):
+        (folder / "hyperparams.yaml").write_text(text)
+
+    folder = broken(tiny_model, tmp_path, change)
+    with pytest.raises(UsageError, match=r"hyperparams\.yaml of .* does not describe"):
+        EnhanceLatent.from_hparams(source=folder)
