@@ -118,8 +118,12 @@ def load_recipe(path, overrides="", debug=False):
     text = _dump(recipe)
     try:
         return load_hyperpyyaml(text), text
-    except ImportError as error:  # of a class that does not exist
-        raise UsageError(f"{path}: {error}") from error
+    except (ImportError, ValueError, TypeError) as error:
+        # No such class or key, or arguments that a class does not take.
+        if isinstance(error, UsageError):
+            raise
+        reason = ": ".join(str(part) for part in error.args)
+        raise UsageError(f"{path}: {reason}") from error
 
 
 def _parse(text, source):

@@ -173,6 +173,21 @@ def test_the_text_gives_the_same_values_again(folder):
     assert "base:" not in text
 
 
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        ("score_model: {wings: 2}", "NCSNpp.*unexpected keyword argument 'wings'"),
+        ("latent_channels: eight", "Invalid argument to class .*LatentRepresentation"),
+        ("process: !new:nosuch.Thing", "no such class as nosuch.Thing"),
+        ("score_lr: !ref <nothing>", 'reference "nothing" is not valid'),
+    ],
+)
+def test_a_value_that_builds_nothing_is_named(overrides, reason):
+    path = HPARAMS / "lafufu_mini_wham.yaml"
+    with pytest.raises(UsageError, match=rf"lafufu_mini_wham\.yaml: .*{reason}"):
+        load_recipe(path, overrides)
+
+
 def test_a_missing_recipe_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="absent.yaml does not exist"):
         read_recipe(tmp_path / "absent.yaml")
