@@ -2,13 +2,16 @@
 
 import random
 import zlib
+from pathlib import Path
 
 import numpy
+import soundfile
 import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
 
 from lafufu_sb.audio.recordings import read, read_header
 from lafufu_sb.audio.resampling import resample
+from lafufu_sb.files import written_whole
 
 
 def read_wav(path, sample_rate, start=0, samples=None):
@@ -84,52 +87,51 @@ def fit(signal, samples, start=None):
     return signal[..., start : start + samples]
 
 
-def level(distorted, clean):
-    """Divide both signals by the peak of the distorted one, unless it is silent.
+def level(distorted, *others):
+    """Divide signals by the peak of the first one, unless it is silent.
 
     Arguments
     ---------
-    distorted, clean : torch.Tensor
+    distorted, *others : torch.Tensor
         (batch, time)
 
     Returns
     -------
-    tuple of torch.Tensor
+    list of torch.Tensor
         (batch, time) each.
     """
     peak = distorted.abs().amax(dim=1, keepdim=True)
     peak = torch.where(peak > 0, peak, 1.0)
-    return distorted / peak, clean / peak
+    return [signal / peak for signal in (distorted, *others)]
 
 
 class PairReader:
-    """Reads the pair of an item; see ``paired_dataset``. Pickles into workers.
+    """Reads the signals of an item; see ``paired_dataset``. Pickles into workers.
 
     Arguments
     ---------
-    sample_rate, crop, seed, epoch_counter, mixer
+    sample_rate, crop, seed, epoch_counter, mixer, enhancer
         See ``paired_dataset``.
     """
 
-    def __init__(self, sample_rate, crop, seed, epoch_counter, mixer):
+    def __init__(self, sample_rate, crop, seed, epoch_counter, mixer, enhancer=None):
         self.sample_rate, self.crop, self.seed = sample_rate, crop, seed
         self.epoch_counter, self.mixer = epoch_counter, mixer
+        self.enhancer = enhancer
 
     def __call__(self, item, noisy_wav, clean_wav):
-        """Return noisy and clean, (time,) each, of an id and two paths."""
-        paths = noisy_wav, clean_wav
+        """Noisy, clean and, with an enhancer, enhanced signal, (time,) each."""
+        if self.crop is not None and self.mixer is not None:
+            return self._mixed(item, clean_wav)
+        paths = [noisy_wav, clean_wav]
+        if self.enhancer is not None:
+            paths.append(self.enhancer.file(item, noisy_wav))
         if self.crop is None:
-            pair = [read_wav(path, self.sample_rate) for path in paths]
-            samples = min(len(signal) for signal in pair)
-            return [signal[:samples] for signal in pair]
-        epoch = 0 if self.epoch_counter is None else self.epoch_counter.current
-        if self.mixer is not None:
-            stream = zlib.crc32(f"{epoch}/{item}".encode())
-            rng = numpy.random.default_rng([self.seed, stream])
-            pair = self.mixer(clean_wav, self.crop, rng)
-            return [torch.from_numpy(signal) for signal in pair]
+            signals = [read_wav(path, self.sample_rate) for path in paths]
+            samples = min(len(signal) for signal in signals)
+            return [signal[:samples] for signal in signals]
         length = min(wav_samples(path, self.sample_rate) for path in paths)
-        draw = random.Random(f"{self.seed}/{epoch}/{item}").random()
+        draw = random.Random(f"{self.seed}/{self._epoch}/{item}").random()
         start = int(draw * (max(0, length - self.crop) + 1))
         samples = min(self.crop, length)
         return [
@@ -137,9 +139,70 @@ class PairReader:
             for path in paths
         ]
 
+    @property
+    def _epoch(self):
+        return 0 if self.epoch_counter is None else self.epoch_counter.current
+
+    def _mixed(self, item, clean_wav):
+        stream = zlib.crc32(f"{self._epoch}/{item}".encode())
+        rng = numpy.random.default_rng([self.seed, stream])
+        lead = 0 if self.enhancer is None else self.enhancer.lead
+        mixed = self.mixer(clean_wav, lead + self.crop, rng)
+        signals = [torch.from_numpy(signal) for signal in mixed]
+        if self.enhancer is not None:
+            signals.append(self.enhancer(signals[0]))
+        return [signal[lead:] for signal in signals]
+
+
+class PairEnhancer:
+    """Pre-enhances the distorted side of pairs, where data are read.
+
+    With workers of the data loader this runs beside the training steps.
+
+    Arguments
+    ---------
+    pre_enhancer : SignalPreEnhancer
+        The enhancer.
+    sample_rate : int
+        Hz.
+    folder : str or Path
+        Keeps the results of whole recordings, so that each is computed once.
+    lead_seconds : float
+        Seconds before a mixed crop that the enhancer hears first.
+    """
+
+    def __init__(self, pre_enhancer, sample_rate, folder, lead_seconds=1.0):
+        self.pre_enhancer, self.sample_rate = pre_enhancer, sample_rate
+        self.folder = Path(folder)
+        self.lead = round(lead_seconds * sample_rate)
+
+    def __call__(self, distorted):
+        """(time,) to (time,)."""
+        peak = distorted.abs().max().clamp(min=torch.finfo(torch.float32).tiny)
+        return peak * self.pre_enhancer.enhance(distorted / peak, self.sample_rate)
+
+    def file(self, item, distorted_path):
+        """Path of the enhanced version of a recording, computed if it is missing."""
+        path = self.folder / f"{item}.wav"
+        if not path.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            enhanced = self(read_wav(distorted_path, self.sample_rate))
+            with written_whole(path) as temporary:
+                soundfile.write(
+                    temporary, enhanced.numpy(), self.sample_rate, "FLOAT", format="WAV"
+                )
+        return path
+
 
 def paired_dataset(
-    manifest, *, sample_rate, crop=None, seed=0, epoch_counter=None, mixer=None
+    manifest,
+    *,
+    sample_rate,
+    crop=None,
+    seed=0,
+    epoch_counter=None,
+    mixer=None,
+    enhancer=None,
 ):
     """Build a data set of pairs from a manifest.
 
@@ -160,20 +223,24 @@ def paired_dataset(
     mixer : callable, optional
         ``mixer(clean_wav, crop, rng)`` draws a pair of crops from the clean recording,
         see ``lafufu_sb.corpora.online``. The degraded recording is then not read.
+    enhancer : PairEnhancer, optional
+        Gives a third signal.
 
     Returns
     -------
     DynamicItemDataset
-        Items with ``id``, ``noisy_sig`` and ``clean_sig``, (time,) each. It can be
-        pickled, so data loaders may start their workers by any method.
+        Items with ``id``, ``noisy_sig``, ``clean_sig`` and, with an enhancer,
+        ``enhanced_sig``, (time,) each. It can be pickled, so data loaders may start
+        their workers by any method.
     """
+    signals = ["noisy_sig", "clean_sig"]
+    if enhancer is not None:
+        signals.append("enhanced_sig")
     reader = {
-        "func": PairReader(sample_rate, crop, seed, epoch_counter, mixer),
+        "func": PairReader(sample_rate, crop, seed, epoch_counter, mixer, enhancer),
         "takes": ["id", "noisy_wav", "clean_wav"],
-        "provides": ["noisy_sig", "clean_sig"],
+        "provides": signals,
     }
     return DynamicItemDataset.from_json(
-        str(manifest),
-        dynamic_items=[reader],
-        output_keys=["id", "noisy_sig", "clean_sig"],
+        str(manifest), dynamic_items=[reader], output_keys=["id", *signals]
     )

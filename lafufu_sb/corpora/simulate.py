@@ -24,11 +24,13 @@ import joblib
 import torch
 from tqdm import tqdm
 
+from lafufu_sb.corpora.babble import babble
 from lafufu_sb.corpora.excerpts import read_channel, tile, write_wav
 from lafufu_sb.corpora.mixing import SilentExcerptError, loudness, mix_at_snr
 from lafufu_sb.corpora.pieces import assemble, clip_rng, plan_pieces
 from lafufu_sb.corpora.reverberation import reverberate, rt60
 from lafufu_sb.corpora.sources import TRIES, gather, scan, shares
+from lafufu_sb.corpora.spectra import bandwidth, low_pass
 from lafufu_sb.corpora.tasks import CLEAN, SUBSETS, WORDS, Task, find_task
 from lafufu_sb.errors import UsageError
 
@@ -47,6 +49,13 @@ class Settings:
         Hz of the corpus.
     snr_range : tuple of float
         dB, drawn uniformly and rounded to one decimal.
+    untouched_share : float
+        Share of clips without noise.
+    babble_share : float
+        Share of the noisy clips whose noise is other speakers of the same speech.
+    match_bandwidth : bool
+        Whether noise above the bandwidth of the speech is removed, as the content of
+        the clean side is unknown there. Right for training, not for tests.
     max_rt60 : float
         Seconds; rooms with a longer reverberation time are drawn again.
     high_pass_hz : float
@@ -63,6 +72,9 @@ class Settings:
 
     sample_rate: int = 48000
     snr_range: tuple = (-2.5, 17.5)
+    untouched_share: float = 0.0
+    babble_share: float = 0.0
+    match_bandwidth: bool = False
     max_rt60: float = 2.0
     high_pass_hz: float = 50.0
     piece_seconds: tuple = (4.0, 10.0)
@@ -89,6 +101,7 @@ class _Render:
     folder: Path
     seed: int
     settings: Settings
+    speech: list
     sources: list
     chances: object
 
@@ -105,7 +118,7 @@ class _Render:
                 logger.warning("clip %05d left out: %s", piece.number, error)
                 return None
             draw = self._noise if self.task.adds == "noise" else self._room
-            degraded, label, source = draw(speech, rng)
+            degraded, label, source = draw(speech, rng, piece.speaker)
         finally:
             torch.set_num_threads(threads)
         name = f"{piece.number:05}"
@@ -123,27 +136,43 @@ class _Render:
     def _draw(self, rng):
         return self.sources[rng.choice(len(self.sources), p=self.chances)]
 
-    def _noise(self, speech, rng):
-        rate = self.settings.sample_rate
-        seconds = speech.size / rate
-        snr_db = round(float(rng.uniform(*self.settings.snr_range)), 1)
+    def _noise(self, speech, rng, speaker):
+        settings, rate = self.settings, self.settings.sample_rate
+        snr_db = round(float(rng.uniform(*settings.snr_range)), 1)
+        if settings.untouched_share and rng.random() < settings.untouched_share:
+            return speech, self.task.label("inf"), "none"
+        others = ()
+        if settings.babble_share and rng.random() < settings.babble_share:
+            others = [s for s in self.speech if s.folder != speaker]
         for _ in range(TRIES):
-            source = self._draw(rng)
-            start = rng.uniform(0.0, max(source.seconds - seconds - 0.1, 0.0))
-            noise = read_channel(source.path, rate, rng, start, seconds + 0.1)
             try:
-                if noise.size < speech.size:
-                    noise = tile(noise, speech.size, rng, rate)
-                mixture, used = mix_at_snr(speech, noise[: speech.size], snr_db, rate)
+                if others:
+                    source, noise = "babble", babble(others, speech.size, rng, rate)
+                else:
+                    source, noise = self._excerpt(speech.size, rng)
+                if settings.match_bandwidth:
+                    noise = low_pass(noise, bandwidth(speech, rate), rate)
+                mixture, used = mix_at_snr(speech, noise, snr_db, rate)
             except SilentExcerptError:
                 continue
-            return mixture, self.task.label(f"{used:.1f}"), source.path
+            return mixture, self.task.label(f"{used:.1f}"), source
         raise UsageError(
             f"all {TRIES} excerpts of noise that were drawn are silent, the last one "
-            f"from {source.path}: remove silent files"
+            f"from {source}: remove silent files"
         )
 
-    def _room(self, speech, rng):
+    def _excerpt(self, samples, rng):
+        """Path and samples of a random excerpt of noise."""
+        rate = self.settings.sample_rate
+        seconds = samples / rate
+        source = self._draw(rng)
+        start = rng.uniform(0.0, max(source.seconds - seconds - 0.1, 0.0))
+        noise = read_channel(source.path, rate, rng, start, seconds + 0.1)
+        if noise.size < samples:
+            noise = tile(noise, samples, rng, rate)
+        return source.path, noise[:samples]
+
+    def _room(self, speech, rng, _):
         rate, longest = self.settings.sample_rate, self.settings.max_rt60
         for _ in range(TRIES):
             source = self._draw(rng)
@@ -220,7 +249,9 @@ def simulate_corpus(
     plan = plan_pieces(speech, minutes, seed, subset, **settings.piece_options())
     unfinished = corpus / f".{subset}.part"  # renamed when it is complete
     shutil.rmtree(unfinished, ignore_errors=True)
-    render = _Render(task, subset, unfinished, seed, settings, sources, chances)
+    render = _Render(
+        task, subset, unfinished, seed, settings, speech, sources, chances
+    )
     return _write(render, plan, corpus, workers)
 
 
@@ -260,6 +291,10 @@ def _read_arguments(arguments):
     add("--seed", type=int, default=42)
     add("--piece-seconds", type=float, nargs=2, default=own.piece_seconds)
     add("--snr-range", type=float, nargs=2, default=own.snr_range, help="dB")
+    add("--untouched-share", type=float, default=0.0, help="clips without noise")
+    add("--babble-share", type=float, default=0.0, help="noisy clips with babble")
+    help_text = "remove noise above the bandwidth of the speech"
+    add("--match-bandwidth", action="store_true", help=help_text)
     add("--max-rt60", type=float, default=own.max_rt60, help="seconds")
     add("--high-pass", type=float, default=own.high_pass_hz, help="Hz; 0 for none")
     add("--sample-rate", type=int, default=own.sample_rate)
@@ -279,6 +314,9 @@ def main(arguments=None):
     settings = Settings(
         sample_rate=options.sample_rate,
         snr_range=tuple(options.snr_range),
+        untouched_share=options.untouched_share,
+        babble_share=options.babble_share,
+        match_bandwidth=options.match_bandwidth,
         max_rt60=options.max_rt60,
         high_pass_hz=options.high_pass,
         piece_seconds=tuple(options.piece_seconds),

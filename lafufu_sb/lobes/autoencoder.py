@@ -114,11 +114,20 @@ class LatentDecoder(nn.Module):
         2019), so that clean parts need not be rebuilt. It starts at zero, and stage
         one leaves it there: otherwise the distorted spectrogram could pass without the
         latent. 0 means no filter. Needs skip connections.
+    filter_inputs : int
+        Spectrograms that are filtered: that of the source of the skips, and others
+        (``Representation.join``).
+    gated : bool
+        Whether the result is blended into the spectrogram ``s`` of the source of the
+        skips: ``s + gate * (decoded - s)``, with a gate that is estimated for each bin
+        and frame. It starts at zero, so that an untrained decoder returns its source.
+        Stage one opens it (``open_gate``). Needs a filter.
 
     Raises
     ------
     UsageError
-        For an even number of taps, or taps without skip connections.
+        For an even number of taps, taps without skip connections, or several inputs or
+        a gate without taps.
     """
 
     def __init__(
@@ -130,9 +139,13 @@ class LatentDecoder(nn.Module):
         gain=12.0,
         patch=1,
         filter_taps=0,
+        filter_inputs=1,
+        gated=False,
         skip_connections=True,
     ):
         super().__init__()
+        if not filter_taps and (gated or filter_inputs > 1):
+            raise UsageError("gated and filter_inputs need filter_taps")
         if filter_taps and not (skip_connections and filter_taps % 2):
             raise UsageError(
                 f"filter_taps must be odd, got {filter_taps}, and needs skip "
@@ -158,8 +171,24 @@ class LatentDecoder(nn.Module):
         self.head = nn.Conv2d(channels, patched, 3, padding=1)
         self.filter = None
         if filter_taps:
-            self.filter = DeepFilter(channels, patch, filter_taps)
+            self.filter = DeepFilter(channels, patch, filter_taps, filter_inputs)
+        self.gate = None
+        if gated:
+            self.gate = nn.Conv2d(channels, patch**2, 3, padding=1)
+            self.close_gate()
         self.register_load_state_dict_pre_hook(_fit_filter)
+
+    def open_gate(self):
+        """Let the decoder's result through as it is, if there is a gate."""
+        if self.gate is not None:
+            nn.init.zeros_(self.gate.weight)
+            nn.init.ones_(self.gate.bias)
+
+    def close_gate(self):
+        """Return the source of the skips, if there is a gate."""
+        if self.gate is not None:
+            nn.init.zeros_(self.gate.weight)
+            nn.init.zeros_(self.gate.bias)
 
     def forward(self, latent, skips=(), size=None):
         """Decode.
@@ -199,11 +228,22 @@ class LatentDecoder(nn.Module):
         if self.filter is not None:
             decoded = decoded + self.filter(x, skips[-1])
         decoded = decoded / self.gain
+        if self.gate is not None:
+            source = skips[-1][:, :SPECTROGRAM_CHANNELS]
+            gate = F.pixel_shuffle(self.gate(x), self.patch).to(source.dtype)
+            decoded = source + gate * (decoded - source)
         return decoded if size is None else decoded[..., : size[0], : size[1]]
 
 
 def _fit_filter(decoder, state, prefix, *_):
-    """Let weights with a zero filter fit a decoder without one, and the reverse."""
+    """Let weights with a zero filter fit a decoder without one, and the reverse.
+
+    Weights without a gate fit a decoder with one, which starts closed.
+    """
+    if decoder.gate is not None:
+        own = decoder.gate.state_dict(prefix=f"{prefix}gate.")
+        for name, weight in own.items():
+            state.setdefault(name, torch.zeros_like(weight))
     if decoder.filter is not None:
         own = decoder.filter.state_dict(prefix=f"{prefix}filter.")
         for name, weight in own.items():

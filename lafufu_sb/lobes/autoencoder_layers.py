@@ -133,30 +133,35 @@ class DeepFilter(nn.Module):
         Bins, and frames, of the spectrogram per position of the features.
     taps : int
         Frames that a filter spans, its own in the middle; odd.
+    inputs : int
+        Spectrograms that are filtered, each with weights of its own, and summed.
 
     Example
     -------
-    >>> weigh = DeepFilter(8, patch=2, taps=3)
-    >>> weigh(torch.randn(1, 8, 6, 4), torch.randn(1, 2, 12, 8)).shape
+    >>> weigh = DeepFilter(8, patch=2, taps=3, inputs=2)
+    >>> weigh(torch.randn(1, 8, 6, 4), torch.randn(1, 4, 12, 8)).shape
     torch.Size([1, 2, 12, 8])
     """
 
-    def __init__(self, channels, patch, taps):
+    def __init__(self, channels, patch, taps, inputs=1):
         super().__init__()
         self.patch = patch
         self.taps = taps
-        self.weights = nn.Conv2d(channels, 2 * taps * patch**2, 3, padding=1)
+        outputs = 2 * taps * inputs * patch**2
+        self.weights = nn.Conv2d(channels, outputs, 3, padding=1)
         nn.init.zeros_(self.weights.weight)
         nn.init.zeros_(self.weights.bias)
 
     def forward(self, features, spectrograms):
-        """Filter (batch, 2, bins, frames) in the type that it has."""
+        """Filter (batch, 2 * inputs, bins, frames), real and imaginary part of each
+        input in turn, in the type that they have."""
         weights = F.pixel_shuffle(self.weights(features), self.patch)
         weights = weights.to(spectrograms.dtype)
-        real, imaginary = weights.chunk(2, dim=1)  # (batch, taps, bins, frames)
+        # (batch, inputs * taps, bins, frames)
+        real, imaginary = weights.chunk(2, dim=1)
         side = self.taps // 2
         near = F.pad(spectrograms, (side, side)).unfold(-1, self.taps, 1)
-        # (batch, taps, bins, frames) like the weights
-        a, b = near.movedim(-1, 2).unbind(1)
+        near = near.movedim(-1, 2).unflatten(1, (-1, 2))
+        a, b = (part.flatten(1, 2) for part in near.unbind(2))  # like the weights
         filtered = real * a - imaginary * b, real * b + imaginary * a
         return torch.stack([part.sum(dim=1) for part in filtered], dim=1)

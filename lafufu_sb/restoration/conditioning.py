@@ -17,8 +17,9 @@ class Conditioning:
         "enhanced", in this order along the channels.
     mean : str
         Where the process ends and sampling starts.
-    skips : str
-        Where the decoder's skips come from.
+    skips : str or sequence of str
+        Where the decoder's skips come from. Of several inputs the first gives the
+        skips, and the decoder's filter sees all (``Representation.join``).
     pre_enhances : bool
         Whether there is a pre-enhancer. Without one nothing is "enhanced".
 
@@ -35,7 +36,10 @@ class Conditioning:
     """
 
     def __init__(self, condition, mean, skips, pre_enhances):
-        names = [*condition, mean, skips]
+        skips = (skips,) if isinstance(skips, str) else tuple(skips)
+        if not skips:
+            raise UsageError("skips must name an input")
+        names = [*condition, mean, *skips]
         for name in names:
             if name not in INPUTS:
                 raise UsageError(
@@ -58,7 +62,7 @@ class Conditioning:
     @property
     def needed(self):
         """Names of the inputs that are encoded."""
-        names = {*self.condition, self.mean, self.skips}
+        names = {*self.condition, self.mean, *self.skips}
         return tuple(name for name in INPUTS if name in names)
 
     def roles(self, encoded):
@@ -75,11 +79,15 @@ class Conditioning:
             (batch, channels, ..., columns)
         condition : torch.Tensor or None
             (batch, names * channels, ..., columns)
-        source : Encoded
-            Gives the decoder its skips and size.
+        sources : list of Encoded
+            Give the decoder its skips and size, see ``Representation.join``.
         """
         latents = [encoded[name].latent for name in self.condition]
         condition = None
         if latents:
             condition = latents[0] if len(latents) == 1 else torch.cat(latents, dim=1)
-        return encoded[self.mean].latent, condition, encoded[self.skips]
+        return encoded[self.mean].latent, condition, self.sources(encoded)
+
+    def sources(self, encoded):
+        """The ``Encoded`` that ``skips`` names, in its order."""
+        return [encoded[name] for name in self.skips]

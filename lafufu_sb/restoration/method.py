@@ -108,6 +108,12 @@ class Method(nn.Module):
         self.objective = objective
         pre_enhances = pre_enhancer is not None
         self.conditioning = Conditioning(condition, mean, skips, pre_enhances)
+        named, joined = len(self.conditioning.skips), representation.joined_inputs
+        if named != joined:
+            raise UsageError(
+                f"skips name {named} inputs, but the representation takes {joined} "
+                "(filter_inputs)"
+            )
         self.sample_rate = sample_rate
         self.fallback = fallback
         self.frames = window_frames, overlap_frames

@@ -89,13 +89,8 @@ def graph_names(restorer):
     UsageError
         For networks that cannot be graphs.
     """
-    if isinstance(restorer.pre_enhancer, SignalPreEnhancer):
-        raise UsageError(
-            f"{type(restorer.pre_enhancer).__name__} works on whole signals and has no "
-            "ONNX graph: use backend 'torch'"
-        )
     names = []
-    if restorer.pre_enhancer is not None:
+    if isinstance(restorer.pre_enhancer, PreEnhancer):  # others see whole signals
         names.append("pre_enhancer")
     if any(True for _ in restorer.representation.parameters()):
         return (*names, "encoder", "score_model", "decoder")
@@ -240,6 +235,7 @@ class OnnxRepresentation(Representation):
         self.phase_turns = like.phase_turns
         self.features, self.waveforms = like.features, like.waveforms
         self.samples, self.turn = like.samples, like.turn
+        self.join, self.joined_inputs = like.join, like.joined_inputs
 
     def encode_features(self, features):
         """(batch, 2, bins, frames) to ``Encoded``; sizes are those of the export."""

@@ -53,7 +53,7 @@ class WindowMethod:
         def restore(named, _):
             with self.timer.part("encoder"):
                 encoded = {name: networks.encode(f) for name, f in named.items()}
-            mean, condition, source = self.conditioning.roles(encoded)
+            mean, condition, sources = self.conditioning.roles(encoded)
             network = networks.bind(condition, mean)
 
             def estimate(x_t, t):
@@ -62,6 +62,7 @@ class WindowMethod:
             with self.timer.part("sampler"):
                 latent = self.sampler(estimate, mean, generator=noise)
             with self.timer.part("decoder"):
+                source = networks.representation.join(sources)
                 return networks.decode(latent, source.skips, source.size)
 
         restored, dry = self._average(restore, inputs), self.settings.dry
@@ -74,7 +75,9 @@ class WindowMethod:
         """
 
         def reconstruct(named, clean):
-            source = self.networks.encode(named[self.conditioning.skips])
+            encoded = {n: self.networks.encode(named[n]) for n in self.conditioning.skips}
+            sources = self.conditioning.sources(encoded)
+            source = self.networks.representation.join(sources)
             latent = self.networks.encode(clean).latent
             return self.networks.decode(latent, source.skips, source.size)
 

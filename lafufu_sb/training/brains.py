@@ -31,7 +31,8 @@ class PreEnhancerBrain(RestorationBrain):
     def compute_forward(self, batch, stage):
         """Estimated and clean features."""
         representation = self.restorer.representation
-        distorted, clean = map(representation.features, self.crops(batch, stage))
+        crops = self.crops(batch, stage)
+        distorted, clean = map(representation.features, crops[:2])
         return self.modules.pre_enhancer(distorted, **self.options), clean
 
     def compute_objectives(self, predictions, batch, stage):
@@ -69,16 +70,17 @@ class AutoencoderBrain(RestorationBrain):
 
     def compute_forward(self, batch, stage):
         """Both reconstructions, and the features and waveforms to compare."""
-        distorted, clean = self.crops(batch, stage)
+        crops = self.crops(batch, stage)
+        distorted, clean = crops.distorted, crops.clean
         if stage == sb.Stage.TRAIN and self.swap:
             generator = self.generator(stage)
             draw = torch.rand((), generator=generator, device=self.device)
             if draw < self.swap:
                 distorted, clean = clean, distorted
         y, x = self.features(distorted, clean)
-        source = self.restorer.conditioning.skips
+        source, *_ = self.restorer.conditioning.skips
         if source != "distorted":
-            y = self.inputs(distorted, y)[source]
+            y = self.inputs(crops, y)[source]
             distorted = self.restorer.representation.waveforms(y, distorted.shape[-1])
         return self.modules.representation(y, x), y, x, distorted, clean
 
@@ -120,9 +122,9 @@ class AutoencoderBrain(RestorationBrain):
         )
         squares, count = 0.0, 0
         for _, batch in zip(range(batches), loader, strict=False):
-            distorted, clean = self.crops(batch, sb.Stage.TRAIN)
-            y, x = self.features(distorted, clean)
-            for features in (*self.inputs(distorted, y).values(), x):
+            crops = self.crops(batch, sb.Stage.TRAIN)
+            y, x = self.features(*crops[:2])
+            for features in (*self.inputs(crops, y).values(), x):
                 latent = self.restorer.representation.encode(features).latent
                 squares += float(latent.double().square().sum())
                 count += latent.numel()
@@ -187,12 +189,13 @@ class ScoreBrain(RestorationBrain):
     def compute_forward(self, batch, stage):
         """Loss of each item, and the decoded loss of the batch or None."""
         representation = self.restorer.representation
-        distorted, clean_wavs = self.crops(batch, stage)
-        y, clean = self.features(distorted, clean_wavs)
+        crops = self.crops(batch, stage)
+        y, clean = self.features(*crops[:2])
         with torch.no_grad():
-            inputs = self.inputs(distorted, y).items()
+            inputs = self.inputs(crops, y).items()
             encoded = {name: representation.encode(part) for name, part in inputs}
-            mean, condition, source = self.restorer.conditioning.roles(encoded)
+            mean, condition, sources = self.restorer.conditioning.roles(encoded)
+            source = representation.join(sources)
             condition = None if condition is None else condition.float()
             x = representation.encode(clean).latent
 

@@ -98,7 +98,8 @@ def _graphs(restorer):
     """{name: (module, {input name: example}, output names)} for a batch of two."""
     representation, score_model = restorer.representation, restorer.score_model
     features = representation.features(torch.zeros(2, restorer.plan.window))
-    latent, skips, size = representation.encode(features)
+    encoded = representation.encode(features)
+    latent, skips, size = representation.join([encoded] * representation.joined_inputs)
     latent_and_skips = {"latent": latent}
     latent_and_skips |= {f"skip_{i}": skip for i, skip in enumerate(skips)}
     names = len(restorer.conditioning.condition)

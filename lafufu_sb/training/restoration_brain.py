@@ -7,7 +7,7 @@ resumed ends with the weights of one that was not.
 
 import math
 from contextlib import ExitStack
-from functools import partial
+from typing import NamedTuple
 
 import numpy
 import speechbrain as sb
@@ -23,6 +23,17 @@ from lafufu_sb.lobes.pre_enhancer import SignalPreEnhancer
 from lafufu_sb.training.means import RunningMeans
 
 logger = get_logger(__name__)
+
+
+class Crops(NamedTuple):
+    """A batch of crops, (batch, time) each, at the level of the distorted side.
+
+    ``enhanced`` is the result of a ``SignalPreEnhancer``, or None.
+    """
+
+    distorted: torch.Tensor
+    clean: torch.Tensor
+    enhanced: torch.Tensor | None = None
 
 
 class RestorationBrain(sb.Brain):
@@ -122,26 +133,29 @@ class RestorationBrain(sb.Brain):
         self.tensorboard = _tensorboard(report_folder)
 
     def crops(self, batch, stage):
-        """Levelled (batch, time) crops, distorted and clean; central after training."""
-        distorted, clean = (s.data for s in (batch.noisy_sig, batch.clean_sig))
+        """Levelled (batch, time) crops as ``Crops``; central after training."""
+        signals = [batch.noisy_sig, batch.clean_sig]
+        if isinstance(self.restorer.pre_enhancer, SignalPreEnhancer):
+            signals.append(batch.enhanced_sig)
+        crops = [signal.data for signal in signals]
         if stage != sb.Stage.TRAIN:
-            distorted, clean = (fit(s, self.crop_samples) for s in (distorted, clean))
-        return level(distorted.to(self.device), clean.to(self.device))
+            crops = [fit(crop, self.crop_samples) for crop in crops]
+        return Crops(*level(*(crop.to(self.device) for crop in crops)))
 
     def features(self, *wavs):
         """Features of each (batch, time) of waveforms, in the fastest layout."""
         return [laid_out(self.restorer.representation.features(w)) for w in wavs]
 
     @torch.no_grad()
-    def inputs(self, distorted, features):
+    def inputs(self, crops, features):
         """Features of the inputs that the recipe names.
 
         Arguments
         ---------
-        distorted : torch.Tensor
-            (batch, time)
+        crops : Crops
+            Of a batch.
         features : torch.Tensor
-            Its features.
+            Those of the distorted side.
 
         Returns
         -------
@@ -149,12 +163,8 @@ class RestorationBrain(sb.Brain):
             "distorted", "enhanced" or both, see ``Conditioning``.
         """
         restorer, named = self.restorer, {"distorted": features}
-        if isinstance(restorer.pre_enhancer, SignalPreEnhancer):
-            enhance = partial(
-                restorer.pre_enhancer.enhance, sample_rate=restorer.sample_rate
-            )
-            signals = [enhance(signal) for signal in distorted.float().cpu()]
-            named["enhanced"], *_ = self.features(torch.stack(signals).to(distorted))
+        if crops.enhanced is not None:
+            named["enhanced"], *_ = self.features(crops.enhanced)
         elif restorer.pre_enhancer is not None:
             # In float32, as in the restorer.
             with torch.autocast(features.device.type, enabled=False):

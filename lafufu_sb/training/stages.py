@@ -120,8 +120,10 @@ def trained_modules(name, hparams):
         pre_enhancer.requires_grad_(False)
     if name == "autoencoder":
         if isinstance(representation, LatentRepresentation):
-            if representation.decoder.filter is not None:  # see filter_taps
-                representation.decoder.filter.requires_grad_(False)
+            decoder = representation.decoder
+            for part in (decoder.filter, decoder.gate):  # see LatentDecoder
+                if part is not None:
+                    part.requires_grad_(False)
         return {"representation": representation}
     representation.requires_grad_(False)
     modules = {"score_model": hparams["score_model"]}

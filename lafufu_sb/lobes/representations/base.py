@@ -68,6 +68,8 @@ class Representation(nn.Module, ABC):
     computes_in_weight_dtype : bool
         Whether ``encode`` and ``decode`` cast their input to the dtype and layout of
         the weights. Otherwise they compute under autocast.
+    joined_inputs : int
+        How many inputs ``join`` takes.
     compiled_functions : tuple of str
         Methods that are compiled where compilation is asked for.
     latent_scale : torch.Tensor
@@ -80,6 +82,7 @@ class Representation(nn.Module, ABC):
     grid = 1
     gain = 1.0
     phase_turns = 1
+    joined_inputs = 1
     computes_in_weight_dtype = False
     compiled_functions = ()
 
@@ -152,6 +155,20 @@ class Representation(nn.Module, ABC):
             latent = latent * (self.gain / self.latent_scale)
         return self.decode_features(latent, skips, size)
 
+    def join(self, sources):
+        """What the decoder gets of the inputs that ``skips`` names.
+
+        Arguments
+        ---------
+        sources : sequence of Encoded
+            ``joined_inputs`` of them. The first one gives skips and size.
+
+        Returns
+        -------
+        Encoded
+        """
+        return sources[0]
+
     def forward(self, distorted, clean):
         """Both reconstructions of a training step, in one call so that DDP sees it.
 
@@ -171,6 +188,12 @@ class Representation(nn.Module, ABC):
             y.latent,
             x.latent,
         )
+
+    def begin_training(self):
+        """Prepare for the stage that trains the representation itself."""
+
+    def end_training(self):
+        """Prepare for the stages after it."""
 
     def reset_latent_scale(self):
         """Set the scale to one, as it is during training of the representation."""

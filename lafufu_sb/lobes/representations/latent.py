@@ -1,5 +1,7 @@
 """The latent of a small spectrogram autoencoder (LAFUFU)."""
 
+import torch
+
 from lafufu_sb.lobes.autoencoder import LatentDecoder, LatentEncoder
 from lafufu_sb.lobes.representations.base import Encoded
 from lafufu_sb.lobes.representations.spectrogram import SpectrogramFeatures
@@ -33,8 +35,8 @@ class LatentRepresentation(SpectrogramFeatures):
         See ``LatentEncoder``.
     patch : int
         See ``LatentEncoder``.
-    filter_taps : int
-        See ``LatentDecoder``. Needs skip connections.
+    filter_taps, filter_inputs, gated
+        See ``LatentDecoder``. They need skip connections.
 
     Attributes
     ----------
@@ -66,6 +68,8 @@ class LatentRepresentation(SpectrogramFeatures):
         gain=12.0,
         patch=1,
         filter_taps=0,
+        filter_inputs=1,
+        gated=False,
     ):
         super().__init__(spectrogram)
         shared = {
@@ -78,7 +82,10 @@ class LatentRepresentation(SpectrogramFeatures):
             "skip_connections": skip_connections,
         }
         self.encoder = LatentEncoder(**shared)
-        self.decoder = LatentDecoder(**shared)
+        self.decoder = LatentDecoder(
+            **shared, filter_inputs=filter_inputs, gated=gated
+        )
+        self.joined_inputs = filter_inputs
         self.latent_channels = latent_channels
         self.grid = self.encoder.reduction
         self.gain = gain
@@ -86,6 +93,23 @@ class LatentRepresentation(SpectrogramFeatures):
     def encode_features(self, features):
         """See ``LatentEncoder``."""
         return Encoded(*self.encoder(features))
+
+    def begin_training(self):
+        """Open the decoder's gate, past which it would learn nothing."""
+        self.decoder.open_gate()
+
+    def end_training(self):
+        """Close the gate: estimated latents are to begin with the source."""
+        self.decoder.close_gate()
+
+    def join(self, sources):
+        """See ``Representation``; the filter gets the spectrograms of all sources."""
+        first, *others = sources
+        if not others:
+            return first
+        spectrograms = [source.skips[-1] for source in sources]
+        skips = (*first.skips[:-1], torch.cat(spectrograms, dim=1))
+        return first._replace(skips=skips)
 
     def decode_features(self, latent, skips=(), size=None):
         """See ``LatentDecoder``."""

@@ -27,13 +27,14 @@ from speechbrain.utils.distributed import (
 )
 from speechbrain.utils.logger import get_logger
 
-from lafufu_sb.corpora.pairs import paired_dataset
+from lafufu_sb.corpora.pairs import PairEnhancer, paired_dataset
 from lafufu_sb.errors import UsageError
 from lafufu_sb.evaluation.clips import summarise_rows
 from lafufu_sb.evaluation.runs import evaluate_models, read_manifest
 from lafufu_sb.inference.folder import RECIPE_NAME
 from lafufu_sb.inference.loading import ModelChoice
 from lafufu_sb.inference.weights import load_weights
+from lafufu_sb.lobes.pre_enhancer import SignalPreEnhancer
 from lafufu_sb.training import stages
 from lafufu_sb.training.brains import (
     AutoencoderBrain,
@@ -55,14 +56,24 @@ def datasets(hparams, crop_frames, epoch_counter):
     folder = Path(hparams["output_folder"])
     common = {"sample_rate": hparams["sample_rate"], "seed": hparams["seed"]}
     crop = hparams["representation"].samples(crop_frames)
+    pre_enhancer = hparams["pre_enhancer"]
+    if isinstance(pre_enhancer, SignalPreEnhancer):
+        rate, cache = hparams["sample_rate"], folder / "enhanced"
+        train_enhancer = PairEnhancer(pre_enhancer, rate, cache / "train")
+        valid_enhancer = PairEnhancer(pre_enhancer, rate, cache / "valid")
+    else:
+        train_enhancer = valid_enhancer = None
     train = paired_dataset(
         folder / "train.json",
         crop=crop,
         epoch_counter=epoch_counter,
         mixer=hparams["mixer"],
+        enhancer=train_enhancer,
         **common,
     )
-    return train, paired_dataset(folder / "valid.json", **common)
+    return train, paired_dataset(
+        folder / "valid.json", enhancer=valid_enhancer, **common
+    )
 
 
 def stage_brain(
@@ -140,11 +151,13 @@ def train_autoencoder(hparams, run_opts, folder):
     if (folder / stages.PRE_ENHANCER).exists():
         load_weights(hparams["pre_enhancer"], folder / stages.PRE_ENHANCER)
     representation.reset_latent_scale()
+    representation.begin_training()
     stage = stages.Stage("autoencoder", hparams)
     brain, data = autoencoder_brain(stage, hparams, run_opts)
     if stages.learns(representation):
         brain.fit(**data)
         brain.keep_best()
+        representation.end_training()
     if hparams["latent_std"] is not None:
         measured = brain.latent_std(
             data["train_set"], batch_size=hparams["ae_batch_size"]
