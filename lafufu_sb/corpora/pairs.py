@@ -185,7 +185,7 @@ class PairEnhancer:
         """Path of the enhanced version of a recording, computed if it is missing."""
         path = self.folder / f"{item}.wav"
         if not path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             enhanced = self(read_wav(distorted_path, self.sample_rate))
             with written_whole(path) as temporary:
                 soundfile.write(
