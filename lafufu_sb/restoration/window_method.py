@@ -75,7 +75,9 @@ class WindowMethod:
         """
 
         def reconstruct(named, clean):
-            encoded = {n: self.networks.encode(named[n]) for n in self.conditioning.skips}
+            encoded = {
+                n: self.networks.encode(named[n]) for n in self.conditioning.skips
+            }
             sources = self.conditioning.sources(encoded)
             source = self.networks.representation.join(sources)
             latent = self.networks.encode(clean).latent

@@ -8,17 +8,20 @@ import numpy
 import pytest
 import soundfile
 import torch
+from small import Notes
 from speechbrain.utils.epoch_loop import EpochCounter
 
 from lafufu_sb.corpora.degradations import Noise
 from lafufu_sb.corpora.online import OnlineMixer
 from lafufu_sb.corpora.pairs import (
+    PairEnhancer,
     fit,
     level,
     paired_dataset,
     read_wav,
     wav_samples,
 )
+from lafufu_sb.lobes.pre_enhancer import SignalPreEnhancer
 
 RATE = 16000
 
@@ -264,3 +267,41 @@ def test_level_leaves_silence_alone():
     levelled = level(distorted, clean)
     assert torch.equal(levelled[0], distorted)
     assert torch.equal(levelled[1], clean)
+
+
+class Halved(SignalPreEnhancer):
+    """Halves what it hears, and notes how much of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.heard = Notes()
+
+    def enhance(self, signal, sample_rate):
+        self.heard.append((len(signal), float(signal.abs().max()), sample_rate))
+        return 0.5 * signal
+
+
+def test_enhanced_crops_belong_to_the_noisy_ones_and_are_kept(tmp_path):
+    enhancer = PairEnhancer(Halved(), RATE, tmp_path / "enhanced")
+    for _ in range(2):
+        for item in dataset(tmp_path, LONG, crop=200, enhancer=enhancer):
+            torch.testing.assert_close(item["enhanced_sig"], 0.5 * item["noisy_sig"])
+    # Whole recordings, with a peak of 1, each once
+    assert enhancer.pre_enhancer.heard == [(1000, 1.0, RATE)] * len(LONG)
+    assert len(list((tmp_path / "enhanced").iterdir())) == len(LONG)
+
+
+def test_mixed_crops_are_enhanced_with_a_lead(tmp_path):
+    def mixer(path, samples, rng):
+        clean = ramp(samples).astype(numpy.float32)
+        return clean + 0.25, clean
+
+    enhancer = PairEnhancer(Halved(), RATE, tmp_path / "enhanced", lead_seconds=0.01)
+    data = dataset(tmp_path, LONG, crop=200, mixer=mixer, enhancer=enhancer)
+    for item in data:
+        signals = [item[f"{side}_sig"] for side in ("noisy", "clean", "enhanced")]
+        assert [len(signal) for signal in signals] == [200] * 3
+        assert places(signals[1])[0] == 161  # after 10 ms
+        torch.testing.assert_close(signals[2], 0.5 * signals[0])
+    assert {samples for samples, *_ in enhancer.pre_enhancer.heard} == {360}
+    assert not (tmp_path / "enhanced").exists()

@@ -8,11 +8,13 @@ import pytest
 import soundfile
 
 from lafufu_sb.corpora import mixing, simulate
+from lafufu_sb.corpora.babble import babble
 from lafufu_sb.corpora.excerpts import tile
 from lafufu_sb.corpora.pieces import plan_pieces
 from lafufu_sb.corpora.reverberation import rt60
 from lafufu_sb.corpora.rooms import simulate_room
 from lafufu_sb.corpora.sources import gather, scan, shares
+from lafufu_sb.corpora.spectra import low_pass
 from lafufu_sb.corpora.tasks import WORDS
 from lafufu_sb.errors import MissingPackageError, UsageError
 
@@ -222,3 +224,50 @@ def test_a_room_depends_on_its_seed_only():
     assert rir.ndim == 1 and np.abs(rir).max() == pytest.approx(0.5)
     assert 0.1 < rt60(rir, RATE) < 2.0
     assert (simulate_room(np.random.default_rng(2), RATE) == rir).all()
+
+
+def test_untouched_clips_are_the_clean_ones(material, tmp_path):
+    corpus = run(material, tmp_path, untouched_share=1.0) / "train"
+    noisy = sorted((corpus / "noisy").rglob("*.wav"))
+    assert len(noisy) == SHORT.clips
+    for path in noisy:
+        number, label = path.stem.split("_")
+        assert label == "infdB"
+        clean = corpus / "clean" / path.parent.name / f"{number}.wav"
+        assert path.read_bytes() == clean.read_bytes()
+
+
+def test_babble_is_of_other_speakers(material, tmp_path):
+    sources = scan(gather([material / "speech"]))
+    voices = [
+        dataclasses.replace(source, folder=f"{source.folder}{number}")
+        for source in sources
+        for number in range(2)
+    ]
+    rng = np.random.default_rng(0)
+    mixed = babble(voices, RATE, rng, RATE)
+    assert mixed.shape == (RATE,) and np.isfinite(mixed).all()
+    assert -30.0 < mixing.loudness(mixed, RATE) < -5.0
+    with pytest.raises(UsageError, match="3 other speakers, got 2"):
+        babble(sources, RATE, rng, RATE)
+    with pytest.raises(UsageError, match="3 other speakers, got 1"):
+        run(material, tmp_path, babble_share=1.0)
+
+
+def test_noise_above_the_bandwidth_of_the_speech_is_removed(material, tmp_path):
+    """Speech that ends at 6 kHz, white noise."""
+    rng = np.random.default_rng(0)
+    speech = low_pass(burst(rng, 3.0, RATE), 6000.0, RATE)
+    (tmp_path / "low").mkdir()
+    soundfile.write(tmp_path / "low" / "low.wav", speech, RATE, subtype="FLOAT")
+    above = []
+    for match in (False, True):
+        settings = dataclasses.replace(SHORT, clips=1, match_bandwidth=match)
+        noise = [material / "noise" / "all" / "short.wav"]
+        output = tmp_path / str(match)
+        low = [tmp_path / "low" / "low.wav"]
+        simulate.simulate_corpus("wham", low, noise, output, "train", 9, 1, settings)
+        (path,) = (output / "EARS-WHAM" / "train" / "noisy").rglob("*.wav")
+        power = np.abs(np.fft.rfft(soundfile.read(path)[0])) ** 2
+        above.append(power[power.size // 3 :].sum() / power.sum())
+    assert above[0] > 0.01 and above[1] < 1e-6

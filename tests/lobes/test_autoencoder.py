@@ -242,3 +242,50 @@ def test_attention_is_that_of_its_formula(memory_format):
     context = torch.einsum("bhdn,bhen->bhde", key, value / 20)
     out = torch.einsum("bhde,bhdn->bhen", context, query).reshape(2, 6, 5, 4)
     torch.testing.assert_close(attention(x), x + attention.to_out(out))
+
+
+def gated(**options):
+    usual = {"filter_taps": 3, "filter_inputs": 2, "gated": True}
+    shape = {"channels": 8, "multipliers": (1, 2), "latent_channels": 4, "patch": 2}
+    spectrogram = CompressedSpectrogram(62, 16)
+    return LatentRepresentation(spectrogram, **shape | usual | options)
+
+
+def test_an_untrained_gate_returns_the_source_of_the_skips():
+    torch.manual_seed(0)
+    representation = gated()
+    source, other = torch.randn(2, 2, 2, 32, 8)
+    encoded = [representation.encode(features) for features in (source, other)]
+    joined = representation.join(encoded)
+    latent = torch.randn_like(joined.latent)
+    assert torch.equal(representation.decode(latent, joined.skips, joined.size), source)
+
+
+def test_stage_one_trains_past_an_open_gate():
+    torch.manual_seed(0)
+    representation = gated(filter_inputs=1)
+    plain = gated(filter_inputs=1, gated=False)
+    plain.load_state_dict(
+        {k: v for k, v in representation.state_dict().items() if "gate" not in k}
+    )
+    features = torch.randn(1, 2, 32, 8)
+    encoded = representation.encode(features)
+    representation.begin_training()
+    torch.testing.assert_close(representation.decode(*encoded), plain.decode(*encoded))
+    representation.end_training()
+    torch.testing.assert_close(representation.decode(*encoded), features)
+
+
+def test_the_filter_weighs_each_input_by_its_own():
+    torch.manual_seed(0)
+    both = DeepFilter(4, patch=1, taps=3, inputs=2)
+    torch.nn.init.normal_(both.weights.weight)
+    features, inputs = torch.randn(1, 4, 6, 5), torch.randn(1, 4, 6, 5)
+    weights = both.weights.weight.detach()
+    total = 0.0
+    for number in range(2):
+        one = DeepFilter(4, patch=1, taps=3)
+        rows = weights.unflatten(0, (2, 2, 3))[:, number].flatten(0, 1)
+        one.weights.weight.data.copy_(rows)
+        total = total + one(features, inputs[:, 2 * number : 2 * number + 2])
+    torch.testing.assert_close(both(features, inputs), total)

@@ -14,10 +14,17 @@ from small import (
 )
 
 from lafufu_sb.errors import UsageError
-from lafufu_sb.lobes.pre_enhancer import PreEnhancer
+from lafufu_sb.lobes.pre_enhancer import (
+    Framed,
+    PreEnhancer,
+    SignalPreEnhancer,
+    StreamingPreEnhancer,
+)
 from lafufu_sb.lobes.representations import Encoded
 from lafufu_sb.lobes.score_network import ScoreNetwork
+from lafufu_sb.restoration import signal_pre_enhancement
 from lafufu_sb.restoration.conditioning import Conditioning
+from lafufu_sb.restoration.signal_pre_enhancement import pre_enhanced
 from lafufu_sb.restoration.streaming import TensorSignal
 
 
@@ -58,7 +65,7 @@ def test_roles_are_those_that_were_named(condition, mean, skips, needed):
     )
     assert roles.needed == (needed or ("distorted", "enhanced"))
     given = {"distorted": encoded(1), "enhanced": encoded(2)}
-    latent, conditions, source = roles.roles(given)
+    latent, conditions, (source,) = roles.roles(given)
     assert latent is given[mean].latent and source is given[skips]
     if not condition:
         assert conditions is None
@@ -74,6 +81,7 @@ def test_roles_are_those_that_were_named(condition, mean, skips, needed):
         ((["distorted"], "clean", "distorted"), True, "got 'clean'"),
         ((["distorted"], "distorted", "enhanced"), False, "there is no pre_enhancer"),
         ((["distorted"], "distorted", "distorted"), True, "do not name 'enhanced'"),
+        ((["distorted"], "distorted", []), False, "skips must name an input"),
     ],
 )
 def test_names_that_do_not_fit_are_refused(names, pre_enhances, message):
@@ -133,6 +141,70 @@ def test_signal_pre_enhancer_gets_whole_signals_once(names, factor):
     restored = torch.stack([torch.cat(parts) for parts in blocks.values()])
     expected = factor ** (1 / 0.667) * wavs
     torch.testing.assert_close(restored, expected, atol=1e-5, rtol=0)
+
+
+def test_sources_of_the_skips_come_in_their_order():
+    roles = Conditioning(["distorted"], "enhanced", ["enhanced", "distorted"], True)
+    given = {"distorted": encoded(1), "enhanced": encoded(2)}
+    assert roles.sources(given) == [given["enhanced"], given["distorted"]]
+
+
+def test_more_sources_than_the_representation_joins_are_refused():
+    with pytest.raises(UsageError, match="skips name 2 inputs.* takes 1"):
+        build(QuieterSignal, ENHANCED, skips=["enhanced", "distorted"])
+
+
+class Difference(StreamingPreEnhancer):
+    """Half of each sample less half of the one before, 7 samples late, in frames."""
+
+    delay = 7 + 5
+
+    def open(self, sample_rate):
+        memory = torch.zeros(8)
+
+        def frames(given):
+            nonlocal memory
+            signal = torch.cat([memory, given.flatten()])
+            memory = signal[-8:]
+            return (0.5 * (signal[1:-7] - signal[:-8])).reshape(given.shape)
+
+        return Framed(frames, 5)
+
+
+@pytest.mark.parametrize("block", [1, 13, 40, 1000])
+def test_streams_give_what_the_whole_signal_gives(block, monkeypatch):
+    monkeypatch.setattr(signal_pre_enhancement, "BLOCK", block)
+    wav = speech(1, 333)[0]
+    whole = Difference().enhance(wav, 48000)
+    before = torch.nn.functional.pad(wav, (1, 0))[:-1]
+    torch.testing.assert_close(whole, 0.5 * (wav - before))
+    (signal,) = pre_enhanced([TensorSignal(wav)], Difference(), 48000)
+    starts = [0, 0, 96, 192, 288, 96]  # the last one goes back
+    for start in starts:
+        distorted, enhanced = signal.read(start, start + 112)
+        torch.testing.assert_close(distorted, wav[start : start + 112])
+        torch.testing.assert_close(
+            enhanced, whole[start : start + 112], atol=1e-6, rtol=1e-5
+        )
+
+
+def test_streams_keep_little(monkeypatch):
+    monkeypatch.setattr(signal_pre_enhancement, "BLOCK", 50)
+    (signal,) = pre_enhanced([TensorSignal(speech(1, 5000)[0])], Difference(), 48000)
+    for start in range(0, 4900, 96):
+        signal.read(start, start + 112)
+        assert len(signal._enhanced._kept) <= 112 + 50
+
+
+def test_level_does_not_change_what_a_signal_pre_enhancer_hears():
+    class Gate(SignalPreEnhancer):
+        def enhance(self, signal, sample_rate):
+            return torch.where(signal.abs() > 0.3, signal, 0.0)
+
+    model = build(Gate, NONE)
+    loud = speech(1, 500)
+    quiet = model.restore(2.0**-12 * loud)
+    assert torch.equal(quiet, 2.0**-12 * model.restore(loud))
 
 
 @pytest.mark.parametrize("enhancer", [Quieter, QuieterSignal])

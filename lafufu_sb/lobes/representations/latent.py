@@ -82,9 +82,7 @@ class LatentRepresentation(SpectrogramFeatures):
             "skip_connections": skip_connections,
         }
         self.encoder = LatentEncoder(**shared)
-        self.decoder = LatentDecoder(
-            **shared, filter_inputs=filter_inputs, gated=gated
-        )
+        self.decoder = LatentDecoder(**shared, filter_inputs=filter_inputs, gated=gated)
         self.joined_inputs = filter_inputs
         self.latent_channels = latent_channels
         self.grid = self.encoder.reduction
