@@ -11,6 +11,7 @@ from speechbrain.dataio.dataset import DynamicItemDataset
 
 from lafufu_sb.audio.recordings import read, read_header
 from lafufu_sb.audio.resampling import resample
+from lafufu_sb.corpora.spectra import bandwidth
 from lafufu_sb.files import written_whole
 
 
@@ -110,17 +111,37 @@ class PairReader:
 
     Arguments
     ---------
-    sample_rate, crop, seed, epoch_counter, mixer, enhancer
+    sample_rate, crop, seed, epoch_counter, mixer, enhancer, with_bandwidth
         See ``paired_dataset``.
     """
 
-    def __init__(self, sample_rate, crop, seed, epoch_counter, mixer, enhancer=None):
+    def __init__(
+        self,
+        sample_rate,
+        crop,
+        seed,
+        epoch_counter,
+        mixer,
+        enhancer=None,
+        with_bandwidth=False,
+    ):
         self.sample_rate, self.crop, self.seed = sample_rate, crop, seed
         self.epoch_counter, self.mixer = epoch_counter, mixer
         self.enhancer = enhancer
+        self.with_bandwidth = with_bandwidth
+        self._bandwidths = {}
 
     def __call__(self, item, noisy_wav, clean_wav):
-        """Noisy, clean and, with an enhancer, enhanced signal, (time,) each."""
+        """What ``paired_dataset`` lists of an item."""
+        signals = self._signals(item, noisy_wav, clean_wav)
+        if self.with_bandwidth:
+            if clean_wav not in self._bandwidths:
+                clean = read_wav(clean_wav, self.sample_rate).numpy()
+                self._bandwidths[clean_wav] = bandwidth(clean, self.sample_rate)
+            return [*signals, self._bandwidths[clean_wav]]
+        return signals
+
+    def _signals(self, item, noisy_wav, clean_wav):
         if self.crop is not None and self.mixer is not None:
             return self._mixed(item, clean_wav)
         paths = [noisy_wav, clean_wav]
@@ -203,6 +224,7 @@ def paired_dataset(
     epoch_counter=None,
     mixer=None,
     enhancer=None,
+    with_bandwidth=False,
 ):
     """Build a data set of pairs from a manifest.
 
@@ -225,22 +247,29 @@ def paired_dataset(
         see ``lafufu_sb.corpora.online``. The degraded recording is then not read.
     enhancer : PairEnhancer, optional
         Gives a third signal.
+    with_bandwidth : bool
+        Whether items tell up to which frequency the clean recording has content.
 
     Returns
     -------
     DynamicItemDataset
         Items with ``id``, ``noisy_sig``, ``clean_sig`` and, with an enhancer,
-        ``enhanced_sig``, (time,) each. It can be pickled, so data loaders may start
-        their workers by any method.
+        ``enhanced_sig``, (time,) each, and on request ``bandwidth`` in Hz. It can
+        be pickled, so data loaders may start their workers by any method.
     """
-    signals = ["noisy_sig", "clean_sig"]
+    provided = ["noisy_sig", "clean_sig"]
     if enhancer is not None:
-        signals.append("enhanced_sig")
+        provided.append("enhanced_sig")
+    if with_bandwidth:
+        provided.append("bandwidth")
+    read = PairReader(
+        sample_rate, crop, seed, epoch_counter, mixer, enhancer, with_bandwidth
+    )
     reader = {
-        "func": PairReader(sample_rate, crop, seed, epoch_counter, mixer, enhancer),
+        "func": read,
         "takes": ["id", "noisy_wav", "clean_wav"],
-        "provides": signals,
+        "provides": provided,
     }
     return DynamicItemDataset.from_json(
-        str(manifest), dynamic_items=[reader], output_keys=["id", *signals]
+        str(manifest), dynamic_items=[reader], output_keys=["id", *provided]
     )

@@ -163,6 +163,10 @@ class ScoreBrain(RestorationBrain):
         loss; for objectives that compare data.
     latent_weight : float
         Of the latent's loss in the sum of the two.
+    mask_bandwidth : bool
+        Whether the decoded loss ignores what lies above the bandwidth of the clean
+        recording, where nobody knows what clean speech is. Items then tell their
+        ``bandwidth``. The latent's loss has no frequencies to mask.
     **kwargs
         See ``RestorationBrain``.
     """
@@ -176,6 +180,7 @@ class ScoreBrain(RestorationBrain):
         objective,
         decoded_loss=None,
         latent_weight=1.0,
+        mask_bandwidth=False,
         **kwargs,
     ):
         if "decoder" in modules:
@@ -185,6 +190,7 @@ class ScoreBrain(RestorationBrain):
         self.objective = objective
         self.decoded_loss = decoded_loss and decoded_loss.to(self.device)
         self.latent_weight = latent_weight
+        self.mask_bandwidth = mask_bandwidth
 
     def compute_forward(self, batch, stage):
         """Loss of each item, and the decoded loss of the batch or None."""
@@ -208,8 +214,17 @@ class ScoreBrain(RestorationBrain):
             return loss, None
         trained = "decoder" in self.modules
         decode = self.modules.decoder if trained else representation.decode
-        decoded = decode(laid_out(loss.estimate), source.skips, source.size)
-        return loss, self.decoded_loss(decoded.float(), clean)
+        decoded = decode(laid_out(loss.estimate), source.skips, source.size).float()
+        if self.mask_bandwidth:
+            decoded = torch.where(self._known(batch, clean), decoded, clean)
+        return loss, self.decoded_loss(decoded, clean)
+
+    def _known(self, batch, features):
+        """Bins below the bandwidth of each item, (batch, 1, bins, 1)."""
+        bins = features.shape[-2]
+        hertz = torch.linspace(0.0, self.restorer.sample_rate / 2, bins)
+        limits = batch.bandwidth.to(features.device)
+        return (hertz.to(limits) <= limits[:, None])[:, None, :, None]
 
     def compute_objectives(self, predictions, batch, stage):
         """Mean of the items' losses, a scalar."""

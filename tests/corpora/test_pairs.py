@@ -36,7 +36,7 @@ def places(signal):
 
 
 def write(path, samples, rate=RATE):
-    soundfile.write(path, samples, rate, subtype="FLOAT")
+    soundfile.write(path, samples, rate, subtype="FLOAT", format="WAV")
     return str(path)
 
 
@@ -305,3 +305,16 @@ def test_mixed_crops_are_enhanced_with_a_lead(tmp_path):
         torch.testing.assert_close(signals[2], 0.5 * signals[0])
     assert {samples for samples, *_ in enhancer.pre_enhancer.heard} == {360}
     assert not (tmp_path / "enhanced").exists()
+
+
+def test_items_tell_the_bandwidth_of_the_whole_clean_recording(tmp_path):
+    time = numpy.arange(2 * RATE) / RATE
+    clean = numpy.sin(2200 * numpy.pi * time)
+    clean[RATE:] += numpy.hanning(RATE) * numpy.sin(6200 * numpy.pi * time[RATE:])
+    paths = {
+        f"{side}_wav": write(tmp_path / side, clean) for side in ("noisy", "clean")
+    }
+    (tmp_path / "manifest.json").write_text(json.dumps({"a": paths}))
+    options = {"sample_rate": RATE, "crop": 1000, "with_bandwidth": True}
+    (item,) = paired_dataset(tmp_path / "manifest.json", **options)
+    assert item["bandwidth"] == 3500.0

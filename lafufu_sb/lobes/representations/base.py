@@ -182,6 +182,7 @@ class Representation(nn.Module, ABC):
         Reconstructions
         """
         y, x = self.encode(distorted), self.encode(clean)
+        y = self.join([y] * self.joined_inputs)
         return Reconstructions(
             self.decode(*y),
             self.decode(x.latent, y.skips, y.size),

@@ -54,7 +54,11 @@ logger = get_logger(__name__)
 def datasets(hparams, crop_frames, epoch_counter):
     """Training crops, and whole clips for validation."""
     folder = Path(hparams["output_folder"])
-    common = {"sample_rate": hparams["sample_rate"], "seed": hparams["seed"]}
+    common = {
+        "sample_rate": hparams["sample_rate"],
+        "seed": hparams["seed"],
+        "with_bandwidth": hparams["mask_bandwidth"],
+    }
     crop = hparams["representation"].samples(crop_frames)
     pre_enhancer = hparams["pre_enhancer"]
     if isinstance(pre_enhancer, SignalPreEnhancer):
@@ -215,6 +219,7 @@ def score_brain(stage, hparams, run_opts):
         objective=hparams["objective"],
         decoded_loss=hparams["score_decoded_loss"],
         latent_weight=hparams["score_latent_weight"],
+        mask_bandwidth=hparams["mask_bandwidth"],
         lr=hparams["score_lr"],
         lr_schedule=hparams["score_lr_schedule"],
         batch_size=hparams["score_batch_size"],
@@ -242,6 +247,7 @@ def few_step_brain(stage, hparams, run_opts):
         objective=hparams["objective"],
         decoded_loss=hparams["few_step_decoded_loss"],
         latent_weight=hparams["few_step_latent_weight"],
+        mask_bandwidth=hparams["mask_bandwidth"],
         lr=hparams["few_step_lr"],
         lr_schedule=hparams["few_step_lr_schedule"],
         batch_size=hparams["few_step_batch_size"],
