@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 import secrets
+import shutil
 import zlib
 from pathlib import Path
 
@@ -61,6 +62,33 @@ def temporary_file(path):
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def temporary_folder(path):
+    """Make a folder with a temporary name beside ``path``; it is removed at the end.
+
+    Named like the files of ``temporary_file``. Folders of writers that were killed are
+    left: they may hold hours of work.
+
+    Arguments
+    ---------
+    path : str or Path
+        The final name, to which the caller may rename the folder.
+
+    Yields
+    ------
+    Path
+        An empty folder in the same folder.
+    """
+    path = checked_path(path)
+    temporary = path.with_name(f"{_stem(path.name)}{_tag()}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary.mkdir()  # an error if it exists: only this one is removed
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def checked_path(path):
     """The path as a Path; UsageError if it holds a null byte, as no file name can."""
     if "\0" in str(path):
@@ -95,7 +123,8 @@ def _remove_leftovers(folder, stem):
         leftovers = [entry for entry in entries if entry.name.startswith(start)]
         for entry in leftovers:
             pid = entry.name.removeprefix(start).partition("-")[0]
-            if pid.isdigit() and not _is_running(int(pid)):
+            dead = pid.isdigit() and not _is_running(int(pid))
+            if dead and not entry.is_dir(follow_symlinks=False):
                 os.unlink(entry.path)
 
 

@@ -16,6 +16,7 @@ from lafufu_sb.audio.waveforms import as_rate, as_waveforms
 from lafufu_sb.errors import NotFiniteError, UsageError
 from lafufu_sb.files import refuse_same_file
 from lafufu_sb.inference.backends import usable_run_opts, use_onnx
+from lafufu_sb.inference.opening import OPEN_OPTIONS, open_model
 from lafufu_sb.inference.pretrained import Pretrained
 from lafufu_sb.inference.progress import with_progress
 from lafufu_sb.inference.sources import FETCH_OPTIONS, check_source, explained
@@ -100,12 +101,13 @@ class EnhanceLatent(Pretrained):
         settings = {n: kwargs.pop(n) for n in FIELDS if n in kwargs}
         run_opts = usable_run_opts(backend, backend_options, run_opts, fallback)
         fetched_with = {n: kwargs[n] for n in FETCH_OPTIONS if n in kwargs}
-        source = check_source(source, hparams_file, trust, **fetched_with)
-        with explained(source, hparams_file):
-            build = super().from_hparams
-            model = build(source, hparams_file, run_opts=run_opts, **kwargs)
-        if model is None:  # download_only
+        source = check_source(source, hparams_file, kwargs.get("savedir"))
+        opening = {n: kwargs.pop(n) for n in OPEN_OPTIONS if n in kwargs}
+        hparams = open_model(source, hparams_file, trust=trust, **opening)
+        if hparams is None:  # download_only
             return None
+        with explained(source, hparams_file):
+            model = cls(hparams["modules"], hparams, run_opts=run_opts, **kwargs)
         if fallback is not None:
             model.restorer.fallback = fallback
         if backend == "onnx":
