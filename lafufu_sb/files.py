@@ -1,10 +1,11 @@
-"""Files that appear under their final names only when they are complete."""
+"""Files that appear when they are complete, and names that stay in their folder."""
 
 import contextlib
 import functools
 import hashlib
 import os
 import platform
+import re
 import secrets
 import shutil
 import zlib
@@ -87,6 +88,48 @@ def temporary_folder(path):
         yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def inside(folder, name):
+    """Path of a file or folder that a document names, inside the document's folder.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Where it must be.
+    name : str
+        Relative, "." for the folder itself.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    UsageError
+        If it is absolute or leads out of the folder, through links too.
+    """
+    path = checked_path(Path(folder) / str(name))
+    if not path.resolve().is_relative_to(Path(folder).resolve()):
+        raise UsageError(f"{name} leads out of the folder {folder}: it is not read")
+    return path
+
+
+def file_stem(text):
+    """A file name from any text: letters, digits, dots, hyphens and underscores.
+
+    Texts with other characters get a hash, so that different texts give different
+    names.
+
+    Example
+    -------
+    >>> file_stem("denoising_EARS-WHAM_v2"), file_stem("../../x")
+    ('denoising_EARS-WHAM_v2', 'x_422533a8')
+    """
+    plain = re.sub(r"[^A-Za-z0-9.-]+", "_", text).strip("._")[:100]
+    if plain == text:
+        return plain
+    return f"{plain}_{zlib.crc32(text.encode('utf-8', 'surrogatepass')):08x}"
 
 
 def checked_path(path):

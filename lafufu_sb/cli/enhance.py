@@ -1,12 +1,12 @@
 """``lafufu enhance``: restore files or folders."""
 
 import os
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 
 from lafufu_sb.cli.options import add_model_options, model_choice
+from lafufu_sb.cli.output import complain, say
 from lafufu_sb.errors import UsageError
 from lafufu_sb.files import checked_path
 
@@ -46,17 +46,17 @@ def enhance_command(options):
         except (UsageError, OSError) as error:
             if len(jobs) == 1:
                 raise
-            print(f"lafufu: error: {error}", file=sys.stderr)
+            complain(f"error: {error}")
             failed += 1
             continue
         took = time.perf_counter() - start
         seconds = soundfile.info(os.fsencode(target)).duration
-        print(
+        say(
             f"{source} -> {target}  {seconds:.2f} s in {took:.2f} s, RTF "
             f"{took / seconds:.2f}, {model.restorer.describe()}"
         )
     if failed:
-        print(f"lafufu: {failed} of {len(jobs)} files failed", file=sys.stderr)
+        complain(f"{failed} of {len(jobs)} files failed")
     return 1 if failed else 0
 
 

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from lafufu_sb.cli.options import add_model_options, model_choice
+from lafufu_sb.cli.output import say
 from lafufu_sb.errors import UsageError
 
 RESTORED_RATE = 48000  # Hz, of the benchmark; other recordings are resampled
@@ -82,10 +83,10 @@ def run_evaluate(options):
     evaluate = _evaluate_models if options.model else _evaluate_restored
     runs = evaluate(options, metrics)
     for line in _summary_lines(runs, metrics):
-        print(line)
+        say(line)
     for hint in hints:
-        print(f"not measured: {hint}")
-    print(f"results: {Path(options.output).resolve()}")
+        say(f"not measured: {hint}")
+    say(f"results: {Path(options.output).resolve()}")
     return 0
 
 
@@ -269,5 +270,5 @@ def run_report(options):
     from lafufu_sb.evaluation.report import write_report
 
     for path in write_report(options.results, options.output, options.systems):
-        print(path)
+        say(path)
     return 0

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from lafufu_sb.cli.output import say
+
 
 def add_parser(commands):
     """Add the sub-command to ``argparse``'s sub-parsers."""
@@ -36,9 +38,9 @@ def run(options):
     settings = import_sgmse(
         options.checkpoint, options.output, options.fp16_weights, **changes
     )
-    print(f"taken over: {', '.join(f'{k} {v}' for k, v in settings.known.items())}")
+    say(f"taken over: {', '.join(f'{k} {v}' for k, v in settings.known.items())}")
     if settings.assumed:
         assumed = ", ".join(f"{k} {v}" for k, v in settings.assumed.items())
-        print(f"not in the checkpoint, hence the published value: {assumed}")
-    print(f"model folder: {Path(options.output).resolve()}")
+        say(f"not in the checkpoint, hence the published value: {assumed}")
+    say(f"model folder: {Path(options.output).resolve()}")
     return 0

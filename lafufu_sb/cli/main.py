@@ -3,9 +3,9 @@
 import argparse
 import importlib
 import sys
-import traceback
 
 from lafufu_sb import __version__
+from lafufu_sb.cli.output import complain, escape_logs, show_traceback
 from lafufu_sb.errors import UsageError
 
 # Modules with ``add_parser(commands)``, in the order of the help.
@@ -29,15 +29,16 @@ def main(arguments: list[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     if hasattr(sys.stdout, "reconfigure"):  # file names need not be printable
         sys.stdout.reconfigure(errors="backslashreplace")
+    escape_logs()
     try:
         return options.run(options)
     except (UsageError, OSError) as error:
         if options.traceback:
-            traceback.print_exc()
-        print(f"lafufu: error: {error}".replace("\n", " "), file=sys.stderr)
+            show_traceback()
+        complain(f"error: {error}".replace("\n", " "))
         return 2
     except KeyboardInterrupt:
-        print("lafufu: interrupted", file=sys.stderr)
+        complain("interrupted")
         return 130
 
 

@@ -112,7 +112,7 @@ class EnhanceLatent(Pretrained):
             model.restorer.fallback = fallback
         if backend == "onnx":
             settings = {"precision": "fp32", **settings}
-            use_onnx(model.restorer, source, fetched_with, backend_options or {})
+            use_onnx(model.restorer, source, fetched_with, backend_options or {}, trust)
         model.restorer = model.restorer.with_settings(preset=preset, **settings)
         model.progress = progress
         return model

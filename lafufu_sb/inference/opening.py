@@ -80,7 +80,9 @@ def open_model(
             hparams = model.build()
         taken = sorted(RESERVED & set(hparams))
         if taken:
-            raise UsageError(f"{path} sets {', '.join(taken)}, which the caller chooses")
+            raise UsageError(
+                f"{path} sets {', '.join(taken)}, which the caller chooses"
+            )
         parts = _parts(hparams)
     for name, part in parts.items():
         load_weights(part, files[name])

@@ -84,8 +84,8 @@ def checked_file(path, folder=None):
         home = home.parents[1]
     if not real.is_relative_to(home):
         raise UsageError(
-            f"{path} is a link to {real}, out of its folder: put the file itself there, "
-            "or load the model with trust=True (--trust)"
+            f"{path} is a link to {real}, out of its folder: put the file itself "
+            "there, or load the model with trust=True (--trust)"
         )
     return path
 

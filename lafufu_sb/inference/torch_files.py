@@ -42,7 +42,7 @@ def read_torch_file(path):
     ValueError and others
         If it holds something else than tensors by name, or more than it is large.
     """
-    _check_archive(path)
+    _check_pickle(check_archive(path))
     state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     if not isinstance(state, dict):
         raise ValueError(f"it holds a {type(state).__name__}")
@@ -53,7 +53,19 @@ def read_torch_file(path):
     return dict(state)
 
 
-def _check_archive(path):
+def check_archive(path):
+    """Refuse archives whose records take more memory than the file is large.
+
+    Returns
+    -------
+    bytes
+        The pickle that names the tensors.
+
+    Raises
+    ------
+    ValueError, zipfile.BadZipFile
+        Says what is wrong.
+    """
     with zipfile.ZipFile(path) as archive:
         records = archive.infolist()
         size = archive.fp.seek(0, 2)
@@ -66,7 +78,10 @@ def _check_archive(path):
         pickles = [r for r in records if r.filename.split("/")[1:] == ["data.pkl"]]
         if len(pickles) != 1 or pickles[0].file_size > _LONGEST_PICKLE:
             raise ValueError("it has no list of weights")
-        pickle = archive.read(pickles[0])
+        return archive.read(pickles[0])
+
+
+def _check_pickle(pickle):
     for code, argument, _ in pickletools.genops(pickle):
         if code.name in _OTHER_CALLS or (
             code.name == "GLOBAL" and argument not in _GLOBALS

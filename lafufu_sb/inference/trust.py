@@ -24,7 +24,7 @@ from lafufu_sb.inference.yaml_nodes import (
     MAPPING,
     SCALARS,
     SEQUENCE,
-    STRING,
+    NoModelError,
     compose,
     nodes_of,
     plain_value,
@@ -109,17 +109,14 @@ class UntrustedModel:
         builder = _Builder(self.root, self.name)
         restorer = builder.node_of(["restorer"])
         if restorer.tag != f"{_NEW}{Restorer.__module__}.{Restorer.__name__}":
-            raise UsageError(f"{self.name} does not describe a model: no restorer")
+            raise NoModelError(f"its restorer is no {Restorer.__name__}")
         with torch.device("meta"):
             arguments, options = builder.arguments(restorer)
             if arguments:
-                raise UsageError(f"{self.name}: a restorer has arguments by name only")
+                raise NoModelError("a restorer has arguments by name only")
         for role, kind in ROLES.items():
             if not isinstance(options.get(role), kind):
-                raise UsageError(
-                    f"{self.name}: {role} of the restorer is no "
-                    f"{getattr(kind, '__name__', role)}"
-                )
+                raise NoModelError(f"{role} of its restorer is none")
         parts = {name: options.get(name) for name in LOADABLES}
         parts = {n: p for n, p in parts.items() if p is not None and p.state_dict()}
         self._check_pretrainer(parts)
@@ -143,13 +140,12 @@ class UntrustedModel:
         restorer = builder.build(builder.node_of(["restorer"]))
         for node in nodes_of(self.root):
             if node.tag.startswith(_NEW) and id(node) not in builder.built:
-                _refuse(self.name, f"{node.tag}, which the restorer does not use,", node)
+                _refuse(
+                    self.name, f"{node.tag}, which the restorer does not use,", node
+                )
         values = {key: builder.build(builder.node_of([key])) for key in builder.keys}
         if values.get("modules") != {"restorer": restorer}:
-            raise UsageError(
-                f"{self.name} does not describe a model: its modules are the restorer "
-                "and nothing else"
-            )
+            raise NoModelError("its modules must be the restorer and nothing else")
         mark = builder.keys.get("representation_fingerprint")
         if mark is not None:  # digits alone are a string too
             values["representation_fingerprint"] = mark.value
@@ -247,9 +243,7 @@ class _Builder:
                 node = None
         if node is None:
             shown = path[0] + "".join(f"[{part}]" for part in path[1:])
-            raise UsageError(
-                f"{self.name} does not describe a model: it has no {shown}"
-            )
+            raise NoModelError(f"it has no {shown}")
         return node
 
     def build(self, node):
@@ -293,10 +287,9 @@ class _Builder:
         except (UsageError, MemoryError):
             raise
         except Exception as error:  # whatever a wrong value leads to
-            reason = f"{type(error).__name__}: {error}"
-            raise UsageError(
-                f"the YAML does not describe a model of this version: {part.__name__} "
-                f"refuses its arguments ({reason}). Export it again, or correct it"
+            line = node.start_mark.line + 1
+            raise NoModelError(
+                f"line {line}, {part.__name__}: {type(error).__name__}: {error}"
             ) from error
 
     def arguments(self, node):

@@ -16,6 +16,10 @@ SCALARS = {STRING, *(f"{_YAML}{kind}" for kind in ("int", "float", "bool", "null
 _KEY = re.compile(r"\w[\w .+-]{0,63}")
 
 
+class NoModelError(ValueError):
+    """A YAML that is harmless and describes no model. ``explained`` names the file."""
+
+
 class _Loader(yaml.SafeLoader):
     """Composes nodes of a bounded number and depth, with plain and unique keys."""
 
@@ -104,9 +108,11 @@ def compose(content, name):
 
     Raises
     ------
+    NoModelError
+        For something else than a mapping.
     UsageError
-        For something else than a mapping, more than the limits of this module, keys
-        that are no plain strings, and keys that appear twice.
+        For more than the limits of this module, keys that are no plain strings, and
+        keys that appear twice.
     """
     if len(content) > MAX_BYTES:
         raise UsageError(f"{name} is larger than {MAX_BYTES} bytes: no model's YAML is")
@@ -119,7 +125,7 @@ def compose(content, name):
         reason = str(error).replace("\n", " ")
         raise UsageError(f"{name} is not YAML ({reason})") from error
     if not isinstance(root, yaml.MappingNode) or root.tag != MAPPING:
-        raise UsageError(f"{name} does not describe a model: it is no mapping of keys")
+        raise NoModelError("it is no mapping of keys")
     return root
 
 

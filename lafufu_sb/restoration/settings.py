@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from lafufu_sb.errors import UsageError
+from lafufu_sb.errors import UsageError, whole_number
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 
@@ -97,11 +97,8 @@ class RestoreSettings:
 
     def __post_init__(self):
         for name in ("phase_averages", "windows_per_batch"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise UsageError(
-                    f"{name} must be a whole number of at least 1, got {value!r}"
-                )
+            whole_number(name, getattr(self, name), 1, 2**16)
+        whole_number("seed", self.seed, -(2**63), 2**63 - 1)
         if self.precision not in PRECISIONS:
             raise UsageError(
                 f"precision must be one of {', '.join(PRECISIONS)}, got "
