@@ -30,8 +30,8 @@ def whole_path(text):
 
     Example
     -------
-    >>> whole_path("<presets[fast][0]>"), whole_path("<a> + 1")
-    (['presets', 'fast', '0'], None)
+    >>> whole_path("<presets[fast]>"), whole_path("<a> + 1")
+    (['presets', 'fast'], None)
     """
     found = _PATH.fullmatch(text.strip())
     return found and _parts(found)
@@ -112,6 +112,6 @@ def number(value):
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UsageError(f"arithmetic is for numbers, not for {type(value).__name__}")
-    if not math.isfinite(value) or abs(value) > LARGEST:
+    if abs(value) > LARGEST or not math.isfinite(value):
         raise UsageError(f"numbers must be finite and at most {LARGEST:.0e}")
     return value

@@ -232,13 +232,11 @@ class _Builder:
         self._open = set()
 
     def node_of(self, path):
-        """The node that a path of keys and indices leads to."""
+        """The node that a path of keys leads to."""
         node = self.keys.get(path[0])
         for part in path[1:]:
             if isinstance(node, yaml.MappingNode):
                 node = {key.value: value for key, value in node.value}.get(part)
-            elif isinstance(node, yaml.SequenceNode) and part.isdecimal():
-                node = node.value[int(part)] if int(part) < len(node.value) else None
             else:
                 node = None
         if node is None:

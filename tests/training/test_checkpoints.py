@@ -125,7 +125,7 @@ def test_half_precision_leaves_counts_alone(tmp_path):
     module = nn.BatchNorm1d(2)
     module.num_batches_tracked += 70001
     save_weights(module, tmp_path / "weights.ckpt", half=True)
-    stored = torch.load(tmp_path / "weights.ckpt")
+    stored = read_weights(tmp_path / "weights.ckpt")
     assert stored["weight"].dtype == torch.float16
     assert int(stored["num_batches_tracked"]) == 70001
 
@@ -138,7 +138,7 @@ def test_a_failed_save_leaves_the_old_weights_and_nothing_else(tmp_path, monkeyp
         Path(file).write_text("half of it")
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(torch, "save", fail)
+    monkeypatch.setattr(weights, "save_file", fail)
     with pytest.raises(OSError, match="no space left"):
         save_weights(linear(seed=1), path)
     monkeypatch.undo()
