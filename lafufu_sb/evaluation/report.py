@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from lafufu_sb.errors import printable
 from lafufu_sb.evaluation.figures import save_png
 from lafufu_sb.evaluation.plots import draw_quality_over_rtf
 from lafufu_sb.evaluation.results import read_results
@@ -106,7 +107,7 @@ def _conditions(results):
             line += f" († means over fewer clips; clips without a value: {counts})"
         lines.append(f"- {line}")
         lines += [
-            f"  - {markdown_text(clip)}: {markdown_text(note)}"
+            f"  - `{printable(clip).replace('`', chr(39))}`: {markdown_text(note)}"
             for clip, note in result.notes.items()
         ]
     return ["\n".join(lines)]

@@ -77,11 +77,8 @@ def refuse_foreign_parts(content, path):
 def _messages(message):
     """A protocol buffer and all that it holds."""
     yield message
-    for _, value in message.ListFields():
-        if hasattr(value, "ListFields"):
-            yield from _messages(value)
-        elif not isinstance(value, str | bytes) and hasattr(value, "__iter__"):
-            for item in value:
-                if not hasattr(item, "ListFields"):
-                    break  # numbers or texts
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            single = hasattr(value, "ListFields")
+            for item in [value] if single else value:
                 yield from _messages(item)

@@ -14,7 +14,13 @@ from speechbrain.utils.checkpoints import (
 from torch import nn
 
 from lafufu_sb.errors import UsageError
-from lafufu_sb.inference.weights import fingerprint, load_weights, save_weights
+from lafufu_sb.inference import weights
+from lafufu_sb.inference.weights import (
+    fingerprint,
+    load_weights,
+    read_weights,
+    save_weights,
+)
 from lafufu_sb.training.checkpoints import AtomicCheckpointer
 
 
