@@ -17,14 +17,12 @@ import torch
 from lafufu_sb.audio.blocks import cut_blocks
 from lafufu_sb.audio.recordings import BLOCK, Recording, sndfile_name
 from lafufu_sb.audio.resampling import resample_blocks
+from lafufu_sb.audio.suffixes import AUDIO_SUFFIXES, SOUNDFILE_SUFFIXES
 from lafufu_sb.errors import UsageError
 from lafufu_sb.files import temporary_file, written_whole
 
 logger = logging.getLogger(__name__)
 
-# RAW is left out: it has no header, and cameras use the suffix for photos.
-FORMATS = tuple(name for name in soundfile.available_formats() if name != "RAW")
-AUDIO_SUFFIXES = tuple(f".{name.lower()}" for name in FORMATS)
 LARGEST_FILE = 2**32 - 2**20  # bytes, in formats with 32-bit sizes
 _UNLIMITED = ("CAF", "FLAC", "MP3", "OGG", "RF64", "W64")
 
@@ -100,8 +98,8 @@ def recording_writer(path, sample_rate, channels, samples):
 def _format(path, channels, samples):
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder: give the name of a file in it")
-    kind = path.suffix[1:].upper()
-    if kind not in FORMATS:
+    kind = SOUNDFILE_SUFFIXES.get(path.suffix.lower())
+    if kind is None:
         raise UsageError(
             f"{path}: cannot write {path.suffix or 'a file without suffix'}, use .wav "
             "or .flac"

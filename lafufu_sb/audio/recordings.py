@@ -13,6 +13,7 @@ import soundfile
 import torch
 
 from lafufu_sb.audio.resampling import resample_blocks
+from lafufu_sb.audio.suffixes import CONTAINER_SUFFIXES
 from lafufu_sb.errors import UsageError
 
 BLOCK = 2**16  # frames that are read at once
@@ -101,11 +102,14 @@ def open_audio(path):
     Arguments
     ---------
     path : str or Path
-        Any format of libsndfile, except headerless .raw files.
+        Any format of libsndfile, except headerless .raw files; with the extra "av",
+        also what has one of ``CONTAINER_SUFFIXES``.
 
     Returns
     -------
     soundfile.SoundFile
+        Or an object with ``samplerate``, ``channels``, ``frames``, ``tell``, ``seek``,
+        ``read`` and ``close`` as of that class, which is a context manager, too.
 
     Raises
     ------
@@ -116,6 +120,10 @@ def open_audio(path):
     """
     path = Path(path)
     _check_readable(path)
+    if path.suffix.lower() in CONTAINER_SUFFIXES:
+        from lafufu_sb.audio.containers import open_container
+
+        return open_container(path)
     try:
         return soundfile.SoundFile(sndfile_name(path))
     except soundfile.LibsndfileError as error:

@@ -79,7 +79,8 @@ def plan_outputs(inputs, output):
     FileNotFoundError, UsageError
         For inputs that do not exist, outputs that coincide or overwrite their input.
     """
-    from lafufu_sb.audio.files import AUDIO_SUFFIXES, find_recordings
+    from lafufu_sb.audio.files import find_recordings
+    from lafufu_sb.audio.suffixes import AUDIO_SUFFIXES
 
     jobs = []
     for source in map(Path, inputs):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lafufu_sb.audio.files import AUDIO_SUFFIXES
 from lafufu_sb.audio.recordings import read_header
+from lafufu_sb.audio.suffixes import AUDIO_SUFFIXES
 from lafufu_sb.errors import UsageError
 
 TRIES = 200  # draws of a noise or room before giving up
