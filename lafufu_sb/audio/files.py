@@ -1,4 +1,4 @@
-"""Whole recordings: read, write without clipping, and find them in folders.
+"""Whole recordings: read, and write without clipping.
 
 ``recordings.Recording`` reads piece by piece; ``recording_writer`` writes so.
 """
@@ -17,7 +17,7 @@ import torch
 from lafufu_sb.audio.blocks import cut_blocks
 from lafufu_sb.audio.recordings import BLOCK, Recording, sndfile_name
 from lafufu_sb.audio.resampling import resample_blocks
-from lafufu_sb.audio.suffixes import AUDIO_SUFFIXES, SOUNDFILE_SUFFIXES
+from lafufu_sb.audio.suffixes import SOUNDFILE_SUFFIXES
 from lafufu_sb.errors import UsageError
 from lafufu_sb.files import temporary_file, written_whole
 
@@ -226,24 +226,6 @@ def write_recording(path, wavs, sample_rate):
     wavs = wavs if wavs.dim() == 2 else wavs[None]
     with recording_writer(path, sample_rate, *wavs.shape) as write:
         write(wavs)
-
-
-def find_recordings(folder):
-    """List the audio files below a folder, sorted.
-
-    Raises
-    ------
-    UsageError
-        If there are none.
-    """
-    found = sorted(
-        path
-        for path in Path(folder).rglob("*")
-        if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()
-    )
-    if not found:
-        raise UsageError(f"{folder} holds no audio files")
-    return found
 
 
 def at_file_rate(recording, blocks):

@@ -28,7 +28,7 @@ def save(path, wavs, rate):
     return _write(path, [wavs], rate, *wavs.shape)
 
 
-def transfer(path, source, own_rate, rate):
+def transfer(path, source, own_rate, rate, copy=True):
     """Copy a recording; it is converted only if format or sample rate differ.
 
     Arguments
@@ -39,13 +39,16 @@ def transfer(path, source, own_rate, rate):
         The recording.
     own_rate, rate : int
         Sample rates in Hz, of the recording and of the copy.
+    copy : bool
+        Whether the bytes may be copied; otherwise the samples are.
 
     Returns
     -------
     dict
         See ``save``.
     """
-    if Path(source).suffix.lower() == path.suffix.lower() and own_rate == rate:
+    same = Path(source).suffix.lower() == path.suffix.lower() and own_rate == rate
+    if copy and same:
         shutil.copyfile(source, path)
         return {}
     with Recording(source, rate) as recording:

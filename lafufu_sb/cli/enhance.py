@@ -79,7 +79,7 @@ def plan_outputs(inputs, output):
     FileNotFoundError, UsageError
         For inputs that do not exist, outputs that coincide or overwrite their input.
     """
-    from lafufu_sb.audio.files import find_recordings
+    from lafufu_sb.audio.finding import find_recordings
     from lafufu_sb.audio.suffixes import AUDIO_SUFFIXES
 
     jobs = []

@@ -12,7 +12,6 @@ import torch
 
 from lafufu_sb.audio import files as audio
 from lafufu_sb.audio.files import (
-    find_recordings,
     read_recording,
     recording_writer,
     write_recording,
@@ -76,12 +75,6 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path, name, error, mes
     with pytest.raises(error, match=message):
         write_recording(tmp_path / name, torch.tensor([2.0]), 48000)
     assert not list(tmp_path.iterdir())
-
-
-def test_folder_without_audio_is_refused(tmp_path):
-    (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(UsageError, match="holds no audio"):
-        find_recordings(tmp_path)
 
 
 def written(path, *blocks, samples=300):
