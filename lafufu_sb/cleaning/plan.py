@@ -25,6 +25,7 @@ class PlannedFile:
     channels: int = 0  # 0 if the header is unreadable
     size: int = -1  # bytes
     mtime_ns: int = 0
+    stated: float = 0.0  # seconds that the manifest states, 0 if it does not
 
     @property
     def cost(self):
@@ -66,7 +67,9 @@ def make_plan(manifest, output, audio_format="same"):
     with ThreadPoolExecutor(_SCANNERS) as pool:
         headers = list(pool.map(_examine, sources))
     return [
-        PlannedFile(index, source, target, **header)
+        PlannedFile(
+            index, source, target, stated=manifest.seconds.get(source, 0.0), **header
+        )
         for index, (source, target, header) in enumerate(
             zip(sources, targets, headers, strict=True)
         )

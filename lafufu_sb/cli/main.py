@@ -31,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     escape_logs()
     try:
+        _check_names(options)
         return options.run(options)
     except (UsageError, OSError) as error:
         if options.traceback:
@@ -40,6 +41,17 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         complain("interrupted")
         return 130
+
+
+def _check_names(options):
+    """Refuse names that would mean the working folder, or a stream to others."""
+    for what in ("input", "output"):
+        given = getattr(options, what, None)
+        for name in given if isinstance(given, list) else [given]:
+            if name in ("", "-"):
+                raise UsageError(
+                    f"{name!r} as {what} is no file: give the name of a file or folder"
+                )
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -70,7 +70,7 @@ def _kind_of(path):
     for kind, manifest in FORMATS.items():
         if name.endswith(manifest.endings):
             return kind
-    from lafufu_sb.audio.files import AUDIO_SUFFIXES
+    from lafufu_sb.audio.suffixes import AUDIO_SUFFIXES
 
     if path.suffix.lower() in AUDIO_SUFFIXES:
         raise UsageError(f"{path} is a single recording: use `lafufu enhance` instead")

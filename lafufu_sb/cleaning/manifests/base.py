@@ -1,5 +1,6 @@
 """The base class of manifests, and the registry of their formats."""
 
+import math
 import os
 from abc import ABC, abstractmethod
 from typing import NamedTuple
@@ -69,6 +70,8 @@ class Manifest(ABC):
     placeholder : re.Pattern or None
         Matches a placeholder in a path; its first group is the name. None if the
         format has no placeholders.
+    subtype : str or None
+        Sample format of results that its readers need, unless another is chosen.
 
     Attributes
     ----------
@@ -81,6 +84,9 @@ class Manifest(ABC):
         recordings have in common.
     sources : dict of str to str
         Text in the manifest to absolute path of the recording, in order.
+    seconds : dict of str to float
+        Recording to the least length that the manifest states, where it does. A
+        shorter recording is not restored.
     fields : frozenset of str
         Names of all fields, which ``check_rate_change`` looks at.
 
@@ -97,11 +103,12 @@ class Manifest(ABC):
     endings = ()
     has_columns = False
     placeholder = None
+    subtype = None
 
     def __init__(self, path, columns=(), placeholders=None):
         self.path, self.name, self.root = path, path.name, None
         self.columns, self.placeholders = list(columns), dict(placeholders or {})
-        self.sources, self.fields = {}, frozenset()
+        self.sources, self.seconds, self.fields = {}, {}, frozenset()
         for given, option, allowed in (
             (self.columns, "--column", self.has_columns),
             (self.placeholders, "--placeholder", self.placeholder is not None),
@@ -153,7 +160,7 @@ class Manifest(ABC):
                 "another sample rate: use --sample-rate keep, or remove the field"
             )
 
-    def add(self, text, place):
+    def add(self, text, place, seconds=None):
         """Add a recording to ``sources``.
 
         Arguments
@@ -162,12 +169,18 @@ class Manifest(ABC):
             The path as the manifest has it.
         place : str
             Where it stands, such as "line 3", for messages.
+        seconds : object
+            Length of the recording or of a part of it; ignored if it is no positive
+            number.
         """
         if text not in self.sources:
             filled = self._filled(text, place)
             if not filled.strip():
                 raise self.error(place, "the path of the recording is empty: fill it")
             self.sources[text] = self._resolved(filled, place)
+        length, path = _number(seconds), self.sources[text]
+        if length > self.seconds.get(path, 0.0):
+            self.seconds[path] = length
 
     def new_path(self, text, cleaned):
         """Path of the result of a text in ``sources``; None if it has no result."""
@@ -206,6 +219,15 @@ class Manifest(ABC):
                 place, f"{text!r} cannot be a file name (NUL or lone surrogate): fix it"
             )
         return resolve(text, self.path)
+
+
+def _number(value):
+    """A finite positive number, also as text; 0.0 for anything else."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return 0.0
+    return number if 0.0 < number < math.inf else 0.0
 
 
 def resolve(text, manifest):

@@ -45,9 +45,10 @@ class CsvManifest(Manifest):
                 raise self.error("line 1", f"two columns named {name!r}: rename one")
         self._audio = [self._header.index(name) for name in chosen]
         for line, row in self._rows:
+            seconds = dict(zip(self._header, row, strict=True)).get("duration")
             for column in self._audio:
                 if row[column]:
-                    self.add(row[column], f"line {line}")
+                    self.add(row[column], f"line {line}", seconds)
 
     def _numbered_rows(self):
         """Rows with the number of the line in which they start."""

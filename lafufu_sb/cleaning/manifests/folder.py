@@ -14,7 +14,7 @@ class FolderManifest(Manifest):
 
     def read(self):
         """See ``Manifest``; the results mirror the folder."""
-        from lafufu_sb.audio.files import find_recordings
+        from lafufu_sb.audio.finding import find_recordings
 
         root = Path(os.path.abspath(self.path))
         self.name, self.root = None, str(root)

@@ -46,7 +46,7 @@ class JsonManifest(Manifest):
                         f"{name!r} must be a path or an object with a path as "
                         f'"file", not {_type(item[name])}',
                     )
-                self.add(text, f"item {key!r}")
+                self.add(text, f"item {key!r}", item.get("duration"))
 
     def _parsed(self):
         try:

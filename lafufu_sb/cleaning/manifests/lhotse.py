@@ -30,7 +30,8 @@ class LhotseManifest(Manifest):
                             "be cleaned: write it to a file first, for example with "
                             "lhotse's save_audios",
                         )
-                    self.add(str(source.source), place)
+                    seconds = None if recording.transforms else recording.duration
+                    self.add(str(source.source), place, seconds)
 
     def _items(self):
         """All items; whatever lhotse raises is a UsageError that names the item."""

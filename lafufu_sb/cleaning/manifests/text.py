@@ -67,7 +67,7 @@ def choose_columns(values, given, path):
     >>> choose_columns({"ID": ["a"], "file": ["a.wav"]}, (), "train.csv")
     ['file']
     """
-    from lafufu_sb.audio.files import AUDIO_SUFFIXES
+    from lafufu_sb.audio.suffixes import AUDIO_SUFFIXES
 
     present = ", ".join(values)
     if given:
