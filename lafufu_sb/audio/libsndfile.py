@@ -56,6 +56,7 @@ class SoundFile(soundfile.SoundFile):
 
     def __init__(self, path):
         self._path, self._position, self.note = path, 0, ""
+        self._in_order = True
         self._raw = open(path, "rb", buffering=0)
         try:
             super().__init__(self._source(), closefd=False)
@@ -96,6 +97,7 @@ class SoundFile(soundfile.SoundFile):
                 pass
         else:
             self._position = super().seek(min(frame, self.frames))
+            self._in_order = self._position == 0
         return self._position
 
     def tell(self):
@@ -147,7 +149,9 @@ class SoundFile(soundfile.SoundFile):
         return self._position / self.samplerate
 
     def _check_end(self):
-        """Refuse a file of which not all was read."""
+        """Refuse a file of which not all was read, if it was read from its start."""
+        if not self._in_order:
+            return
         if self.format in _COMPRESSED:
             stated = self._stated()
             if stated - self._position > _CUT * self.samplerate:
@@ -158,7 +162,7 @@ class SoundFile(soundfile.SoundFile):
         if self._leaves_sound():
             message = (
                 f"{self._path} goes on after the {self._seconds:.2f} seconds that its "
-                "header states, and the rest cannot be read: cut or convert it"
+                "header states: cut or convert it"
             )
             if self.format in _COMPRESSED:
                 raise IncompleteError(message, self._seconds)

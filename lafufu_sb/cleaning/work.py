@@ -32,7 +32,6 @@ IN_MEMORY = 600.0  # seconds x channels; longer files are restored from disk to 
 _AHEAD, _BEHIND = 64, 8
 # A recording may be a little shorter than its manifest states: share and seconds.
 _SHARE, _TOLERANCE = 0.99, 0.1
-_FAULTS = (OSError, UsageError, MemoryError)  # of a recording; the run goes on
 
 
 @dataclass
@@ -168,7 +167,7 @@ class Cleaner:
                     return job
                 before = torch.cat(list(recording.blocks()), dim=1)
                 wavs = resample(before, rate, self.model.sample_rate)
-        except _FAULTS as error:
+        except (OSError, UsageError, MemoryError) as error:
             job.problem = _one_line(error)
             return job
         job.before = MemorySound(before, rate)
@@ -203,7 +202,7 @@ class Cleaner:
         file, start = job.file, self.meter.computing
         try:
             recording = _opened(file, self.model.sample_rate)
-        except _FAULTS as error:
+        except (OSError, UsageError) as error:
             return _row(job, "failed", _one_line(error))
         job.before, job.note = FileSound(recording), recording.note
         lengths = self.model.restorer.plan.blocks(recording.samples)

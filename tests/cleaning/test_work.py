@@ -6,6 +6,7 @@ import soundfile
 import torch
 from corpora import contents, small_model, write_noise
 from small import Entangled
+from sounds import RATE, SECONDS, encoded, with_size
 
 from lafufu_sb.cleaning import work
 from lafufu_sb.cleaning.gate import Gate, Verdict
@@ -190,6 +191,67 @@ def test_long_files_go_from_disk_to_disk_with_the_same_result(
         assert row["decision"] == long[name]["decision"]
         assert row["snr"] == pytest.approx(long[name]["snr"], abs=0.01)
     assert sorted(contents(tmp_path / "long")) == sorted(contents(tmp_path / "short"))
+
+
+def test_file_longer_than_its_header_says_is_not_taken_into_memory(
+    corpus, tmp_path, monkeypatch
+):
+    """The plan has one second of it, and the memory takes two."""
+    pytest.importorskip("av")
+    joined = encoded("FLAC") + encoded("FLAC")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.flac").write_bytes(joined)
+    monkeypatch.setattr(work, "IN_MEMORY", SECONDS + 0.5)
+    row = clean(tmp_path / "in", tmp_path / "out")["a.flac"]
+    assert row["decision"] == "restored"
+    assert (
+        soundfile.info(row["target"]).duration == 2 * SECONDS == row["samples"] / RATE
+    )
+
+
+def test_header_without_a_length_is_in_the_report_and_not_copied(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.wav").write_bytes(with_size("WAV", 0))
+    keep = Gate([lambda before, after: Verdict({}, "no")])
+    for gate, reason in ((None, "was never"), (keep, "no; was never")):
+        row = clean(tmp_path / "in", tmp_path / reason, gate)["a.wav"]
+        assert row["reason"].startswith(reason)
+        assert soundfile.info(row["target"]).duration == SECONDS
+
+
+def test_file_shorter_than_the_manifest_states_is_not_restored(tmp_path):
+    for name in ("a", "b", "c"):
+        write_noise(tmp_path / f"{name}.wav", 1.0)
+    rows = f"1,1.004,{tmp_path}/a.wav\n2,24,{tmp_path}/b.wav\n3,0.2,{tmp_path}/c.wav\n"
+    (tmp_path / "t.csv").write_text(f"ID,duration,wav\n{rows}4,?,{tmp_path}/c.wav\n")
+    rows = clean(tmp_path / "t.csv", tmp_path / "out")
+    assert [row["decision"] for row in rows.values()].count("restored") == 2
+    assert rows["b.wav"]["decision"] == "failed"
+    assert "has 1.00 seconds, but the manifest states 24.00" in rows["b.wav"]["reason"]
+
+
+@pytest.mark.parametrize("in_memory", [600.0, 0.0])
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")],
+)
+def test_file_that_needs_too_much_memory_is_a_failed_row(
+    corpus, tmp_path, monkeypatch, in_memory, error
+):
+    monkeypatch.setattr(work, "IN_MEMORY", in_memory)
+    really = work.Recording.blocks
+
+    def blocks(recording):
+        if recording.path.name == "a.wav":
+            raise error
+        return really(recording)
+
+    monkeypatch.setattr(work.Recording, "blocks", blocks)
+    rows = clean(corpus, tmp_path / "out")
+    assert rows["a.wav"]["decision"] == "failed"
+    assert "a.wav needs more memory" in rows["a.wav"]["reason"]
+    assert [r["decision"] for r in rows.values()].count("restored") == 4
+    assert not (tmp_path / "out" / "a.wav").exists()
 
 
 class Watched(Entangled):
