@@ -44,6 +44,11 @@ def transfer(path, source, own_rate, rate):
     -------
     dict
         See ``save``.
+
+    Raises
+    ------
+    OSError
+        If the recording cannot be read, or the copy not be written.
     """
     if Path(source).suffix.lower() == path.suffix.lower() and own_rate == rate:
         shutil.copyfile(source, path)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from lafufu_sb.errors import check_range
+
 
 def add_parser(commands):
     """Add the sub-command to ``argparse``'s sub-parsers."""
@@ -27,6 +29,10 @@ def run(options):
     """Import, and print which settings come from where."""
     from lafufu_sb.inference.sgmse_import import import_sgmse
 
+    if options.num_steps is not None:
+        check_range("--num-steps", options.num_steps, 1, 10_000, whole=True)
+    if options.snr is not None:
+        check_range("--snr", options.snr, 0, 100)
     changes = {
         "N": options.num_steps,
         "corrector": options.corrector,
