@@ -30,9 +30,20 @@ def written_whole(path):
     Path
         Where to write, see ``temporary_file``. Removed if the block raises.
     """
-    with temporary_file(path) as temporary:
+    with temporary_file(path) as temporary, named_errors(path):
         yield temporary
         os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def named_errors(path):
+    """Context that names ``path`` in file errors without a name, as of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 
 from lafufu_sb.audio.writer import check_subtype
 from lafufu_sb.cleaning.loading import load_cleaner
@@ -74,13 +75,15 @@ def plan_of(options):
     UsageError, FileNotFoundError
         See ``clean``.
     """
-    manifest = open_manifest(
-        options.input, options.kind, options.columns, options.placeholders
-    )
+    path = Path(options.input)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UsageError(
+            f"{path} is neither a file nor a folder: save the manifest to a file that "
+            "a resumed run can read again"
+        )
+    manifest = open_manifest(path, options.kind, options.columns, options.placeholders)
     if options.sample_rate == "model":
         manifest.check_rate_change()
-    if manifest.name in (CSV_NAME, PAGE_NAME):
-        raise UsageError(f"{manifest.path} has the name of a report file: rename it")
     files = make_plan(manifest, options.output, options.format)
     if options.subtype:
         for file in files:
@@ -92,8 +95,8 @@ def run_here(options, files, state):
     """Clean one shard in this process; returns its rows, see ``clean``."""
     number, shards = options.shard
     files = split(files, shards)[number - 1]
-    cleaner = load_cleaner(options, state)
     with state.shard(f"{number}-of-{shards}") as shard:
+        cleaner = load_cleaner(options, state)  # a restart is refused from here on
         left, done = state.pending(files)
         progress = Progress(files, done)
         try:

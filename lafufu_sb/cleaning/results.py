@@ -53,6 +53,11 @@ def transfer(path, source, own_rate, rate, subtype=None, copy=True):
     -------
     dict
         See ``save``.
+
+    Raises
+    ------
+    OSError
+        If the recording cannot be read, or the copy not be written.
     """
     same = Path(source).suffix.lower() == path.suffix.lower() and own_rate == rate
     if copy and same and subtype in (None, read_metadata(source).subtype):

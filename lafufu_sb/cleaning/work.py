@@ -92,18 +92,15 @@ class Cleaner:
         ------
         OSError
             If results cannot be written, for example on a full disk. A file that
-            cannot be read gets a row with the decision "failed" instead.
+            cannot be read, or changes or vanishes meanwhile, gets a row with the
+            decision "failed" instead.
         """
         self.meter = Meter()
         short = [file for file in files if file.cost <= IN_MEMORY]
         long = [file for file in files if file.cost > IN_MEMORY]
 
         def finish(function, job):
-            try:
-                with _memory_errors(job.file):
-                    row = function(job, shard)
-            except MemoryError as error:
-                row = _row(job, "failed", _one_line(error))
+            row = _row_of(function, job, shard)
             shard.note(row)
             on_row(row)
 
@@ -222,8 +219,9 @@ class Cleaner:
         except NotFiniteError as error:
             verdict = Verdict({}, _one_line(error))
             row = self._place(job, None, verdict, None, shard)
-        except UsageError as error:  # the file was damaged or changed meanwhile
-            row = _row(job, "failed", _one_line(error))
+        except UsageError:  # the file was damaged or changed meanwhile
+            result.remove()
+            raise
         finally:
             restored.unlink(missing_ok=True)
         result.remove()
@@ -241,14 +239,18 @@ class Cleaner:
                 gain = transfer(
                     temporary, file.source, before.rate, rate, self.subtype, copy
                 )
+                if problem := _change_of(file):
+                    raise UsageError(problem)
             else:
                 gain = put(temporary, rate=rate, subtype=self.subtype)
+            size = temporary.stat().st_size
         measures = {
             "seconds": before.seconds,
             "channels": before.channels,
             "sample_rate": rate,
             "samples": math.ceil(before.samples * rate / before.rate),
             "rtf": job.seconds / before.seconds,
+            "bytes": size,
         }
         if after is not None:
             measures["snr"] = estimate_snr(before, after, self.pieces)
@@ -286,7 +288,6 @@ def _memory_errors(file):
 def _row(job, decision, reason, **measures):
     """Journal row of a file. NaN becomes None, since JSON has none."""
     file = job.file
-    done = decision != "failed"
     row = {
         "source": file.source,
         "target": file.target,
@@ -295,7 +296,7 @@ def _row(job, decision, reason, **measures):
         "size": file.size,
         "mtime_ns": file.mtime_ns,
         "finished": time.time(),
-        "bytes": os.stat(file.target).st_size if done else None,
+        "bytes": None,
         "seconds": file.seconds,
         "channels": file.channels,
     }
@@ -303,6 +304,33 @@ def _row(job, decision, reason, **measures):
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in measures.items()
     }
+
+
+def _row_of(function, job, shard):
+    """Row of a job; what is wrong with the recording itself makes it a failed one."""
+    try:
+        with _memory_errors(job.file):
+            return function(job, shard)
+    except (UsageError, MemoryError) as error:
+        return _row(job, "failed", _one_line(error))
+    except OSError:
+        problem = _change_of(job.file)
+        if not problem:
+            raise
+        return _row(job, "failed", problem)
+
+
+def _change_of(file):
+    """What has happened to a recording since it was planned, or an empty text."""
+    try:
+        status = os.stat(file.source)
+    except OSError as error:
+        return f"{file.source} has vanished ({error.strerror})"
+    if not os.access(file.source, os.R_OK):
+        return f"{file.source} may not be read any more"
+    if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns):
+        return f"{file.source} has changed since the run began: run it again"
+    return ""
 
 
 def _one_line(error):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lafufu_sb.cli.output import say
+from lafufu_sb.errors import real_number, whole_number
 
 
 def add_parser(commands):
@@ -29,6 +30,10 @@ def run(options):
     """Import, and print which settings come from where."""
     from lafufu_sb.inference.sgmse_import import import_sgmse
 
+    if options.num_steps is not None:
+        whole_number("--num-steps", options.num_steps, 1, 10_000)
+    if options.snr is not None:
+        real_number("--snr", options.snr, 0, 100)
     changes = {
         "N": options.num_steps,
         "corrector": options.corrector,

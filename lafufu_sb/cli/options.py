@@ -4,7 +4,6 @@ import argparse
 from dataclasses import fields
 
 from lafufu_sb.audio.formats import SUBTYPES
-from lafufu_sb.errors import UsageError
 from lafufu_sb.inference.loading import ModelChoice
 from lafufu_sb.restoration.settings import RestoreSettings
 
@@ -124,10 +123,8 @@ def model_choice(options, model=None):
     Raises
     ------
     UsageError
-        For a number of threads below one.
+        See ``ModelChoice``.
     """
-    if options.threads is not None and options.threads < 1:
-        raise UsageError(f"--threads must be at least 1, got {options.threads}")
     settings = {f.name: getattr(options, f.name) for f in fields(RestoreSettings)}
     settings["options"] = dict(settings["options"] or {}) or None
     return ModelChoice(

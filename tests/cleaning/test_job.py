@@ -181,6 +181,8 @@ def test_exit_status_and_one_line_errors(untrained_model, corpus, tmp_path, caps
         (["missing", "-o", "out"], "missing does not exist"),
         (["{corpus}", "-o", "{corpus}/out"], "is inside"),
         (["{corpus}/a.wav", "-o", "out"], "use `lafufu enhance`"),
+        (["{corpus}", "-o", "{corpus}/a.wav"], "is inside"),
+        (["/dev/null", "-o", "out"], "is neither a file nor a folder"),
         (["{corpus}", "-o", "out", "--recogniser", "no"], "model folder no does not"),
         (
             ["{corpus}", "-o", "out", "--column", "x"],
