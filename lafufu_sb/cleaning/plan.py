@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lafufu_sb.audio.recordings import read_header
 from lafufu_sb.errors import UsageError
+from lafufu_sb.files import refuse_nested, refuse_sources_inside
 
 LOSSLESS = (".wav", ".flac")  # formats of results; others become the first
 _SCANNERS = 16  # threads that wait for the disk or the network
@@ -25,6 +26,7 @@ class PlannedFile:
     channels: int = 0  # 0 if the header is unreadable
     size: int = -1  # bytes
     mtime_ns: int = 0
+    stated: float | None = None  # seconds that the manifest states, at least
 
     @property
     def cost(self):
@@ -54,19 +56,22 @@ def make_plan(manifest, output, audio_format="same"):
     ------
     UsageError
         If results would overwrite recordings, each other, or the manifest, or would be
-        inside the folder that is cleaned.
+        inside the folder that is cleaned, or if recordings are inside ``output``.
     """
     sources = list(dict.fromkeys(manifest.sources.values()))
     output = Path(os.path.abspath(output))
-    _refuse_nesting(manifest, output)
+    refuse_output(manifest, output)
     root = manifest.root or _common_folder(sources, manifest.path)
     relative = [os.path.relpath(source, root) for source in sources]
     targets = [str(output / name) for name in _renamed(relative, audio_format)]
-    _refuse_collisions(sources, targets, manifest, output)
+    _refuse_collisions(sources, targets)
+    refuse_sources_inside(sources, output)
     with ThreadPoolExecutor(_SCANNERS) as pool:
         headers = list(pool.map(_examine, sources))
     return [
-        PlannedFile(index, source, target, **header)
+        PlannedFile(
+            index, source, target, **header, stated=manifest.seconds.get(source)
+        )
         for index, (source, target, header) in enumerate(
             zip(sources, targets, headers, strict=True)
         )
@@ -82,14 +87,15 @@ def _common_folder(sources, manifest):
         ) from error
 
 
-def _refuse_nesting(manifest, output):
-    if manifest.name is None:
-        if Path(os.path.realpath(output)).is_relative_to(
-            os.path.realpath(manifest.root)
-        ):
+def refuse_output(manifest, output):
+    """UsageError if a run would read its own output, or overwrite the manifest."""
+    if manifest.path.is_dir():
+        refuse_nested(manifest.path, output)
+    for name, path in manifest.outputs().items():
+        if os.path.realpath(output / name) == os.path.realpath(path):
             raise UsageError(
-                f"output {output} is inside {manifest.path}, the folder to clean: the "
-                "next run would clean the results, so choose another output folder"
+                f"{path} would be overwritten by the new manifest: choose another "
+                "output folder"
             )
 
 
@@ -110,7 +116,7 @@ def _new_suffix(suffix, audio_format):
     return suffix if suffix.lower() == f".{audio_format}" else f".{audio_format}"
 
 
-def _refuse_collisions(sources, targets, manifest, output):
+def _refuse_collisions(sources, targets):
     first = {}
     originals = {os.path.realpath(source) for source in sources}
     for source, target in zip(sources, targets, strict=True):
@@ -122,13 +128,6 @@ def _refuse_collisions(sources, targets, manifest, output):
         if os.path.realpath(target) in originals:
             raise UsageError(
                 f"{target} would overwrite a recording of the corpus: choose another "
-                "output folder"
-            )
-    if manifest.name is not None:
-        same = os.path.realpath(output / manifest.name)
-        if same == os.path.realpath(manifest.path):
-            raise UsageError(
-                f"{same} would be overwritten by the new manifest: choose another "
                 "output folder"
             )
 
