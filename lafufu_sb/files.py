@@ -199,3 +199,26 @@ def refuse_same_file(source, target):
     source, target = Path(source), Path(target)
     if source.exists() and target.exists() and source.samefile(target):
         raise UsageError(f"{target} would overwrite its input: choose another output")
+
+
+def refuse_nested(folder, output):
+    """UsageError if results would be inside the folder that is restored.
+
+    Links are resolved.
+    """
+    if Path(os.path.realpath(output)).is_relative_to(os.path.realpath(folder)):
+        raise UsageError(
+            f"output {output} is inside {folder}, the folder to restore: the next run "
+            "would restore the results again, so choose another output folder"
+        )
+
+
+def refuse_sources_inside(sources, output):
+    """UsageError if a recording is inside the folder of the results, links resolved."""
+    start = os.path.join(os.path.realpath(output), "")
+    for source in sources:
+        if os.path.realpath(source).startswith(start):
+            raise UsageError(
+                f"{source} is inside the output folder {output}: the next run may "
+                "restore results again, so choose another output folder"
+            )

@@ -39,9 +39,9 @@ def refuse_collisions(sources, targets, manifest, output):
         If two results have one name (where the file system of ``output`` ignores case
         or Unicode forms, also in another spelling), if one is named like a folder of
         others, the manifest, a report or the journals, if a name is too long, or if
-        results would overwrite the manifest or recordings. The message names both.
+        results would overwrite recordings. The message names both.
     """
-    _refuse_own_input(sources, targets, manifest, output)
+    _refuse_own_input(sources, targets)
     for source, target in zip(sources, targets, strict=True):
         name, own = (len(os.fsencode(os.path.basename(p))) for p in (target, source))
         if own <= _LONGEST_NAME < name or len(os.fsencode(target)) > _LONGEST_PATH:
@@ -61,7 +61,7 @@ def refuse_collisions(sources, targets, manifest, output):
         )
 
 
-def _refuse_own_input(sources, targets, manifest, output):
+def _refuse_own_input(sources, targets):
     originals = {os.path.realpath(source): source for source in sources}
     for target in targets:
         if os.path.realpath(target) in originals:
@@ -69,28 +69,14 @@ def _refuse_own_input(sources, targets, manifest, output):
                 f"{target} would overwrite a recording of the corpus: choose another "
                 "output folder"
             )
-    if manifest.name is not None:
-        new = output / manifest.name
-        if new.exists() and new.samefile(manifest.path):
-            raise UsageError(
-                f"{new} would be overwritten by the new manifest: choose another "
-                "output folder"
-            )
-    inside = os.path.join(os.path.realpath(output), "")
-    for original, source in originals.items():
-        if original.startswith(inside):
-            raise UsageError(
-                f"{source} is inside the output folder {output}: choose another one"
-            )
 
 
 def _claims(sources, targets, manifest, output):
     """All paths that will be written, and the folders that they need, once each."""
     for name, what in ((CSV_NAME, "report"), (PAGE_NAME, "report"), (FOLDER, "state")):
         yield _Claim(str(output / name), False, f"the {what} of the cleaning")
-    if manifest.name is not None:
-        path = str(output / manifest.name)
-        yield _Claim(path, False, f"the new version of {manifest.path}")
+    for name, path in manifest.outputs().items():
+        yield _Claim(str(output / name), False, f"the new version of {path}")
     folders, top = set(), str(output)
     for source, target in zip(sources, targets, strict=True):
         yield _Claim(target, False, source)

@@ -11,6 +11,7 @@ from pathlib import Path
 from lafufu_sb.audio.recordings import read_header
 from lafufu_sb.cleaning.collisions import refuse_collisions
 from lafufu_sb.errors import UsageError
+from lafufu_sb.files import refuse_nested, refuse_sources_inside
 
 LOSSLESS = (".wav", ".flac")  # formats of results; others become the first
 _SCANNERS = 16  # threads that wait for the disk or the network
@@ -56,16 +57,17 @@ def make_plan(manifest, output, audio_format="same"):
     Raises
     ------
     UsageError
-        If results would be inside the folder that is cleaned, or cannot all be written,
-        see ``refuse_collisions``.
+        If results cannot all be written, see ``refuse_collisions``, or would be inside
+        the folder that is cleaned, or if recordings are inside ``output``.
     """
     sources = list(dict.fromkeys(manifest.sources.values()))
     output = Path(os.path.abspath(output))
-    _refuse_nesting(manifest, output)
+    refuse_output(manifest, output)
     root = manifest.root or _common_folder(sources, manifest.path)
     relative = [os.path.relpath(source, root) for source in sources]
     targets = [str(output / name) for name in _renamed(relative, audio_format)]
     refuse_collisions(sources, targets, manifest, output)
+    refuse_sources_inside(sources, output)
     with ThreadPoolExecutor(_SCANNERS) as pool:
         if output.is_dir():
             for _ in pool.map(partial(_refuse_obstacle, is_folder=False), targets):
@@ -94,14 +96,15 @@ def _common_folder(sources, manifest):
         ) from error
 
 
-def _refuse_nesting(manifest, output):
-    if manifest.name is None:
-        if Path(os.path.realpath(output)).is_relative_to(
-            os.path.realpath(manifest.root)
-        ):
+def refuse_output(manifest, output):
+    """UsageError if a run would read its own output, or overwrite the manifest."""
+    if manifest.path.is_dir():
+        refuse_nested(manifest.path, output)
+    for name, path in manifest.outputs().items():
+        if os.path.realpath(output / name) == os.path.realpath(path):
             raise UsageError(
-                f"output {output} is inside {manifest.path}, the folder to clean: the "
-                "next run would clean the results, so choose another output folder"
+                f"{path} would be overwritten by the new manifest: choose another "
+                "output folder"
             )
 
 

@@ -7,6 +7,7 @@ The folder ``.lafufu-clean`` below the output folder holds
   JSON per finished file, written to disk before the next file is finished. Temporary
   files become results by renaming,
 - ``partial/``: what is restored so far of long files,
+- ``unpacked/``, ``restored/``: originals and results of manifests that contain audio,
 - ``lock`` and ``shard-NAME.lock``: the locks. A process holds that of its shard from
   before it reads the settings until its last row is written.
 """
@@ -26,7 +27,8 @@ from lafufu_sb.errors import UsageError
 from lafufu_sb.files import checked_path, named_errors, written_whole
 
 FOLDER = ".lafufu-clean"
-PARTIAL, JOURNAL = "partial", "journal.jsonl"
+PARTIAL, UNPACKED, RESTORED = "partial", "unpacked", "restored"
+JOURNAL = "journal.jsonl"
 
 
 class State:
@@ -36,11 +38,19 @@ class State:
     ---------
     output : str or Path
         Folder of the results.
+
+    Attributes
+    ----------
+    output, folder : Path
+        Absolute path of the output folder, and of the state in it.
+    unpacked, restored : Path
+        Folders for the originals and results of a packed manifest.
     """
 
     def __init__(self, output):
         self.output = Path(os.path.abspath(checked_path(output)))
         self.folder = self.output / FOLDER
+        self.unpacked, self.restored = self.folder / UNPACKED, self.folder / RESTORED
         self._settings = self.folder / "settings.json"
 
     def open(self, restart=False):
@@ -121,12 +131,13 @@ class State:
                 pass
         for name in self._names():
             shutil.rmtree(self._folder_of(name), ignore_errors=True)
-        self.forget_partial()
+        self.forget_temporary()
         self._settings.unlink(missing_ok=True)
 
-    def forget_partial(self):
-        """Remove what is restored so far of long files."""
-        shutil.rmtree(self.folder / PARTIAL, ignore_errors=True)
+    def forget_temporary(self):
+        """Remove unpacked originals, and what is restored so far of long files."""
+        for folder in (self.folder / PARTIAL, self.unpacked):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _sweep(self):
         """Remove temporary files of shards on which no process works."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from lafufu_sb.cli.options import add_model_options, add_subtype, model_choice
 from lafufu_sb.cli.output import complain, say
 from lafufu_sb.errors import UsageError
-from lafufu_sb.files import checked_path
+from lafufu_sb.files import checked_path, refuse_nested, refuse_sources_inside
 
 
 def add_parser(commands):
@@ -90,7 +90,8 @@ def plan_outputs(inputs, output):
     ------
     FileNotFoundError, UsageError
         For inputs that do not exist, outputs that have unknown suffixes, coincide or
-        overwrite their input.
+        overwrite their input, and folders that have the output inside them, or are
+        inside it.
     """
     from lafufu_sb.audio.finding import find_recordings
 
@@ -99,7 +100,9 @@ def plan_outputs(inputs, output):
     jobs = []
     for source in map(Path, inputs):
         if source.is_dir():
+            refuse_nested(source, output)
             found = find_recordings(source)
+            refuse_sources_inside(found, output)
             jobs += [
                 (p, output / p.relative_to(source).with_suffix(".wav")) for p in found
             ]

@@ -43,7 +43,7 @@ KILLS = [  # in about the order of a run
     Moment("cleaning.manifests.csv.CsvManifest.write", after=True),
     Moment("cleaning.job.write_csv", after=True),
     Moment("cleaning.job.write_page", after=True),
-    Moment("cleaning.state.State.forget_partial"),
+    Moment("cleaning.state.State.forget_temporary"),
     Moment("cleaning.job.collect", after=True),
 ]
 HALVES = [

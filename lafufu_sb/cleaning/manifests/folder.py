@@ -11,6 +11,7 @@ class FolderManifest(Manifest):
     """All recordings below a folder. There is nothing to write."""
 
     kind = "folder"
+    takes = ("folder",)
 
     def read(self):
         """See ``Manifest``; the results mirror the folder."""
