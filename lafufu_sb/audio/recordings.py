@@ -166,7 +166,7 @@ class Recording:
     """An audio file that is read piece by piece at a chosen sample rate.
 
     The constructor reads the file once to its end: damage anywhere in it is reported
-    before any other work is done, and the peaks are known.
+    before any other work is done, and the length is known.
 
     Arguments
     ---------
@@ -183,8 +183,6 @@ class Recording:
         Sample rate (Hz) and length of the file.
     sample_rate, samples : int
         Sample rate (Hz) and length of what is read.
-    peaks : list of float
-        Largest magnitude of each channel of what is read.
 
     Raises
     ------
@@ -200,14 +198,11 @@ class Recording:
         with open_audio(self.path) as file:
             self.file_rate, self.channels = file.samplerate, file.channels
         self.sample_rate = self.file_rate if sample_rate is None else sample_rate
-        self.samples, self.frames, peaks = 0, 0, torch.zeros(self.channels)
+        self.samples, self.frames = 0, 0
         for block in self.blocks():
             self.samples += block.shape[1]
-            if block.shape[1]:
-                peaks = torch.maximum(peaks, block.abs().amax(dim=1))
         if self.samples == 0:
             raise UsageError(f"{self.path} holds no samples")
-        self.peaks = peaks.tolist()
         self._source = None  # iterator over the blocks after the buffer
         self._buffer = torch.empty(self.channels, 0)
         self._start = 0  # position of the buffer's first sample
@@ -300,7 +295,7 @@ class _Channel:
     def __init__(self, recording, key, seed, begin):
         self.recording, self.key, self.seed = recording, key, seed
         self.begin = begin
-        self.samples, self.peak = recording.samples, recording.peaks[key]
+        self.samples = recording.samples
 
     def read(self, start, stop):
         return self.recording.read(start, stop)[self.key]

@@ -15,8 +15,9 @@ from lafufu_sb.audio.resampling import resample
 from lafufu_sb.audio.waveforms import as_rate, as_waveforms
 from lafufu_sb.errors import NotFiniteError, UsageError
 from lafufu_sb.files import refuse_same_file
+from lafufu_sb.inference.asr import read_speech
 from lafufu_sb.inference.backends import usable_run_opts, use_onnx
-from lafufu_sb.inference.pretrained import Pretrained
+from lafufu_sb.inference.pretrained import AudioNormalizer, Pretrained
 from lafufu_sb.inference.progress import with_progress
 from lafufu_sb.inference.sources import FETCH_OPTIONS, check_source, explained
 from lafufu_sb.inference.weights import check_fingerprint
@@ -130,6 +131,7 @@ class EnhanceLatent(Pretrained):
                 f"hyperparams.yaml says sample_rate {self.hparams.sample_rate}, its "
                 f"restorer {self.sample_rate}: they must agree"
             )
+        self.audio_normalizer = AudioNormalizer(self.sample_rate)
         mark = getattr(self.hparams, "representation_fingerprint", None)
         check_fingerprint(self.restorer.representation, mark)
 
@@ -181,7 +183,8 @@ class EnhanceLatent(Pretrained):
         ---------
         noisy : torch.Tensor or array
             (batch, time), or (time,) for one signal. Channels of a recording are items
-            too. Floating-point or signed integers, at any level, which is kept.
+            too. Floating-point or signed integers, at any level, which is kept:
+            integers are not divided by their largest value.
         lengths : torch.Tensor or array, optional
             (batch,) relative lengths.
         sample_rate : int, optional
@@ -200,7 +203,8 @@ class EnhanceLatent(Pretrained):
         Raises
         ------
         UsageError
-            For another shape, values that are not finite, no samples, or settings that
+            For another shape, more items than samples of less than 10 ms (an array of
+            (time, channels)), values that are not finite, no samples, or settings that
             do not exist or fit.
         NotFiniteError
             If the networks give values that are not finite.
@@ -241,9 +245,31 @@ class EnhanceLatent(Pretrained):
                 "or look at the model's weights"
             )
 
-    def forward(self, noisy, lengths=None):
+    def forward(self, noisy, lengths=None, **options):
         """See ``enhance_batch``."""
-        return self.enhance_batch(noisy, lengths)
+        return self.enhance_batch(noisy, lengths, **options)
+
+    def load_audio(self, path: str | Path, savedir: Any = None) -> torch.Tensor:
+        """Read a recording for ``enhance_batch``: at the model's rate, channels averaged.
+
+        Arguments
+        ---------
+        path : str or Path
+            A file of any rate. Unlike SpeechBrain's, it is neither fetched nor linked.
+        savedir : object
+            Not used. SpeechBrain's method has it.
+
+        Returns
+        -------
+        torch.Tensor
+            (time,), float32, on the model's device.
+
+        Raises
+        ------
+        UsageError, OSError
+            See ``read_recording``.
+        """
+        return read_speech(path, self.sample_rate).to(self.device)
 
     def enhance_file(
         self,

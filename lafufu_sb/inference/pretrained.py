@@ -45,7 +45,8 @@ def _deferred(module):
 
 
 with _deferred("scipy.stats"):
+    from speechbrain.dataio.preprocess import AudioNormalizer
     from speechbrain.inference.interfaces import Pretrained
     from speechbrain.utils.fetching import FetchFrom, FetchSource, fetch
 
-__all__ = ["FetchFrom", "FetchSource", "Pretrained", "fetch"]
+__all__ = ["AudioNormalizer", "FetchFrom", "FetchSource", "Pretrained", "fetch"]
