@@ -67,7 +67,9 @@ def check_batch(wavs):
     shape = tuple(wavs.shape)
     if wavs.dim() != 2 or shape[1] == 0:
         hint = ": make each channel an item" if wavs.dim() == 3 else ""
-        raise UsageError(f"expected waveforms of shape (batch, time), got {shape}{hint}")
+        raise UsageError(
+            f"expected waveforms of shape (batch, time), got {shape}{hint}"
+        )
     items, samples = shape
     if samples < min(items, SHORT):
         raise UsageError(

@@ -183,8 +183,7 @@ class EnhanceLatent(Pretrained):
         ---------
         noisy : torch.Tensor or array
             (batch, time), or (time,) for one signal. Channels of a recording are items
-            too. Floating-point or signed integers, at any level, which is kept:
-            integers are not divided by their largest value.
+            too. Floating-point or signed integers, at any level, which is kept.
         lengths : torch.Tensor or array, optional
             (batch,) relative lengths.
         sample_rate : int, optional
@@ -203,9 +202,8 @@ class EnhanceLatent(Pretrained):
         Raises
         ------
         UsageError
-            For another shape, more items than samples of less than 10 ms (an array of
-            (time, channels)), values that are not finite, no samples, or settings that
-            do not exist or fit.
+            For shapes that ``check_batch`` refuses, such as (time, channels), values
+            that are not finite, or settings that do not exist or fit.
         NotFiniteError
             If the networks give values that are not finite.
         """
@@ -250,24 +248,14 @@ class EnhanceLatent(Pretrained):
         return self.enhance_batch(noisy, lengths, **options)
 
     def load_audio(self, path: str | Path, savedir: Any = None) -> torch.Tensor:
-        """Read a recording for ``enhance_batch``: at the model's rate, channels averaged.
+        """Read a recording for ``enhance_batch``, its channels averaged.
 
-        Arguments
-        ---------
-        path : str or Path
-            A file of any rate. Unlike SpeechBrain's, it is neither fetched nor linked.
-        savedir : object
-            Not used. SpeechBrain's method has it.
+        Nothing is fetched or linked, so SpeechBrain's ``savedir`` is not used.
 
         Returns
         -------
         torch.Tensor
-            (time,), float32, on the model's device.
-
-        Raises
-        ------
-        UsageError, OSError
-            See ``read_recording``.
+            (time,), float32, at the model's rate and on its device.
         """
         return read_speech(path, self.sample_rate).to(self.device)
 

@@ -167,7 +167,7 @@ def _largest(values):
 
 
 def _frame_peaks(signal, start, frame, rate):
-    """Peaks of some frames: of all, of the low frequencies, of the rest; (3, frames)."""
+    """(3, frames): peaks of the signal, of its low frequencies, and of the rest."""
     piece, low = _split(signal, start, start + _FRAMES * frame, rate)
     parts = torch.stack([piece, low, piece - low])
     if parts.dim() == 3:

@@ -25,7 +25,7 @@ from lafufu_sb.restoration.windows import AnchoredNoise
 class Restorer(Method):
     """A method that restores.
 
-    Level, features, pre-enhance, encode, sample, decode, waveform, overlap-add, level.
+    Level, features, pre-enhance, encode, sample, decode, waveform, level, overlap-add.
     Arguments, attributes and settings are those of ``Method``.
 
     Example
@@ -142,7 +142,7 @@ class Restorer(Method):
         Raises
         ------
         UsageError
-            If a signal's samples are not finite, or signals of a tuple differ in length.
+            If samples are not finite, or signals of a tuple differ in length.
 
         Example
         -------
