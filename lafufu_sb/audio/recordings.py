@@ -131,7 +131,7 @@ class Recording:
     """An audio file that is read piece by piece at a chosen sample rate.
 
     The constructor reads the file once to its end: damage anywhere in it is reported
-    before any other work is done, and the peaks are known.
+    before any other work is done, and the length is known.
 
     Arguments
     ---------
@@ -148,8 +148,6 @@ class Recording:
         Sample rate (Hz) and length of the file.
     sample_rate, samples : int
         Sample rate (Hz) and length of what is read.
-    peaks : list of float
-        Largest magnitude of each channel of what is read.
     note : str
         What was wrong with the header of a file that can be read all the same, or
         empty.
@@ -179,13 +177,11 @@ class Recording:
     def _measure(self):
         with self._open(self.path) as file:
             self.file_rate, self.channels = file.samplerate, file.channels
-        self.sample_rate = self._given_rate or self.file_rate
-        self.samples, self.frames, peaks = 0, 0, torch.zeros(self.channels)
+        given = self._given_rate
+        self.sample_rate = self.file_rate if given is None else given
+        self.samples, self.frames = 0, 0
         for block in self.blocks():
             self.samples += block.shape[1]
-            if block.shape[1]:
-                peaks = torch.maximum(peaks, block.abs().amax(dim=1))
-        self.peaks = peaks.tolist()
         if self.note:
             _warn(f"{self.path} {self.note}")
 
@@ -296,7 +292,7 @@ class _Channel:
     def __init__(self, recording, key, seed, begin):
         self.recording, self.key, self.seed = recording, key, seed
         self.begin = begin
-        self.samples, self.peak = recording.samples, recording.peaks[key]
+        self.samples = recording.samples
 
     def read(self, start, stop):
         return self.recording.read(start, stop)[self.key]

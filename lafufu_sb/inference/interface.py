@@ -15,9 +15,10 @@ from lafufu_sb.audio.resampling import resample
 from lafufu_sb.audio.waveforms import as_rate, as_waveforms
 from lafufu_sb.errors import NotFiniteError, UsageError
 from lafufu_sb.files import refuse_same_file
+from lafufu_sb.inference.asr import read_speech
 from lafufu_sb.inference.backends import usable_run_opts, use_onnx
 from lafufu_sb.inference.opening import OPEN_OPTIONS, open_model
-from lafufu_sb.inference.pretrained import Pretrained
+from lafufu_sb.inference.pretrained import AudioNormalizer, Pretrained
 from lafufu_sb.inference.progress import with_progress
 from lafufu_sb.inference.sources import FETCH_OPTIONS, check_source, explained
 from lafufu_sb.inference.weights import check_fingerprint
@@ -132,6 +133,7 @@ class EnhanceLatent(Pretrained):
                 f"hyperparams.yaml says sample_rate {self.hparams.sample_rate}, its "
                 f"restorer {self.sample_rate}: they must agree"
             )
+        self.audio_normalizer = AudioNormalizer(self.sample_rate)
         mark = getattr(self.hparams, "representation_fingerprint", None)
         check_fingerprint(self.restorer.representation, mark)
 
@@ -202,8 +204,8 @@ class EnhanceLatent(Pretrained):
         Raises
         ------
         UsageError
-            For another shape, values that are not finite, no samples, or settings that
-            do not exist or fit.
+            For shapes that ``check_batch`` refuses, such as (time, channels), values
+            that are not finite, or settings that do not exist or fit.
         NotFiniteError
             If the networks give values that are not finite.
         """
@@ -243,9 +245,21 @@ class EnhanceLatent(Pretrained):
                 "or look at the model's weights"
             )
 
-    def forward(self, noisy, lengths=None):
+    def forward(self, noisy, lengths=None, **options):
         """See ``enhance_batch``."""
-        return self.enhance_batch(noisy, lengths)
+        return self.enhance_batch(noisy, lengths, **options)
+
+    def load_audio(self, path: str | Path, savedir: Any = None) -> torch.Tensor:
+        """Read a recording for ``enhance_batch``, its channels averaged.
+
+        Nothing is fetched or linked, so SpeechBrain's ``savedir`` is not used.
+
+        Returns
+        -------
+        torch.Tensor
+            (time,), float32, at the model's rate and on its device.
+        """
+        return read_speech(path, self.sample_rate).to(self.device)
 
     def enhance_file(
         self,
