@@ -15,6 +15,8 @@ from lafufu_sb.files import inside
 
 # Where trainings leave their results, the later stage first.
 IN_TRAINING = ("few_step_report", "report")
+_TYPES = {"device": str, "threads": int, "recipe": dict, "phase_averages": int}
+_TYPES |= {"parameters": int | float}
 
 
 class Number(NamedTuple):
@@ -191,6 +193,9 @@ def _read_facts(path):
     named = isinstance(runs, list) and all(
         isinstance(run, dict) and isinstance(run.get("folder"), str) for run in runs
     )
+    for key, types in _TYPES.items():
+        if not isinstance(facts.get(key), types | None):
+            raise UsageError(f"{kind}: its {key} has another type")
     if not named or not runs:
         raise UsageError(f"{kind}: runs must be a list with a folder each")
     return facts

@@ -18,7 +18,8 @@ from lafufu_sb.inference.weights import check_weights, load_weights
 from lafufu_sb.inference.yaml_nodes import MAX_BYTES
 
 OPEN_OPTIONS = ("overrides", "overrides_must_match", "download_only", *FETCH_OPTIONS)
-RESERVED = {*RunOptions().as_dict(), "audio_normalizer", "savedir"}  # the caller's
+# Keys that SpeechBrain takes from a YAML, and that are for the caller to choose.
+RESERVED = {*RunOptions().as_dict(), "audio_normalizer", "savedir"}
 
 
 def open_model(
@@ -77,12 +78,8 @@ def open_model(
         check_weights(part, files[name])
     if model is not None:
         with explained(source, hparams_file):
-            hparams = model.build()
-        taken = sorted(RESERVED & set(hparams))
-        if taken:
-            raise UsageError(
-                f"{path} sets {', '.join(taken)}, which the caller chooses"
-            )
+            built = model.build().items()
+        hparams = {key: value for key, value in built if key not in RESERVED}
         parts = _parts(hparams)
     for name, part in parts.items():
         load_weights(part, files[name])

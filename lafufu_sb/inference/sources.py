@@ -7,9 +7,11 @@ from pathlib import Path
 
 from lafufu_sb.errors import UsageError
 from lafufu_sb.inference.pretrained import FetchFrom, FetchSource
+from lafufu_sb.inference.yaml_nodes import NoModelError
 
 logger = logging.getLogger(__name__)
 
+_LONGEST_REASON = 1000  # characters; values of a YAML may be in it
 FETCH_OPTIONS = ("savedir", "local_strategy", "fetch_config")  # of SpeechBrain
 
 
@@ -103,9 +105,11 @@ def explained(source, hparams_file):
         raise
     except Exception as error:
         place = getattr(source, "path", source)
+        known = isinstance(error, NoModelError)
+        reason = str(error) if known else f"{type(error).__name__}: {error}"
         raise UsageError(
             f"{hparams_file} of {place} does not describe a model of this version "
-            f"({type(error).__name__}: {error}): export it again, or correct the YAML"
+            f"({reason[:_LONGEST_REASON]}): export it again, or correct the YAML"
         ) from error
 
 

@@ -74,7 +74,7 @@ class UntrustedModel:
 
     Raises
     ------
-    UsageError
+    NoModelError, UsageError
         Names the first thing that is not allowed, and its line.
 
     Example
@@ -103,10 +103,10 @@ class UntrustedModel:
 
         Raises
         ------
-        UsageError
+        NoModelError, UsageError
             If the YAML describes no restorer of this version.
         """
-        builder = _Builder(self.root, self.name)
+        builder = _Builder(self.root)
         restorer = builder.node_of(["restorer"])
         if restorer.tag != f"{_NEW}{Restorer.__module__}.{Restorer.__name__}":
             raise NoModelError(f"its restorer is no {Restorer.__name__}")
@@ -132,11 +132,11 @@ class UntrustedModel:
 
         Raises
         ------
-        UsageError
+        NoModelError, UsageError
             If a value does not fit, or an object is built that is no part of the
             restorer.
         """
-        builder = _Builder(self.root, self.name)
+        builder = _Builder(self.root)
         restorer = builder.build(builder.node_of(["restorer"]))
         for node in nodes_of(self.root):
             if node.tag.startswith(_NEW) and id(node) not in builder.built:
@@ -224,8 +224,7 @@ def _refuse(name, what, node):
 class _Builder:
     """Builds values from checked nodes: each node once, references the same object."""
 
-    def __init__(self, root, name):
-        self.name = name
+    def __init__(self, root):
         self.keys = {key.value: node for key, node in root.value}
         self.built = set()  # ids of nodes that were built
         self._memo = {}  # id of node: value and expanded size
@@ -252,15 +251,14 @@ class _Builder:
         """Value of a node, and its size with all repetitions written out."""
         if id(node) in memo:
             return memo[id(node)]
-        where = f"{self.name}, line {node.start_mark.line + 1}"
+        where = f"line {node.start_mark.line + 1}"
         if id(node) in self._open:
-            raise UsageError(f"{where}: a value contains itself")
+            raise NoModelError(f"{where}: a value contains itself")
         self._open.add(id(node))
         try:
             found = self._fresh(node, memo)
         except UsageError as error:
-            nested = str(error).startswith(f"{self.name}")
-            raise error if nested else UsageError(f"{where}: {error}") from error
+            raise NoModelError(f"{where}: {error}") from error
         self._open.remove(id(node))
         self.built.add(id(node))
         memo[id(node)] = found

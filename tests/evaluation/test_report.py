@@ -310,6 +310,9 @@ def test_runs_outside_their_result_are_refused(result, place):
         {"runs": [1]},
         {"runs": [{"seed": 1}]},
         {"runs": [{"folder": None}]},
+        {"recipe": "text"},
+        {"parameters": "many"},
+        {"device": ["cpu"]},
     ],
 )
 def test_results_of_wrong_types_are_refused(result, changes):
@@ -333,3 +336,18 @@ def test_names_cannot_write_markup(result, tmp_path):
     shown = r"a\textbackslash{}b\{\$x\textasciicircum{}2\textasciitilde{}"
     assert shown in table.read_text() and "\x1b" not in table.read_text()
     assert list((tmp_path / "report").glob("denoising_*.png"))  # drawn, not parsed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [1, 1]\nb: &b [*a, *a]\nc: [*b, *b]",
+        "a: !!python/object/apply:os.system [x]",
+        "a: [",
+        "a: " + "[" * 5000,
+    ],
+    ids=["aliases", "python", "open", "deep"],
+)
+def test_recipes_that_only_do_harm_are_refused(text):
+    with pytest.raises(UsageError, match="the recipe"):
+        recipe_facts(text)

@@ -227,8 +227,6 @@ def test_absurd_numbers_are_refused(folder, old, new):
         ("  score_model: !ref <score_model>", "  score_model: !ref <representation>"),
         ("  representation: !ref <representation>\n", ""),
         ("  process: !ref <process>", "  process: 1"),
-        ("sample_rate: 48000", "device: cuda\nsample_rate: 48000"),
-        ("sample_rate: 48000", "compile: true\nsample_rate: 48000"),
         (
             "sample_rate: 48000",
             "more: !new:lafufu_sb.lobes.ncsnpp.NCSNpp\nsample_rate: 48000",
@@ -239,6 +237,16 @@ def test_anything_but_one_whole_restorer_is_refused(folder, old, new):
     edit(folder, old, new)
     with pytest.raises(UsageError, match="hyperparams.yaml"):
         load(folder)
+
+
+def test_what_the_caller_chooses_is_not_taken_from_the_file(folder):
+    more = (
+        "device: cuda:7\ncompile: true\njit: true\naudio_normalizer: 1\nsavedir: /x\n"
+    )
+    edit(folder, more=more)
+    model = EnhanceLatent.from_hparams(source=folder, run_opts={"device": "cpu"})
+    assert (model.device, model.compile, model.jit) == ("cpu", False, False)
+    assert model.hparams.savedir is None and callable(model.audio_normalizer)
 
 
 OLD = """
