@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
-from lafufu_sb.audio.files import recording_writer
 from lafufu_sb.audio.recordings import Recording
+from lafufu_sb.audio.writer import recording_writer
 
 
 def save(path, wavs, rate):

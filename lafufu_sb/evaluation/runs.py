@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from lafufu_sb import __version__
-from lafufu_sb.audio.files import write_recording
+from lafufu_sb.audio.writer import write_recording
 from lafufu_sb.errors import UsageError
 from lafufu_sb.evaluation.clips import (
     BEFORE,
