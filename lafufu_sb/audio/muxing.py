@@ -17,24 +17,13 @@ from lafufu_sb.audio.containers import (
     open_input,
     sound_track,
 )
+from lafufu_sb.audio.formats import CONTAINERS
 from lafufu_sb.audio.sound_files import rounded
 from lafufu_sb.audio.suffixes import CONTAINER_SUFFIXES
 from lafufu_sb.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
-# Suffix to FFmpeg's container, codec, lossless codec, and whether it has pictures
-_TARGETS = {
-    ".m4a": ("ipod", "aac", "alac", False),
-    ".mka": ("matroska", "flac", "flac", False),
-    ".m4v": ("mp4", "aac", "alac", True),
-    ".mkv": ("matroska", "flac", "flac", True),
-    ".mov": ("mov", "aac", "alac", True),
-    ".mp4": ("mp4", "aac", "alac", True),
-    ".webm": ("webm", "libopus", "libopus", True),
-}
-WRITTEN = tuple(_TARGETS)
-LOSSLESS = tuple(suffix for suffix in WRITTEN if suffix != ".webm")
 _BITS_PER_SECOND = {"aac": 128_000, "libopus": 96_000}  # for each channel
 _LAYOUTS = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1")
 # Texts of a file, or of a stream, that describe its bytes and not its content
@@ -75,7 +64,7 @@ class ContainerFile:
     ):
         self._av = import_av(target)
         self._target, self._rate, self._channels = target, sample_rate, channels
-        self._kind, *codecs, self._holds_pictures = _TARGETS[target.suffix.lower()]
+        self._kind, *codecs, self._holds_pictures = CONTAINERS[target.suffix.lower()]
         codec = codecs[lossless]
         self._bits = None if codec in _BITS_PER_SECOND else bits
         self._file = open(path, "w+b")

@@ -20,7 +20,7 @@ _GET_BROADCAST, _SET_BROADCAST = 0x10F0, 0x10F1
 _PEAK_BY_DEFAULT = ("AIFF", "CAF", "WAV", "WAVEX")
 # Places in SF_BROADCAST_INFO of libsndfile (EBU Tech 3285): the start of the recording
 # in samples, low and high half, and five measures of loudness.
-_BROADCAST_SIZE = 608 + 16384  # bytes, with the longest coding history
+_BROADCAST_SIZE = 608 + 16000  # bytes, with almost the longest coding history
 _TIME_REFERENCE = struct.Struct("=2I"), 340
 _LOUDNESS = struct.Struct("=5h"), 414
 _UNMEASURED = 0x7FFF
@@ -114,10 +114,13 @@ def read_metadata(path):
     UsageError, OSError
         See ``open_audio``.
     """
-    with open_audio(path) as file:
-        if not isinstance(file, soundfile.SoundFile):
+    try:
+        file = soundfile.SoundFile(sndfile_name(path))
+    except soundfile.LibsndfileError:
+        with open_audio(path) as file:
             tags = {name: file.tags[name] for name in TAGS if name in file.tags}
             return Metadata(file.samplerate, file.subtype, tags)
+    with file:
         numbers = soundfile._ffi.new(f"int[{file.channels}]")
         size = soundfile._ffi.sizeof(numbers)
         mask = bext = b""

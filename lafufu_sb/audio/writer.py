@@ -10,6 +10,7 @@ import numpy
 import soundfile
 
 from lafufu_sb.audio import muxing
+from lafufu_sb.audio.formats import CONTAINERS, SUBTYPES, WRITTEN_SUFFIXES
 from lafufu_sb.audio.recordings import BLOCK, sndfile_name
 from lafufu_sb.audio.sound_files import (
     create,
@@ -24,22 +25,13 @@ from lafufu_sb.files import temporary_file, written_whole
 LARGEST_FILE = 2**32 - 2**20  # bytes, in formats with 32-bit sizes
 _UNLIMITED = ("CAF", "FLAC", "MP3", "OGG", "RF64", "W64")
 
-# Suffixes of libsndfile that are read and not written: it has no encoder for MP2, and
-# puts half of an SD2 into a second file.
-_READ_ONLY = (".mp2", ".sd2")
-WRITTEN_SUFFIXES = (
-    *(suffix for suffix in SOUNDFILE_SUFFIXES if suffix not in _READ_ONLY),
-    *muxing.WRITTEN,
-)
-# Sample formats that may be chosen, with those that replace them in formats that do
-# not have them
+# What replaces a sample format where the file's format does not have it
 _NEXT_BEST = {
     "PCM_16": (),
     "PCM_24": ("PCM_16",),
     "PCM_32": ("PCM_24", "PCM_16"),
     "FLOAT": ("PCM_24", "PCM_16"),
 }
-SUBTYPES = tuple(_NEXT_BEST)
 _BITS = {"PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 
 
@@ -123,11 +115,13 @@ def check_subtype(path, subtype):
     Raises
     ------
     UsageError
-        With a suffix that has it.
+        With a suffix that has it; also for an unknown sample format.
     """
+    if subtype not in SUBTYPES:
+        raise UsageError(f"subtype {subtype!r} is none of {', '.join(SUBTYPES)}")
     suffix = Path(path).suffix.lower()
-    if suffix in muxing.WRITTEN:
-        fits = suffix in muxing.LOSSLESS and subtype in ("PCM_16", "PCM_24")
+    if suffix in CONTAINERS:
+        fits = suffix != ".webm" and subtype in ("PCM_16", "PCM_24")
     else:
         fits = soundfile.check_format(SOUNDFILE_SUFFIXES[suffix], subtype)
     if not fits:

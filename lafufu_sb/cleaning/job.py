@@ -1,8 +1,9 @@
 """A whole cleaning: plan, restore, then write manifest and report."""
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
+from lafufu_sb.audio.writer import check_subtype
 from lafufu_sb.cleaning.loading import load_cleaner
 from lafufu_sb.cleaning.manifests import Cleaned, open_manifest
 from lafufu_sb.cleaning.plan import make_plan, split
@@ -42,6 +43,7 @@ def clean(options):
         If results cannot be written.
     """
     manifest, files = plan_of(options)
+    options = replace(options, subtype=options.subtype or manifest.subtype)
     state = State(options.output)
     state.open(options.restart)
     if options.engine == "ray":
@@ -79,7 +81,11 @@ def plan_of(options):
         manifest.check_rate_change()
     if manifest.name in (CSV_NAME, PAGE_NAME):
         raise UsageError(f"{manifest.path} has the name of a report file: rename it")
-    return manifest, make_plan(manifest, options.output, options.format)
+    files = make_plan(manifest, options.output, options.format)
+    if options.subtype:
+        for file in files:
+            check_subtype(file.target, options.subtype)
+    return manifest, files
 
 
 def run_here(options, files, state):

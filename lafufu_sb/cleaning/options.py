@@ -55,6 +55,9 @@ class CleaningOptions:
         "keep" writes at each file's sample rate, "model" at the model's.
     format : str
         "same", "wav" or "flac", see ``make_plan``.
+    subtype : str, optional
+        Sample format of the results, one of ``SUBTYPES``. By default that of the
+        manifest's kind, or else of each file, see ``recording_writer``.
     gate : GateOptions
         See there.
     restart : bool
@@ -79,6 +82,7 @@ class CleaningOptions:
     placeholders: Mapping[str, str] = field(default_factory=dict)
     sample_rate: str = "keep"
     format: str = "same"
+    subtype: str | None = None
     gate: GateOptions = GateOptions()
     restart: bool = False
     io_threads: int = 2

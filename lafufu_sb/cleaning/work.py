@@ -21,7 +21,7 @@ from lafufu_sb.audio.resampling import resample
 from lafufu_sb.cleaning.gate import Verdict
 from lafufu_sb.cleaning.partial import PartialResult
 from lafufu_sb.cleaning.pipeline import Meter, WriteBehind, read_ahead
-from lafufu_sb.cleaning.results import save, transfer
+from lafufu_sb.cleaning.results import convert, save, transfer
 from lafufu_sb.cleaning.sound import FileSound, MemorySound, estimate_snr
 from lafufu_sb.errors import NotFiniteError, UsageError
 from lafufu_sb.restoration.streaming import TensorSignal
@@ -60,14 +60,18 @@ class Cleaner:
         ``gate(before, after)`` to ``Verdict``.
     sample_rate : str
         "keep" writes at each file's rate, "model" at the model's.
+    subtype : str, optional
+        Sample format of the results, see ``recording_writer``.
     pieces : int
         Pieces of 30 s for the estimated SNR, 0 for the whole file.
     threads : int
         Number of readers, and of finishers.
     """
 
-    def __init__(self, model, gate, *, sample_rate="keep", pieces=3, threads=2):
-        self.model, self.gate = model, gate
+    def __init__(
+        self, model, gate, *, sample_rate="keep", subtype=None, pieces=3, threads=2
+    ):
+        self.model, self.gate, self.subtype = model, gate, subtype
         self.pieces, self.threads = pieces, threads
         self.keep_rate = sample_rate == "keep"
         self.meter = Meter()
@@ -189,7 +193,7 @@ class Cleaner:
             verdict = self.gate(job.before, after)
         else:
             verdict = Verdict({}, "the restoration has samples that are not finite")
-        put = partial(save, wavs=restored)
+        put = partial(save, wavs=restored, source=job.file.source)
         return self._place(job, after, verdict, put, shard)
 
     @torch.no_grad()
@@ -207,12 +211,13 @@ class Cleaner:
         restored = shard.temporary(f"{file.index}.restored.wav")
         try:
             with recording:
-                write_blocks(recording, result.blocks(make), restored, self.keep_rate)
+                blocks = result.blocks(make)
+                write_blocks(recording, blocks, restored, self.keep_rate, "FLOAT")
             job.seconds = (self.meter.computing - start) / result.share_made
             after = FileSound(Recording(restored))
             with self.meter.waiting("judging and writing"):
                 verdict = self.gate(job.before, after)
-                put = partial(transfer, source=restored, own_rate=after.rate)
+                put = partial(convert, recording=restored, source=file.source)
                 row = self._place(job, after, verdict, put, shard)
         except NotFiniteError as error:
             verdict = Verdict({}, _one_line(error))
@@ -233,9 +238,11 @@ class Cleaner:
         with shard.whole(file.target, file.index) as temporary:
             if verdict.objection:
                 copy = not job.note  # else the header is wrong
-                gain = transfer(temporary, file.source, before.rate, rate, copy)
+                gain = transfer(
+                    temporary, file.source, before.rate, rate, self.subtype, copy
+                )
             else:
-                gain = put(temporary, rate=rate)
+                gain = put(temporary, rate=rate, subtype=self.subtype)
         measures = {
             "seconds": before.seconds,
             "channels": before.channels,

@@ -5,7 +5,7 @@ from dataclasses import fields
 
 from lafufu_sb.cleaning.manifests import KINDS
 from lafufu_sb.cleaning.options import CleaningOptions, GateOptions
-from lafufu_sb.cli.options import add_model_options, model_choice
+from lafufu_sb.cli.options import add_model_options, add_subtype, model_choice
 
 _DATA, _GATE = CleaningOptions, GateOptions  # whose defaults the options have
 
@@ -67,6 +67,7 @@ def _add_data_options(parser):
         default=_DATA.format,
         help="same (default) keeps .wav and .flac and writes others as .wav",
     )
+    add_subtype(group)
 
 
 def _add_gate_options(parser):

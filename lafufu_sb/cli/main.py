@@ -30,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     if hasattr(sys.stdout, "reconfigure"):  # file names need not be printable
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        _check_names(options)
         return options.run(options)
     except (UsageError, OSError) as error:
         if options.traceback:
@@ -39,6 +40,17 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("lafufu: interrupted", file=sys.stderr)
         return 130
+
+
+def _check_names(options):
+    """Refuse names that would mean the working folder, or a stream to others."""
+    for what in ("input", "output"):
+        given = getattr(options, what, None)
+        for name in given if isinstance(given, list) else [given]:
+            if name in ("", "-"):
+                raise UsageError(
+                    f"{name!r} as {what} is no file: give the name of a file or folder"
+                )
 
 
 def build_parser() -> argparse.ArgumentParser:

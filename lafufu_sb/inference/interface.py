@@ -251,6 +251,7 @@ class EnhanceLatent(Pretrained):
         output_filename: str | Path | None = None,
         *,
         keep_sample_rate: bool = False,
+        subtype: str | None = None,
         progress: bool | None = None,
         **settings: Any,
     ) -> torch.Tensor | Path:
@@ -264,12 +265,16 @@ class EnhanceLatent(Pretrained):
         filename : str or Path
             Any rate and number of channels.
         output_filename : str or Path, optional
-            Where to write the result: 24 bits, or float if it exceeds full scale (FLAC
-            cannot, and is attenuated with a warning). WAV of more than 4 GB is RF64.
+            Where to write the result, in the format of its suffix. WAV becomes float if
+            the result exceeds full scale; FLAC cannot, and is attenuated with a
+            warning. Pictures of a film are copied into .mp4, .mov, .mkv and .webm.
             Missing folders are made. An existing file is replaced once the result is
             whole.
         keep_sample_rate : bool
             Give the result at the recording's rate instead of the model's.
+        subtype : str, optional
+            Sample format of the file ("PCM_16", "PCM_24", "PCM_32" or "FLOAT"), by
+            default the recording's.
         progress, **settings
             See ``enhance_batch``.
 
@@ -292,7 +297,7 @@ class EnhanceLatent(Pretrained):
             blocks = self.restored_blocks(recording, progress=progress, **settings)
             if output_filename is not None:
                 output = Path(output_filename)
-                write_blocks(recording, blocks, output, keep_sample_rate)
+                write_blocks(recording, blocks, output, keep_sample_rate, subtype)
                 return output
             if keep_sample_rate:
                 blocks = at_file_rate(recording, blocks)

@@ -166,3 +166,77 @@ def test_names_as_long_as_they_may_be(tmp_path, wavs, name):
     path = tmp_path / f"{name}.wav"
     written(path, wavs)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def as_written(path, wavs, subtype=None, source=None):
+    with recording_writer(path, 48000, *wavs.shape, subtype, source) as write:
+        write(wavs)
+    return soundfile.info(path).subtype
+
+
+@pytest.mark.parametrize(
+    "source, suffix, expected",
+    [
+        ("PCM_U8", ".wav", "PCM_16"),
+        ("ULAW", ".wav", "PCM_16"),
+        ("PCM_16", ".wav", "PCM_16"),
+        ("PCM_16", ".flac", "PCM_16"),
+        ("PCM_24", ".wav", "PCM_24"),
+        ("PCM_24", ".flac", "PCM_24"),
+        ("PCM_32", ".wav", "PCM_32"),
+        ("PCM_32", ".flac", "PCM_24"),
+        ("FLOAT", ".wav", "FLOAT"),
+        ("FLOAT", ".flac", "PCM_24"),
+        ("DOUBLE", ".wav", "FLOAT"),
+        ("PCM_24", ".opus", "OPUS"),
+        ("PCM_24", ".oga", "VORBIS"),
+        ("PCM_24", ".mp3", "MPEG_LAYER_III"),
+        ("PCM_24", ".aif", "PCM_24"),
+        (None, ".wav", "PCM_24"),
+    ],
+)
+def test_sample_format_is_that_of_the_source(tmp_path, wavs, source, suffix, expected):
+    path = None
+    if source is not None:
+        path = tmp_path / "source.wav"
+        soundfile.write(path, wavs.T.numpy(), 48000, source)
+    assert as_written(tmp_path / f"a{suffix}", wavs, source=path) == expected
+
+
+def test_sample_format_of_a_compressed_source(tmp_path, wavs):
+    soundfile.write(tmp_path / "a.mp3", wavs.T.numpy(), 48000)
+    assert as_written(tmp_path / "a.wav", wavs, source=tmp_path / "a.mp3") == "PCM_16"
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+@pytest.mark.parametrize(
+    "subtype, bits, shifts", [("PCM_16", 16, (0.0, 0.4, -0.4)), ("PCM_24", 24, (0.0,))]
+)
+def test_integers_are_rounded_and_come_back(tmp_path, suffix, subtype, bits, shifts):
+    full = 2 ** (bits - 1)
+    whole = torch.tensor([[-full, -12345, -1, 0, 1, 12345, full - 1]])
+    path = tmp_path / f"a{suffix}"
+    for shift in shifts:
+        assert as_written(path, ((whole + shift) / full).clip(-1), subtype) == subtype
+        assert (read_recording(path)[0] * full).equal(whole.float())
+
+
+def test_a_chosen_sample_format_is_kept_and_the_peak_turned_down(tmp_path, wavs):
+    loud = 4.0 * wavs / wavs.abs().max()
+    with recording_writer(tmp_path / "a.wav", 48000, 2, 300, "PCM_16") as write:
+        write(loud)
+    assert write.gain_db == pytest.approx(-20 * math.log10(4))
+    assert soundfile.info(tmp_path / "a.wav").subtype == "PCM_16"
+    written_wavs, _ = read_recording(tmp_path / "a.wav")
+    torch.testing.assert_close(written_wavs, loud / 4, atol=2**-15, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "name, subtype", [("a.flac", "FLOAT"), ("a.ogg", "PCM_16"), ("a.wav", "magic")]
+)
+def test_sample_format_that_a_file_does_not_have_is_refused(
+    tmp_path, wavs, name, subtype
+):
+    with pytest.raises(UsageError, match=f"(?i){subtype}"):
+        as_written(tmp_path / name, wavs, subtype)
+    assert not list(tmp_path.iterdir())

@@ -47,7 +47,7 @@ def test_rates_channels_lengths_and_formats_are_kept(corpus, tmp_path):
             old.frames,
             old.samplerate,
             old.channels,
-            "PCM_24",
+            "PCM_16",  # what the corpus is made of, and what Ogg becomes
         )
         row = rows[source.name]
         assert (row["decision"], row["reason"]) == ("restored", "")
@@ -110,6 +110,30 @@ def test_kept_originals_are_converted_only_where_the_format_needs_it(corpus, tmp
         info = soundfile.info(row["target"])
         assert (info.samplerate, info.format) == (48000, "WAV"), name
         assert info.frames == row["samples"]
+
+
+@pytest.mark.parametrize("memory", [600.0, 0.0], ids=["memory", "disk"])
+@pytest.mark.parametrize("decision", ["restored", "kept"])
+def test_sample_format_of_results(tmp_path, monkeypatch, memory, decision):
+    monkeypatch.setattr(work, "IN_MEMORY", memory)
+    loud = np.random.default_rng(0).normal(0, 1.0, 4000)
+    for name, subtype in (("a.wav", "PCM_24"), ("b.wav", "FLOAT"), ("c.flac", None)):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(exist_ok=True)
+        with soundfile.SoundFile(path, "w", 48000, 1, subtype) as file:
+            file.title = "A title"
+            file.write(loud if subtype == "FLOAT" else 0.1 * loud)
+    judge = [] if decision == "restored" else [lambda before, after: Verdict({}, "no")]
+    for chosen, expected in ((None, ["PCM_24", "FLOAT", "PCM_16"]), ("PCM_16", [])):
+        out = tmp_path / str(chosen)
+        rows = clean(tmp_path / "in", out, Gate(judge), subtype=chosen)
+        assert {row["decision"] for row in rows.values()} == {decision}
+        paths = sorted(out.glob("*.*"))
+        formats = [soundfile.info(path).subtype for path in paths]
+        assert formats == (expected or ["PCM_16"] * 3)
+        for path in paths:
+            assert soundfile.SoundFile(path).title == "A title"
+        assert ("gain_db" in rows["b.wav"]) == (chosen is not None)
 
 
 def test_the_models_rate_on_request(corpus, tmp_path):

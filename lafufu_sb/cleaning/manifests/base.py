@@ -70,6 +70,8 @@ class Manifest(ABC):
     placeholder : re.Pattern or None
         Matches a placeholder in a path; its first group is the name. None if the
         format has no placeholders.
+    subtype : str or None
+        Sample format of results that its readers need, unless another is chosen.
 
     Attributes
     ----------
@@ -101,6 +103,7 @@ class Manifest(ABC):
     endings = ()
     has_columns = False
     placeholder = None
+    subtype = None
 
     def __init__(self, path, columns=(), placeholders=None):
         self.path, self.name, self.root = path, path.name, None

@@ -12,6 +12,7 @@ class KaldiManifest(Manifest):
 
     kind = "kaldi"
     endings = (".scp",)
+    subtype = "PCM_16"  # Kaldi reads no other
 
     def read(self):
         """See ``Manifest``."""
