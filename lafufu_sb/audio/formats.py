@@ -12,8 +12,9 @@ CONTAINERS = {
     ".mp4": ("mp4", "aac", "alac", True),
     ".webm": ("webm", "libopus", "libopus", True),
 }
-# libsndfile has no encoder for MP2, and puts half of an SD2 into a second file.
-_READ_ONLY = {".mp2", ".sd2"}
+# libsndfile has no encoder for MP2 and puts half of an SD2 into a second file. The rest
+# cannot hold every sample rate.
+_READ_ONLY = {".mp2", ".sd2", ".htk", ".sds", ".wve", ".xi"}
 WRITTEN_SUFFIXES = (
     *(s for s in SOUNDFILE_SUFFIXES if s not in _READ_ONLY),
     *CONTAINERS,
