@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy
 
+from lafufu_sb.audio.headers import UNKNOWN
 from lafufu_sb.errors import MissingPackageError, UsageError
 
 logger = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ class ContainerSound:
         Of the decoded sound.
     frames : int
         Length as the container states it, a few milliseconds around the decoded one;
-        counted by decoding if it states none.
+        ``UNKNOWN`` if it states none.
     format, subtype : str
         Names of the container and of the codec; lossless codecs have the sample formats
         of libsndfile.
@@ -162,13 +163,13 @@ class ContainerSound:
         self.format, self.subtype = self._container.format.name, _subtype(first, self)
         self._blocks = self._on_time_line(first)
 
-    @functools.cached_property
+    @property
     def frames(self):
+        """See the class."""
         seconds = self._stated()
-        if seconds is not None:
-            return round((seconds - self._begin) * self.samplerate)
-        with ContainerSound(self.path) as copy:
-            return sum(len(block) for block in copy._blocks)
+        if seconds is None:
+            return UNKNOWN
+        return max(0, round((seconds - self._begin) * self.samplerate))
 
     def tell(self):
         """Number of the next frame."""

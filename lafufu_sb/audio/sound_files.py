@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy
 import soundfile
 
-from lafufu_sb.audio.recordings import open_audio, sndfile_name
+from lafufu_sb.audio.opening import open_audio
+from lafufu_sb.audio.recordings import sndfile_name
 
 TAGS = ("title", "artist", "album", "tracknumber", "genre", "date", "comment")
 TAGS += ("copyright", "license", "software")
