@@ -135,10 +135,6 @@ class ContainerSound:
         self._start()
         names = {k.lower(): v for k, v in self._container.metadata.items()}
         self.tags = {_TAGS.get(name, name): text for name, text in names.items()}
-        if len(self._container.streams.audio) > 1:
-            number = self._container.streams.audio.index(self._track) + 1
-            count = len(self._container.streams.audio)
-            _say(f"{path} has {count} sound tracks: number {number} is restored")
 
     def _start(self):
         """Decode the first frame, whose rate and channels may differ from the header's.
@@ -193,6 +189,10 @@ class ContainerSound:
         UsageError
             If the file is damaged or cut off.
         """
+        tracks = self._container.streams.audio
+        if len(tracks) > 1:
+            number = tracks.index(self._track) + 1
+            _say(f"{self.path} has {len(tracks)} sound tracks: number {number} is read")
         parts, missing = [], float("inf") if frames < 0 else frames
         while missing > 0:
             block, self._rest = self._rest, None

@@ -87,14 +87,14 @@ def test_gap_in_the_time_stamps_is_silent(tmp_path):
     assert wav[:4608].all() and not wav[4608:16000].any() and wav[16000:].all()
 
 
-def test_the_default_track_is_restored_and_said_once(tmp_path, caplog):
+def test_the_default_track_is_read_and_said_once(tmp_path, caplog):
     wav = write_container(tmp_path / "a.mp4", tracks=2)
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             assert places(read_recording(tmp_path / "a.mp4")[0][0].numpy()) == places(
                 wav
             )
-    assert caplog.text.count("has 2 sound tracks: number 1 is restored") == 1
+    assert caplog.text.count("has 2 sound tracks: number 1 is read") == 1
 
 
 def test_container_without_sound_is_refused(tmp_path):
