@@ -101,8 +101,8 @@ class EnhanceLatent(Pretrained):
         """
         settings = {n: kwargs.pop(n) for n in FIELDS if n in kwargs}
         run_opts = usable_run_opts(backend, backend_options, run_opts, fallback)
-        fetched_with = {n: kwargs[n] for n in FETCH_OPTIONS if n in kwargs}
         source = check_source(source, hparams_file, kwargs.get("savedir"))
+        fetched_with = {n: kwargs[n] for n in FETCH_OPTIONS if n in kwargs}
         opening = {n: kwargs.pop(n) for n in OPEN_OPTIONS if n in kwargs}
         hparams = open_model(source, hparams_file, trust=trust, **opening)
         if hparams is None:  # download_only

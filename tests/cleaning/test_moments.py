@@ -24,21 +24,21 @@ KILLS = [  # in about the order of a run
     Moment("cleaning.state.State.open", after=True),
     Moment("cleaning.locks.FileLock.acquire", 1, after=True),
     Moment("cleaning.locks.FileLock.acquire", 3, after=True),
-    Moment("cleaning.state.tempfile.mkdtemp", after=True),
-    Moment("cleaning.state._to_disk"),
+    Moment("cleaning.journal.tempfile.mkdtemp", after=True),
+    Moment("cleaning.journal.to_disk"),
     Moment("cleaning.state.State.agree", after=True),
     Moment("cleaning.work.read_recording", 2),
     Moment("cleaning.gate.Gate.__call__", 2),
     Moment("cleaning.work.save"),
-    Moment("cleaning.state._to_disk", 3),
-    Moment("cleaning.state.Shard.note"),
-    Moment("cleaning.state.Shard.note", 3, after=True),
+    Moment("cleaning.journal.to_disk", 3),
+    Moment("cleaning.journal.Shard.note"),
+    Moment("cleaning.journal.Shard.note", 3, after=True),
     Moment("cleaning.work.FileSound"),
     Moment("cleaning.partial._sum", 3),
     Moment("audio.files._FloatFile.finish", 4),
     Moment("cleaning.work.transfer", 2),
     Moment("cleaning.partial.PartialResult.remove", after=True),
-    Moment("cleaning.state.Shard.close"),
+    Moment("cleaning.journal.Shard.close"),
     Moment("cleaning.job.Cleaned"),
     Moment("cleaning.manifests.csv.CsvManifest.write", after=True),
     Moment("cleaning.job.write_csv", after=True),
@@ -47,7 +47,7 @@ KILLS = [  # in about the order of a run
     Moment("cleaning.job.collect", after=True),
 ]
 HALVES = [
-    (Moment("cleaning.state.Shard.note", 2), moments.half_a_row),
+    (Moment("cleaning.journal.Shard.note", 2), moments.half_a_row),
     (Moment("cleaning.results.shutil.copyfile"), moments.half_a_copy),
 ]
 FAST = KILLS[3], KILLS[10], KILLS[11], KILLS[14], KILLS[20]
@@ -131,11 +131,11 @@ def test_a_restart_is_killed(manifest, whole, tmp_path, call):
 
 
 ERRORS = [
-    (Moment("cleaning.state._to_disk"), DISK_FULL),
-    (Moment("cleaning.state._to_disk", 3), DISK_FULL),
-    (Moment("cleaning.state.os.fsync", 3), DISK_FULL),
-    (Moment("cleaning.state.os.replace", 2), NO_PERMISSION),
-    (Moment("cleaning.state.tempfile.mkdtemp"), NO_PERMISSION),
+    (Moment("cleaning.journal.to_disk"), DISK_FULL),
+    (Moment("cleaning.journal.to_disk", 3), DISK_FULL),
+    (Moment("cleaning.journal.os.fsync", 3), DISK_FULL),
+    (Moment("cleaning.journal.os.replace", 2), NO_PERMISSION),
+    (Moment("cleaning.journal.tempfile.mkdtemp"), NO_PERMISSION),
     (Moment("cleaning.partial._sum", 3), DISK_FULL),
     (Moment("audio.files._FloatFile.finish", 4), DISK_FULL),
     (Moment("cleaning.manifests.csv.CsvManifest.write", after=True), DISK_FULL),
