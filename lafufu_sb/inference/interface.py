@@ -77,7 +77,7 @@ class EnhanceLatent(Pretrained):
         source : str or Path
             Folder, or id of the Hub.
         hparams_file, preset : str
-            Name of the YAML in it, and of a preset (by default the model's own).
+            Name of the YAML in it, and of a preset.
         run_opts : dict, optional
             ``{"device": "cuda"}``; a ``torch.device`` is accepted too.
         backend, backend_options : str, dict
@@ -87,7 +87,7 @@ class EnhanceLatent(Pretrained):
             Whether a missing device, precision or compiler is replaced by CPU, fp32 or
             none, with a warning. True by default.
         progress : bool
-            Whether restorations show a progress bar.
+            Show a progress bar.
         trust : bool
             Whether the YAML may build any Python object (docs/security.md).
         **kwargs
@@ -105,8 +105,8 @@ class EnhanceLatent(Pretrained):
         fetched_with = {n: kwargs[n] for n in FETCH_OPTIONS if n in kwargs}
         opening = {n: kwargs.pop(n) for n in OPEN_OPTIONS if n in kwargs}
         hparams = open_model(source, hparams_file, trust=trust, **opening)
-        if hparams is None:  # download_only
-            return None
+        if hparams is None:
+            return None  # download_only
         with explained(source, hparams_file):
             model = cls(hparams["modules"], hparams, run_opts=run_opts, **kwargs)
         if fallback is not None:
@@ -153,10 +153,6 @@ class EnhanceLatent(Pretrained):
             Name of a preset to start from, such as "fast".
         **changes
             Fields of ``RestoreSettings``.
-
-        Returns
-        -------
-        EnhanceLatent
 
         Raises
         ------

@@ -47,7 +47,7 @@ def open_model(
     download_only : bool
         Whether the files are only fetched.
     **fetched_with
-        ``savedir``, ``local_strategy`` and ``fetch_config`` of ``fetch``.
+        Of ``fetch``.
 
     Returns
     -------
@@ -67,8 +67,7 @@ def open_model(
                 hparams = load_hyperpyyaml(file, overrides, overrides_must_match)
             model, parts = None, _parts(hparams)
         else:
-            with open(path, "rb") as file:
-                content = file.read(MAX_BYTES + 1)
+            content = _beginning(path)
             model = UntrustedModel(content, str(path), overrides, overrides_must_match)
             parts = model.parts()
     files = {name: fetcher.weights(name) for name in parts}
@@ -85,6 +84,11 @@ def open_model(
         load_weights(part, files[name])
     hparams["savedir"] = fetched_with.get("savedir")
     return hparams
+
+
+def _beginning(path):
+    with open(path, "rb") as file:
+        return file.read(MAX_BYTES + 1)
 
 
 def _parts(hparams):

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from moments import DISK_FULL, failing
 
-from lafufu_sb.cleaning.plan import PlannedFile
 from lafufu_sb.cleaning.journal import read_journal
+from lafufu_sb.cleaning.plan import PlannedFile
 from lafufu_sb.cleaning.state import State
 from lafufu_sb.errors import UsageError
 
