@@ -79,13 +79,12 @@ class EnhanceLatent(Pretrained):
         hparams_file, preset : str
             Name of the YAML in it, and of a preset.
         run_opts : dict, optional
-            ``{"device": "cuda"}``; a ``torch.device`` is accepted too.
+            ``{"device": "cuda"}``.
         backend, backend_options : str, dict
             "torch", or "onnx" for the graphs of ``lafufu export --format onnx``, on the
             CPU; options see ``use_graphs``.
         fallback : bool, optional
-            Whether a missing device, precision or compiler is replaced by CPU, fp32 or
-            none, with a warning. True by default.
+            Whether a missing device, precision or compiler is replaced, with a warning.
         progress : bool
             Show a progress bar.
         trust : bool

@@ -36,10 +36,8 @@ def open_model(
 
     Arguments
     ---------
-    source : str or FetchSource
-        As ``check_source`` returns it.
-    hparams_file : str
-        Name of its YAML.
+    source, hparams_file : str or FetchSource, str
+        As ``check_source`` returns it, and the name of its YAML.
     trust : bool
         Whether the YAML may build any object, see ``UntrustedModel``.
     overrides, overrides_must_match
