@@ -112,8 +112,13 @@ def _read_whole(path, function):
         with open_audio(path) as file:
             return function(file)
     except IncompleteError as error:
-        with open_otherwise(path, error) as file:
-            return function(file)
+        try:
+            with open_otherwise(path, error) as file:
+                return function(file)
+        except MissingPackageError:
+            raise
+        except UsageError:
+            raise error from None
 
 
 def _segment(file, start, frames, dtype):
