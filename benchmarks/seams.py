@@ -17,6 +17,7 @@ from lafufu_sb.corpora.mini_corpus import mini_corpus_folder
 from lafufu_sb.evaluation.clips import read_signal
 from lafufu_sb.evaluation.tables import markdown_table
 from lafufu_sb.inference.loading import ModelChoice
+from lafufu_sb.restoration.levels import levelled
 from lafufu_sb.restoration.streaming import TensorSignal
 
 CORPORA = {"denoise": "EARS-WHAM", "dereverb": "EARS-Reverb"}
@@ -30,17 +31,17 @@ def compare(restorer, piece):
     another seed, power.
     """
     plan, method = restorer.plan, restorer.window_method()
-    peak = float(piece.abs().max())
+    (signal,) = levelled([TensorSignal(piece)], plan, restorer.sample_rate)
+    level = signal.levels[0]
 
     def shared(start, seed=0):
         """The overlap, as the window that begins at ``start`` restores it."""
-        window = piece[start : start + plan.window][None] / peak
+        window = signal.read(start, start + plan.window)[None] / level
         noise = restorer.noise([seed], [start])
-        restored = method.restore(window, noise)[0] * peak
+        restored = method.restore(window, noise)[0] * level
         return restored[plan.stride - start :][: plan.overlap]
 
-    signal = TensorSignal(piece, peak=peak)
-    joined = torch.cat([block for _, block in restorer.stream([signal])])
+    joined = restorer.restore(piece[None])[0]
     joined = joined[plan.stride : plan.window]
     around = plan.stride // 2 // plan.overlap * plan.overlap
     reference, other = shared(around), shared(around, seed=1)

@@ -4,12 +4,10 @@ Weights are those of initialisation: the time of dense arithmetic does not depen
 them.
 """
 
-import io
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 
 from common import ROOT, with_sampler
@@ -17,6 +15,7 @@ from lafufu_sb.errors import UsageError
 from lafufu_sb.evaluation.systems import read_naming
 from lafufu_sb.inference.folder import HYPERPARAMS, inference_recipe
 from lafufu_sb.inference.shipped import models_folder, shipped_model
+from lafufu_sb.inference.trust import UntrustedModel
 from lafufu_sb.training.recipe import read_recipe
 from published import PublishedNCSNpp
 
@@ -45,13 +44,11 @@ class System:
         """
         if way == PUBLISHED and not self.full_band:
             raise UsageError(f"only SGMSE+ can be run as published, not {self.key}")
-        tree = YAML().load(self.text)
         options = {"precision": "fp32" if way == PUBLISHED else way}
         options |= {"window_frames": window_frames, "compile": compiled}
-        tree["restorer"].update(options | {"overlap_frames": window_frames // 4})
-        stream = io.StringIO()
-        YAML().dump(tree, stream)
-        restorer = load_hyperpyyaml(stream.getvalue())["restorer"]
+        options["overlap_frames"] = window_frames // 4
+        model = UntrustedModel(self.text.encode(), self.key, {"restorer": options})
+        restorer = model.build()["restorer"]
         if way == PUBLISHED:
             restorer.score_model = PublishedNCSNpp(restorer.score_model)
         return restorer.to(device).eval()
@@ -79,7 +76,7 @@ def with_calls(restorer, calls):
 
 def recipe_system(recipe, **fields):
     """The system that a recipe trains; ``fields`` of ``System``."""
-    text = inference_recipe(read_recipe(RECIPES / f"{recipe}.yaml"), "none", [])
+    text = inference_recipe(read_recipe(RECIPES / f"{recipe}.yaml"), "none")
     return System(**{"key": recipe, "name": f"`{recipe}`", "text": text} | fields)
 
 

@@ -9,8 +9,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import torch
-
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "recipes" / "EARS" / "enhance" / "LAFUFU"
 
@@ -116,6 +114,8 @@ def train(*arguments):
 
 def weights(run):
     """State dicts of a run: stage one's, then those of the exported model's two."""
-    parts = ["representation.ckpt", "score_model.ckpt"]
+    from lafufu_sb.inference.weights import read_weights
+
+    parts = ["representation.safetensors", "score_model.safetensors"]
     files = [parts[0], *(f"model/{part}" for part in parts)]
-    return [torch.load(run / name, weights_only=True) for name in files]
+    return [read_weights(run / name) for name in files]

@@ -4,16 +4,22 @@ All readers open files with ``open_audio``, so a file that cannot be read gives 
 error everywhere.
 """
 
+import functools
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
-import soundfile
 import torch
 
+from lafufu_sb.audio.headers import UNKNOWN
+from lafufu_sb.audio.libsndfile import IncompleteError
+from lafufu_sb.audio.opening import open_audio, open_otherwise
 from lafufu_sb.audio.resampling import resample_blocks
-from lafufu_sb.errors import UsageError
+from lafufu_sb.errors import MissingPackageError, UsageError
+
+logger = logging.getLogger(__name__)
 
 BLOCK = 2**16  # frames that are read at once
 
@@ -38,7 +44,7 @@ def read_header(path):
     Arguments
     ---------
     path : str or Path
-        Any format of libsndfile.
+        See ``open_audio``.
 
     Returns
     -------
@@ -49,8 +55,15 @@ def read_header(path):
     UsageError, OSError
         See ``open_audio``.
     """
-    with open_audio(path) as file:
-        return Header(file.samplerate, file.channels, file.frames)
+
+    def header(file):
+        if file.frames == UNKNOWN:
+            while len(file.read(BLOCK)):
+                pass
+        frames = min(file.frames, file.tell() or file.frames)
+        return Header(file.samplerate, file.channels, frames)
+
+    return _read_whole(path, header)
 
 
 def read(path, start=0, frames=-1, dtype="float32"):
@@ -59,7 +72,7 @@ def read(path, start=0, frames=-1, dtype="float32"):
     Arguments
     ---------
     path : str or Path
-        Any format of libsndfile.
+        See ``open_audio``.
     start : int
         First frame; beyond the end, no samples are returned.
     frames : int
@@ -83,45 +96,35 @@ def read(path, start=0, frames=-1, dtype="float32"):
 
     Example
     -------
+    >>> import soundfile
     >>> path = getfixture("tmp_path") / "a.wav"
     >>> soundfile.write(path, numpy.zeros((100, 2)), 16000)
     >>> samples, sample_rate = read(path, start=10, frames=20)
     >>> samples.shape, sample_rate
     (torch.Size([2, 20]), 16000)
     """
-    with open_audio(path) as file:
-        file.seek(min(start, file.frames))
-        samples = _read(file, path, frames, dtype)
-        return torch.from_numpy(samples.T), file.samplerate
+    return _read_whole(path, lambda file: _segment(file, start, frames, dtype))
 
 
-def open_audio(path):
-    """Open an audio file for reading.
-
-    Arguments
-    ---------
-    path : str or Path
-        Any format of libsndfile, except headerless .raw files.
-
-    Returns
-    -------
-    soundfile.SoundFile
-
-    Raises
-    ------
-    FileNotFoundError, IsADirectoryError, PermissionError
-        If the file does not exist or may not be read.
-    UsageError
-        If it is empty, not a regular file, or not audio.
-    """
-    path = Path(path)
-    _check_readable(path)
+def _read_whole(path, function):
+    """Call a function with an open file, again with PyAV if libsndfile fails."""
     try:
-        return soundfile.SoundFile(sndfile_name(path))
-    except soundfile.LibsndfileError as error:
-        raise UsageError(
-            f"{path} is not audio that can be read ({error.error_string})"
-        ) from error
+        with open_audio(path) as file:
+            return function(file)
+    except IncompleteError as error:
+        try:
+            with open_otherwise(path, error) as file:
+                return function(file)
+        except MissingPackageError:
+            raise
+        except UsageError:
+            raise error from None
+
+
+def _segment(file, start, frames, dtype):
+    file.seek(start)
+    samples = file.read(frames, dtype, always_2d=True)
+    return torch.from_numpy(samples.T), file.samplerate
 
 
 def sndfile_name(path):
@@ -129,49 +132,16 @@ def sndfile_name(path):
     return str(path) if os.name == "nt" else os.fsencode(path)
 
 
-def _check_readable(path):
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, not a recording")
-    if not path.exists():
-        what = "is a broken link" if path.is_symlink() else "does not exist"
-        raise FileNotFoundError(f"{path} {what}")
-    if not path.is_file():
-        raise UsageError(
-            f"{path} is not a regular file: save the audio to a file, which can be "
-            "read more than once"
-        )
-    with open(path, "rb"):  # libsndfile does not report the cause
-        pass
-    if path.stat().st_size == 0:
-        raise UsageError(f"{path} is empty (0 bytes)")
-    if path.suffix.lower() == ".raw":
-        raise UsageError(
-            f"{path} has no header, so its sample rate is unknown: convert it to .wav"
-        )
-
-
-def _read(file, path, frames, dtype="float32"):
-    """(frames, channels) from the current position on."""
-    position = file.tell()
-    try:
-        return file.read(frames, dtype=dtype, always_2d=True)
-    except soundfile.LibsndfileError as error:
-        seconds = position / file.samplerate
-        raise UsageError(
-            f"{path} is damaged after {seconds:.2f} seconds ({error.error_string})"
-        ) from error
-
-
 class Recording:
     """An audio file that is read piece by piece at a chosen sample rate.
 
     The constructor reads the file once to its end: damage anywhere in it is reported
-    before any other work is done, and the peaks are known.
+    before any other work is done, and the length is known.
 
     Arguments
     ---------
     path : str or Path
-        Any format of libsndfile.
+        See ``open_audio``.
     sample_rate : int, optional
         Rate (Hz) to read at; by default the file's.
 
@@ -183,8 +153,9 @@ class Recording:
         Sample rate (Hz) and length of the file.
     sample_rate, samples : int
         Sample rate (Hz) and length of what is read.
-    peaks : list of float
-        Largest magnitude of each channel of what is read.
+    note : str
+        What was wrong with the header of a file that can be read all the same, or
+        empty.
 
     Raises
     ------
@@ -197,20 +168,45 @@ class Recording:
 
     def __init__(self, path, sample_rate=None):
         self.path = Path(path)
-        with open_audio(self.path) as file:
-            self.file_rate, self.channels = file.samplerate, file.channels
-        self.sample_rate = self.file_rate if sample_rate is None else sample_rate
-        self.samples, self.frames, peaks = 0, 0, torch.zeros(self.channels)
-        for block in self.blocks():
-            self.samples += block.shape[1]
-            if block.shape[1]:
-                peaks = torch.maximum(peaks, block.abs().amax(dim=1))
+        self._given_rate, self._open = sample_rate, open_audio
+        try:
+            self._measure()
+        except IncompleteError as error:
+            self._measure_otherwise(error)
         if self.samples == 0:
             raise UsageError(f"{self.path} holds no samples")
-        self.peaks = peaks.tolist()
         self._source = None  # iterator over the blocks after the buffer
         self._buffer = torch.empty(self.channels, 0)
         self._start = 0  # position of the buffer's first sample
+
+    def _measure(self):
+        with self._open(self.path) as file:
+            self.file_rate, self.channels = file.samplerate, file.channels
+        given = self._given_rate
+        self.sample_rate = self.file_rate if given is None else given
+        self.samples, self.frames = 0, 0
+        for block in self.blocks():
+            self.samples += block.shape[1]
+        if self.note:
+            _warn(f"{self.path} {self.note}")
+
+    def _measure_otherwise(self, error):
+        """Measure with PyAV what libsndfile does not read to its end."""
+        seconds = error.seconds
+        self._open = functools.partial(open_otherwise, error=error)
+        try:
+            self._measure()
+        except MissingPackageError:
+            raise
+        except UsageError:
+            raise error from None
+        if self.frames < seconds * self.file_rate:
+            raise error
+
+    def segment(self, start, frames):
+        """Read ``frames`` frames (channels, time) of the file, at its own rate."""
+        with self._open(self.path) as file:
+            return _segment(file, start, frames, "float32")[0]
 
     def blocks(self):
         """Iterate over the recording in blocks (channels, time) of varying length."""
@@ -218,14 +214,15 @@ class Recording:
 
     def _file_blocks(self):
         frames = 0
-        with open_audio(self.path) as file:
-            while len(block := _read(file, self.path, BLOCK)):
+        with self._open(self.path) as file:
+            while len(block := file.read(BLOCK, "float32", always_2d=True)):
                 if not numpy.isfinite(block).all():
                     raise UsageError(
                         f"{self.path} has NaN or infinite samples: repair it first"
                     )
                 frames += len(block)
                 yield torch.from_numpy(block.T.copy())
+            self.note = getattr(file, "note", "")
         self.frames = frames
 
     def read(self, start, stop):
@@ -300,7 +297,13 @@ class _Channel:
     def __init__(self, recording, key, seed, begin):
         self.recording, self.key, self.seed = recording, key, seed
         self.begin = begin
-        self.samples, self.peak = recording.samples, recording.peaks[key]
+        self.samples = recording.samples
 
     def read(self, start, stop):
         return self.recording.read(start, stop)[self.key]
+
+
+@functools.cache
+def _warn(text):
+    """Log a warning, once although a file is read several times."""
+    logger.warning("%s", text)

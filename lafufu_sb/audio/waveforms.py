@@ -5,6 +5,7 @@ import torch
 
 from lafufu_sb.errors import UsageError
 
+SHORT = 480  # samples, 10 ms at 48 kHz
 _NO_SAMPLES = " cannot hold samples: use floating-point numbers or signed integers"
 
 
@@ -47,6 +48,34 @@ def as_waveforms(noisy):
     if not (noisy.is_floating_point() or signed):
         raise UsageError(f"the waveform's type {noisy.dtype}{_NO_SAMPLES}")
     return noisy.detach()
+
+
+def check_batch(wavs):
+    """Check that a tensor is a batch of waveforms.
+
+    Arguments
+    ---------
+    wavs : torch.Tensor
+        (batch, time). Each channel of a recording is an item.
+
+    Raises
+    ------
+    UsageError
+        For another shape, for items without samples, and for more items than samples
+        of less than 10 ms (480 samples): such an array is (time, channels).
+    """
+    shape = tuple(wavs.shape)
+    if wavs.dim() != 2 or shape[1] == 0:
+        hint = ": make each channel an item" if wavs.dim() == 3 else ""
+        raise UsageError(
+            f"expected waveforms of shape (batch, time), got {shape}{hint}"
+        )
+    items, samples = shape
+    if samples < min(items, SHORT):
+        raise UsageError(
+            f"{items} waveforms of {samples} samples: if the shape {shape} is (time, "
+            "channels), transpose it to (channels, time)"
+        )
 
 
 def as_rate(sample_rate):

@@ -1,11 +1,13 @@
 """A whole cleaning: plan, restore, then write manifest and report."""
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 
+from lafufu_sb.audio.writer import check_subtype
 from lafufu_sb.cleaning.loading import load_cleaner
 from lafufu_sb.cleaning.manifests import Cleaned, open_manifest
-from lafufu_sb.cleaning.plan import make_plan, split
+from lafufu_sb.cleaning.plan import make_plan, refuse_output, split
 from lafufu_sb.cleaning.progress import Progress
 from lafufu_sb.cleaning.report import (
     CSV_NAME,
@@ -41,9 +43,9 @@ def clean(options):
     OSError
         If results cannot be written.
     """
-    manifest, files = plan_of(options)
     state = State(options.output)
-    state.open(options.restart)
+    manifest, files = plan_of(options, state)
+    options = replace(options, subtype=options.subtype or manifest.subtype)
     if options.engine == "ray":
         from lafufu_sb.cleaning.ray_engine import run
 
@@ -54,13 +56,15 @@ def clean(options):
     return rows
 
 
-def plan_of(options):
-    """The manifest and the plan; makes all checks that need no model.
+def plan_of(options, state):
+    """The manifest and the plan; makes all checks that need no model, opens the state.
 
     Arguments
     ---------
     options : CleaningOptions
         What is cleaned, and how.
+    state : State
+        Of the output folder. It has the unpacked recordings of a packed manifest.
 
     Returns
     -------
@@ -72,22 +76,41 @@ def plan_of(options):
     UsageError, FileNotFoundError
         See ``clean``.
     """
-    manifest = open_manifest(
-        options.input, options.kind, options.columns, options.placeholders
-    )
+    path = Path(options.input)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UsageError(
+            f"{path} is neither a file nor a folder: save the manifest to a file that "
+            "a resumed run can read again"
+        )
+    manifest = open_manifest(path, options.kind, options.columns, options.placeholders)
     if options.sample_rate == "model":
         manifest.check_rate_change()
-    if manifest.name in (CSV_NAME, PAGE_NAME):
-        raise UsageError(f"{manifest.path} has the name of a report file: rename it")
-    return manifest, make_plan(manifest, options.output, options.format)
+    for name in {CSV_NAME, PAGE_NAME} & manifest.outputs().keys():
+        raise UsageError(
+            f"{manifest.outputs()[name]} has the name of a report file: rename it"
+        )
+    if manifest.packed:
+        refuse_output(manifest, state.output)
+        state.open(options.restart)
+        with state.locked():
+            manifest.unpack(state.unpacked)
+        results = state.restored if manifest.embedded else state.output
+        files = make_plan(manifest, results, options.format)
+    else:
+        files = make_plan(manifest, state.output, options.format)
+        state.open(options.restart)
+    if subtype := options.subtype or manifest.subtype:
+        for file in files:
+            check_subtype(file.target, subtype)
+    return manifest, files
 
 
 def run_here(options, files, state):
     """Clean one shard in this process; returns its rows, see ``clean``."""
     number, shards = options.shard
     files = split(files, shards)[number - 1]
-    cleaner = load_cleaner(options, state)
     with state.shard(f"{number}-of-{shards}") as shard:
+        cleaner = load_cleaner(options, state)  # a restart is refused from here on
         left, done = state.pending(files)
         progress = Progress(files, done)
         try:
@@ -117,11 +140,12 @@ def collect(options, manifest, files, state):
             return
         rows = [found[file.source] for file in files]
         _write_results(options, manifest, rows, state.output)
-        state.forget_partial()
+        state.forget_temporary()
     totals = ", ".join(f"{number} {name}" for name, number in count(rows).items())
     print(f"{len(rows)} files: {totals}")
-    if manifest.name is not None:
-        print(f"manifest: {state.output / manifest.name}")
+    if written := list(manifest.outputs()):
+        more = f" and {len(written) - 1} more" if len(written) > 1 else ""
+        print(f"manifest: {state.output / written[0]}{more}")
     print(f"report: {state.output / PAGE_NAME}")
 
 
@@ -132,9 +156,8 @@ def _write_results(options, manifest, rows, output):
         else Cleaned(row["target"], row["sample_rate"], row["samples"])
         for row in rows
     }
-    if manifest.name is not None:
-        with written_whole(output / manifest.name) as temporary:
-            manifest.write(temporary, cleaned)
+    manifest.write_to(output, cleaned)
+    rows = [row | {"source": manifest.label(row["source"])} for row in rows]
     with written_whole(output / CSV_NAME) as temporary:
         write_csv(temporary, rows)
     model = options.model

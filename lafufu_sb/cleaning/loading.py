@@ -40,6 +40,7 @@ def load_cleaner(options, state):
         model,
         gate,
         sample_rate=options.sample_rate,
+        subtype=options.subtype,
         pieces=options.gate.judge_pieces,
         threads=options.io_threads,
     )
@@ -67,6 +68,7 @@ def result_settings(options, model):
         "overlap": restorer.plan.window - restorer.plan.stride,
         "sample_rate": options.sample_rate,
         "format": options.format,
+        "subtype": options.subtype,
         "device": restorer.device.type,
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),  # sums are split among them

@@ -21,7 +21,8 @@ def locked(path, what):
     Raises
     ------
     UsageError
-        If another process holds the lock and ``what`` is given.
+        If another process holds the lock and ``what`` is given, or if the file system
+        has no locks.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, timeout=-1 if what is None else 0)
@@ -30,6 +31,11 @@ def locked(path, what):
     except Timeout as error:
         raise UsageError(
             f"another process is working on {what}: wait until it has ended"
+        ) from error
+    except NotImplementedError as error:  # older filelock
+        raise UsageError(
+            f"the file system of {path.parent} has no file locks, which keep two runs "
+            "from writing one result: choose an output folder on another one"
         ) from error
     try:
         yield

@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from lafufu_sb.errors import real_number, whole_number
 from lafufu_sb.inference.loading import ModelChoice
+
+MOST_SHARDS = 10_000
 
 
 @dataclass(frozen=True)
@@ -15,17 +18,22 @@ class GateOptions:
     gate : str
         "dnsmos" or "none". The models below judge in either case, if given.
     max_dnsmos_drop : float
-        Points by which DNSMOS ovr or DNSMOS P.808 may fall.
+        Points by which DNSMOS ovr or DNSMOS P.808 may fall, 0 to 4.
     recogniser : str, optional
         Model folder of a recogniser, see ``load_recogniser``.
     max_cer : float
-        Largest share of characters that the recogniser may hear differently.
+        Largest share of characters that the recogniser may hear differently, 0 to 1.
     speaker_model : str, optional
         Model folder of SpeechBrain's EncoderClassifier.
     min_cosine : float
-        Smallest cosine between the speaker embeddings before and after.
+        Smallest cosine between the speaker embeddings before and after, -1 to 1.
     judge_pieces : int
         Pieces of a long file that judges hear; 0 for the whole file.
+
+    Raises
+    ------
+    UsageError
+        For a number outside its range.
     """
 
     gate: str = "dnsmos"
@@ -35,6 +43,12 @@ class GateOptions:
     speaker_model: str | None = None
     min_cosine: float = 0.25
     judge_pieces: int = 3
+
+    def __post_init__(self):
+        real_number("--max-dnsmos-drop", self.max_dnsmos_drop, 0, 4)
+        real_number("--max-cer", self.max_cer, 0, 1)
+        real_number("--min-cosine", self.min_cosine, -1, 1)
+        whole_number("--judge-pieces", self.judge_pieces, 0, 1000)
 
 
 @dataclass(frozen=True)
@@ -55,20 +69,29 @@ class CleaningOptions:
         "keep" writes at each file's sample rate, "model" at the model's.
     format : str
         "same", "wav" or "flac", see ``make_plan``.
+    subtype : str, optional
+        Sample format of the results, one of ``SUBTYPES``. By default that of the
+        manifest's kind, or else of each file, see ``recording_writer``.
     gate : GateOptions
         See there.
     restart : bool
         Discard what earlier runs have done.
     io_threads : int
-        Threads that read ahead, and as many that judge and write.
+        Threads that read ahead, and as many that judge and write; 1 to 256.
     shard : tuple of int
-        Number of this share of the files, from 1, and number of shares.
+        Number of this share of the files, from 1, and number of shares, at most
+        ``MOST_SHARDS``.
     engine : str
         "local" or "ray".
     workers : int, optional
         Of Ray; by default one per GPU, or two.
     ray_address : str, optional
         Of a running cluster; by default one is started on this machine.
+
+    Raises
+    ------
+    UsageError
+        For a number outside its range.
     """
 
     input: str
@@ -79,6 +102,7 @@ class CleaningOptions:
     placeholders: Mapping[str, str] = field(default_factory=dict)
     sample_rate: str = "keep"
     format: str = "same"
+    subtype: str | None = None
     gate: GateOptions = GateOptions()
     restart: bool = False
     io_threads: int = 2
@@ -86,3 +110,11 @@ class CleaningOptions:
     engine: str = "local"
     workers: int | None = None
     ray_address: str | None = None
+
+    def __post_init__(self):
+        whole_number("--io-threads", self.io_threads, 1, 256)
+        if self.workers is not None:
+            whole_number("--workers", self.workers, 1, 10_000)
+        number, shards = self.shard
+        whole_number("N in --shard I/N", shards, 1, MOST_SHARDS)
+        whole_number("I in --shard I/N", number, 1, shards)

@@ -7,6 +7,7 @@ import torch
 
 from lafufu_sb.cleaning.locks import locked
 from lafufu_sb.errors import UsageError
+from lafufu_sb.files import named_errors
 
 
 class PartialResult:
@@ -91,8 +92,9 @@ class PartialResult:
             file.truncate(end)  # an incomplete block
             for block in make(begin=self._found):
                 data = block.float().contiguous().numpy().tobytes()
-                file.write(_sum(data) + data)
-                file.flush()  # to the system, which outlives this process
+                with named_errors(self._path):
+                    file.write(_sum(data) + data)
+                    file.flush()  # to the system, which outlives this process
                 yield block
 
     def _read(self, file, length):

@@ -5,10 +5,13 @@ import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lafufu_sb.audio.recordings import read_header
+from lafufu_sb.cleaning.collisions import refuse_collisions
 from lafufu_sb.errors import UsageError
+from lafufu_sb.files import refuse_nested, refuse_sources_inside
 
 LOSSLESS = (".wav", ".flac")  # formats of results; others become the first
 _SCANNERS = 16  # threads that wait for the disk or the network
@@ -25,6 +28,7 @@ class PlannedFile:
     channels: int = 0  # 0 if the header is unreadable
     size: int = -1  # bytes
     mtime_ns: int = 0
+    stated: float = 0.0  # seconds that the manifest states, 0 if it does not
 
     @property
     def cost(self):
@@ -53,20 +57,30 @@ def make_plan(manifest, output, audio_format="same"):
     Raises
     ------
     UsageError
-        If results would overwrite recordings, each other, or the manifest, or would be
-        inside the folder that is cleaned.
+        If results cannot all be written, see ``refuse_collisions``, or would be inside
+        the folder that is cleaned, or if recordings are inside ``output``.
     """
     sources = list(dict.fromkeys(manifest.sources.values()))
     output = Path(os.path.abspath(output))
-    _refuse_nesting(manifest, output)
+    refuse_output(manifest, output)
     root = manifest.root or _common_folder(sources, manifest.path)
     relative = [os.path.relpath(source, root) for source in sources]
     targets = [str(output / name) for name in _renamed(relative, audio_format)]
-    _refuse_collisions(sources, targets, manifest, output)
+    refuse_collisions(sources, targets, manifest, output)
+    refuse_sources_inside(sources, output)
     with ThreadPoolExecutor(_SCANNERS) as pool:
+        if output.is_dir():
+            for _ in pool.map(partial(_refuse_obstacle, is_folder=False), targets):
+                pass
+            for folder in sorted({os.path.dirname(target) for target in targets}):
+                while not os.path.lexists(folder):
+                    folder = os.path.dirname(folder)
+                _refuse_obstacle(folder, is_folder=True)
         headers = list(pool.map(_examine, sources))
     return [
-        PlannedFile(index, source, target, **header)
+        PlannedFile(
+            index, source, target, stated=manifest.seconds.get(source, 0.0), **header
+        )
         for index, (source, target, header) in enumerate(
             zip(sources, targets, headers, strict=True)
         )
@@ -82,14 +96,15 @@ def _common_folder(sources, manifest):
         ) from error
 
 
-def _refuse_nesting(manifest, output):
-    if manifest.name is None:
-        if Path(os.path.realpath(output)).is_relative_to(
-            os.path.realpath(manifest.root)
-        ):
+def refuse_output(manifest, output):
+    """UsageError if a run would read its own output, or overwrite the manifest."""
+    if manifest.path.is_dir():
+        refuse_nested(manifest.path, output)
+    for name, path in manifest.outputs().items():
+        if os.path.realpath(output / name) == os.path.realpath(path):
             raise UsageError(
-                f"output {output} is inside {manifest.path}, the folder to clean: the "
-                "next run would clean the results, so choose another output folder"
+                f"{path} would be overwritten by the new manifest: choose another "
+                "output folder"
             )
 
 
@@ -110,27 +125,11 @@ def _new_suffix(suffix, audio_format):
     return suffix if suffix.lower() == f".{audio_format}" else f".{audio_format}"
 
 
-def _refuse_collisions(sources, targets, manifest, output):
-    first = {}
-    originals = {os.path.realpath(source) for source in sources}
-    for source, target in zip(sources, targets, strict=True):
-        if target in first:
-            raise UsageError(
-                f"{first[target]} and {source} would both become {target}: rename one"
-            )
-        first[target] = source
-        if os.path.realpath(target) in originals:
-            raise UsageError(
-                f"{target} would overwrite a recording of the corpus: choose another "
-                "output folder"
-            )
-    if manifest.name is not None:
-        same = os.path.realpath(output / manifest.name)
-        if same == os.path.realpath(manifest.path):
-            raise UsageError(
-                f"{same} would be overwritten by the new manifest: choose another "
-                "output folder"
-            )
+def _refuse_obstacle(path, is_folder):
+    """Refuse a folder where a result must be, or a file where a folder must be."""
+    if os.path.lexists(path) and os.path.isdir(path) is not is_folder:
+        there, needed = ("a file", "a folder") if is_folder else ("a folder", "a file")
+        raise UsageError(f"{path} is {there} where {needed} must be: remove or move it")
 
 
 def _examine(source):

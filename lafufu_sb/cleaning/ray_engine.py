@@ -52,16 +52,17 @@ def run(options, files, state):
             "leave one of them out"
         )
     ray = _ray()
-    left, done = state.pending(files)
-    progress = Progress(files, done)
-    if left:
-        _start(ray, options)
-        try:
-            for row in _rows(ray, options, left):
-                progress(row)
-        finally:
-            progress.close()
-            ray.shutdown()
+    with state.shard("ray"):  # held until the last worker has ended
+        left, done = state.pending(files)
+        progress = Progress(files, done)
+        if left:
+            _start(ray, options)
+            try:
+                for row in _rows(ray, options, left):
+                    progress(row)
+            finally:
+                progress.close()
+                ray.shutdown()
     return progress.rows
 
 

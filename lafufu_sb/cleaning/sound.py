@@ -2,7 +2,6 @@
 
 import math
 
-from lafufu_sb.audio.recordings import read, read_header
 from lafufu_sb.audio.resampling import resample
 
 _SNR_SECONDS = 30.0
@@ -60,24 +59,19 @@ class FileSound:
 
     Arguments
     ---------
-    path : str or Path
-        Any format of libsndfile.
-
-    Raises
-    ------
-    UsageError, OSError
-        See ``open_audio``.
+    recording : Recording
+        The file.
     """
 
-    def __init__(self, path):
-        self.path, header = path, read_header(path)
-        self.rate, self.channels = header.sample_rate, header.channels
-        self.samples, self.seconds = header.frames, header.seconds
+    def __init__(self, recording):
+        self.recording, self.rate = recording, recording.file_rate
+        self.channels, self.samples = recording.channels, recording.frames
+        self.seconds = self.samples / self.rate
 
     def read(self, start, seconds):
         """See ``MemorySound.read``."""
         first, count = round(start * self.rate), round(seconds * self.rate)
-        return read(self.path, first, count)[0]
+        return self.recording.segment(first, count)
 
 
 def spread(seconds, length, most):

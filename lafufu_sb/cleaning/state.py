@@ -7,24 +7,24 @@ The folder ``.lafufu-clean`` below the output folder holds
   JSON per finished file, written to disk before the next file is finished. Temporary
   files become results by renaming,
 - ``partial/``: what is restored so far of long files,
-- ``lock`` and ``shard-NAME.lock``: the locks.
+- ``unpacked/``, ``restored/``: originals and results of manifests that contain audio,
+- ``lock`` and ``shard-NAME.lock``: the locks. A process holds that of its shard from
+  before it reads the settings until its last row is written.
 """
 
 import contextlib
-import errno
-import hashlib
 import json
 import os
 import shutil
-import threading
 from pathlib import Path
 
+from lafufu_sb.cleaning.journal import JOURNAL, PARTIAL, Shard, read_journal, to_disk
 from lafufu_sb.cleaning.locks import locked
 from lafufu_sb.errors import UsageError
-from lafufu_sb.files import written_whole
+from lafufu_sb.files import checked_path, written_whole
 
 FOLDER = ".lafufu-clean"
-PARTIAL = "partial"
+UNPACKED, RESTORED = "unpacked", "restored"
 
 
 class State:
@@ -34,11 +34,19 @@ class State:
     ---------
     output : str or Path
         Folder of the results.
+
+    Attributes
+    ----------
+    output, folder : Path
+        Absolute path of the output folder, and of the state in it.
+    unpacked, restored : Path
+        Folders for the originals and results of a packed manifest.
     """
 
     def __init__(self, output):
-        self.output = Path(os.path.abspath(output))
+        self.output = Path(os.path.abspath(checked_path(output)))
         self.folder = self.output / FOLDER
+        self.unpacked, self.restored = self.folder / UNPACKED, self.folder / RESTORED
         self._settings = self.folder / "settings.json"
 
     def open(self, restart=False):
@@ -52,11 +60,14 @@ class State:
         Raises
         ------
         UsageError
-            If the folder has files that were not made here, or if another process is
-            at work and ``restart`` is set.
+            If the folder is a file or has files that were not made here, or if another
+            process is at work and ``restart`` is set. Nothing is discarded then.
         """
+        if self.output.exists() and not self.output.is_dir():
+            raise UsageError(f"{self.output} is a file: choose an output folder")
         if not self.folder.is_dir():
-            if self.output.exists() and any(self.output.iterdir()):
+            # Another process may make the folder of the state at this moment.
+            if self.output.exists() and set(os.listdir(self.output)) - {FOLDER}:
                 raise UsageError(
                     f"{self.output} is not empty and has no results of `lafufu clean`: "
                     "choose another output folder"
@@ -83,10 +94,23 @@ class State:
         settings = json.loads(json.dumps(settings))  # as they will be read
         with self.locked():
             if self._settings.exists():
-                self._compare(json.loads(self._settings.read_text()), settings)
+                self._compare(self._read_settings(), settings)
             else:
                 with written_whole(self._settings) as temporary:
                     temporary.write_text(json.dumps(settings, indent=2))
+                    to_disk(temporary)
+
+    def _read_settings(self):
+        try:
+            settings = json.loads(self._settings.read_bytes())
+        except ValueError:
+            settings = None
+        if not isinstance(settings, dict):
+            raise UsageError(
+                f"{self._settings} is damaged, so the settings of the results are "
+                "unknown: discard all results with --restart"
+            )
+        return settings
 
     def _compare(self, then, now):
         for name in sorted(then | now):
@@ -98,28 +122,41 @@ class State:
                 )
 
     def _forget(self):
-        for shard in self._shards():
-            with locked(self._lock_of(shard), f"a shard of {self.output}"):
-                shutil.rmtree(shard)
-        self.forget_partial()
+        for name in self._names():
+            with self._held(name):  # refused before anything is discarded
+                pass
+        for name in self._names():
+            shutil.rmtree(self._folder_of(name), ignore_errors=True)
+        self.forget_temporary()
         self._settings.unlink(missing_ok=True)
 
-    def forget_partial(self):
-        """Remove what is restored so far of long files."""
-        shutil.rmtree(self.folder / PARTIAL, ignore_errors=True)
+    def forget_temporary(self):
+        """Remove unpacked originals, and what is restored so far of long files."""
+        for folder in (self.folder / PARTIAL, self.unpacked):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _sweep(self):
         """Remove temporary files of shards on which no process works."""
-        for shard in self._shards():
-            with contextlib.suppress(UsageError), locked(self._lock_of(shard), "it"):
-                shutil.rmtree(shard / "tmp", ignore_errors=True)
+        for name in self._names():
+            with contextlib.suppress(UsageError), self._held(name):
+                shutil.rmtree(self._folder_of(name) / "tmp", ignore_errors=True)
 
-    def _shards(self, name="*"):
-        found = self.folder.glob(f"shard-{name}")
-        return sorted(path for path in found if path.is_dir())
+    def _names(self, pattern="*"):
+        """Names of the shards on which a process works or has worked."""
+        found = self.folder.glob(f"shard-{pattern}")
+        shards = {path.name.removesuffix(".lock") for path in found}
+        return sorted(shard.removeprefix("shard-") for shard in shards)
 
-    def _lock_of(self, shard):
-        return shard.with_name(f"{shard.name}.lock")  # beside it: it can be removed
+    def _folder_of(self, name):
+        return self.folder / f"shard-{name}"
+
+    def _held(self, name):
+        """Context of the lock of a shard; UsageError if another process holds it.
+
+        To be entered under ``locked``: other processes hold it for moments there.
+        """
+        what = f"shard {name} of {self.output}"
+        return locked(self.folder / f"shard-{name}.lock", what)
 
     def rows(self, files, name="*"):
         """Journal rows of files in their present state.
@@ -139,8 +176,8 @@ class State:
         """
         wanted = {file.source: file for file in files}
         found = {}
-        for shard in self._shards(name):
-            for row in read_journal(shard / "journal.jsonl"):
+        for shard in self._names(name):
+            for row in read_journal(self._folder_of(shard) / JOURNAL):
                 file = wanted.get(row["source"])
                 done = row["decision"] != "failed"
                 if file and (done or file.source not in found) and _holds(row, file):
@@ -177,13 +214,17 @@ class State:
         Raises
         ------
         UsageError
-            If another process is working on it.
+            If another process is working on it, or on a shard of another division,
+            which has files in common with it.
         """
-        folder = self.folder / f"shard-{name}"
+        folder = self._folder_of(name)
         with contextlib.ExitStack() as locks:
-            with self.locked():  # sweeping holds the locks of shards for a moment
-                what = f"shard {name} of {self.output}"
-                locks.enter_context(locked(self._lock_of(folder), what))
+            with self.locked():
+                for other in self._names():
+                    if _division(other) != _division(name):
+                        with self._held(other):
+                            pass
+                locks.enter_context(self._held(name))
                 folder.mkdir(exist_ok=True)
             shard = Shard(folder)
             try:
@@ -199,97 +240,24 @@ class State:
         return locked(self.folder / "lock", None)
 
 
-class Shard:
-    """Journal and temporary files of one process."""
-
-    def __init__(self, folder):
-        self._temporary, self._partial = folder / "tmp", folder.parent / PARTIAL
-        shutil.rmtree(self._temporary, ignore_errors=True)  # left by a killed run
-        self._temporary.mkdir()
-        self._lock = threading.Lock()
-        path = folder / "journal.jsonl"
-        _cut_torn_line(path)
-        self._journal = open(path, "ab", buffering=0)
-
-    @contextlib.contextmanager
-    def whole(self, target, index):
-        """Context of a temporary path, renamed to ``target`` once it is on disk.
-
-        Arguments
-        ---------
-        target : str or Path
-            The final name; its folder is created.
-        index : int
-            Unique number of the file.
-
-        Raises
-        ------
-        OSError
-            If it cannot be written; the message names ``target``.
-        """
-        target = Path(target)
-        temporary = self.temporary(f"{index}{target.suffix}")
-        try:
-            yield temporary
-            with open(temporary, "r+b") as stream:
-                os.fsync(stream.fileno())
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(temporary, target)
-        except OSError as error:
-            said = str(error).replace(str(temporary), str(target))
-            raise OSError(
-                f"{said}. Solve this, then run the same command to resume"
-            ) from error
-        finally:
-            temporary.unlink(missing_ok=True)
-
-    def temporary(self, name):
-        """Path of a temporary file, removed with the shard at the latest."""
-        return self._temporary / name
-
-    def partial(self, file):
-        """Path of the ``PartialResult`` of a file in its present state."""
-        now = os.fsencode(f"{file.size} {file.mtime_ns} {file.source}")
-        return self._partial / hashlib.sha256(now).hexdigest()[:32]
-
-    def note(self, row):
-        """Append a row to the journal; it is on disk when this returns."""
-        line = (json.dumps(row, allow_nan=False) + "\n").encode()
-        with self._lock:
-            if self._journal.write(line) < len(line):
-                raise OSError(errno.ENOSPC, "no space left on disk for the journal")
-            os.fsync(self._journal.fileno())
-
-    def close(self):
-        """Close the journal and remove the temporary folder."""
-        self._journal.close()
-        shutil.rmtree(self._temporary, ignore_errors=True)
-
-
-def read_journal(path):
-    """Rows of a journal, without a last line that a kill left incomplete."""
-    rows = []
-    if path.exists():
-        for line in path.read_bytes().split(b"\n")[:-1]:
-            with contextlib.suppress(ValueError):
-                rows.append(json.loads(line))
-    return rows
-
-
 def _holds(row, file):
     """Whether a row describes the file in its present state and its result exists."""
-    mark = row["target"], row["size"], row["mtime_ns"]
+    mark = row["target"], row["size"], row.get("mtime_ns")
     if mark != (file.target, file.size, file.mtime_ns):
         return False
     try:
         return row["decision"] == "failed" or (
-            os.stat(file.target).st_size == row["bytes"]
+            os.stat(file.target).st_size == row.get("bytes")
         )
     except OSError:
         return False
 
 
-def _cut_torn_line(path):
-    if path.exists():
-        whole = path.read_bytes().rpartition(b"\n")
-        os.truncate(path, len(whole[0]) + len(whole[1]))
+def _division(name):
+    """What shards that have no files in common share in their names.
+
+    >>> _division("1-of-8"), _division("ray-3")
+    ('8', 'ray')
+    """
+    number, _, count = name.partition("-of-")
+    return count or number.partition("-")[0]

@@ -15,13 +15,13 @@ from functools import partial
 
 import torch
 
-from lafufu_sb.audio.files import read_recording, write_blocks
+from lafufu_sb.audio.files import write_blocks
 from lafufu_sb.audio.recordings import Recording
 from lafufu_sb.audio.resampling import resample
 from lafufu_sb.cleaning.gate import Verdict
 from lafufu_sb.cleaning.partial import PartialResult
 from lafufu_sb.cleaning.pipeline import Meter, WriteBehind, read_ahead
-from lafufu_sb.cleaning.results import save, transfer
+from lafufu_sb.cleaning.results import convert, save, transfer
 from lafufu_sb.cleaning.sound import FileSound, MemorySound, estimate_snr
 from lafufu_sb.errors import NotFiniteError, UsageError
 from lafufu_sb.restoration.streaming import TensorSignal
@@ -30,6 +30,8 @@ IN_MEMORY = 600.0  # seconds x channels; longer files are restored from disk to 
 # Largest number of files that are read ahead, and that wait for each finisher. Either
 # group has at most IN_MEMORY seconds of audio in all.
 _AHEAD, _BEHIND = 64, 8
+# A recording may be a little shorter than its manifest states: share and seconds.
+_SHARE, _TOLERANCE = 0.99, 0.1
 
 
 @dataclass
@@ -38,6 +40,8 @@ class _Job:
 
     file: object  # PlannedFile
     problem: str = ""  # why it cannot be read, or empty
+    note: str = ""  # what was wrong with its header, or empty
+    long: bool = False  # longer than planned, too long for the memory
     before: object = None  # sound
     signals: tuple = ()  # at the model's rate
     blocks: list = field(default_factory=list)  # of each channel
@@ -56,14 +60,18 @@ class Cleaner:
         ``gate(before, after)`` to ``Verdict``.
     sample_rate : str
         "keep" writes at each file's rate, "model" at the model's.
+    subtype : str, optional
+        Sample format of the results, see ``recording_writer``.
     pieces : int
         Pieces of 30 s for the estimated SNR, 0 for the whole file.
     threads : int
         Number of readers, and of finishers.
     """
 
-    def __init__(self, model, gate, *, sample_rate="keep", pieces=3, threads=2):
-        self.model, self.gate = model, gate
+    def __init__(
+        self, model, gate, *, sample_rate="keep", subtype=None, pieces=3, threads=2
+    ):
+        self.model, self.gate, self.subtype = model, gate, subtype
         self.pieces, self.threads = pieces, threads
         self.keep_rate = sample_rate == "keep"
         self.meter = Meter()
@@ -84,14 +92,15 @@ class Cleaner:
         ------
         OSError
             If results cannot be written, for example on a full disk. A file that
-            cannot be read gets a row with the decision "failed" instead.
+            cannot be read, or changes or vanishes meanwhile, gets a row with the
+            decision "failed" instead.
         """
         self.meter = Meter()
         short = [file for file in files if file.cost <= IN_MEMORY]
         long = [file for file in files if file.cost > IN_MEMORY]
 
-        def finish(function, *arguments):
-            row = function(*arguments, shard)
+        def finish(function, job):
+            row = _row_of(function, job, shard)
             shard.note(row)
             on_row(row)
 
@@ -101,22 +110,22 @@ class Cleaner:
             )
             behind = WriteBehind(finishers, _BEHIND * self.threads, IN_MEMORY)
             stack.callback(behind.cancel)
-            for job in self._restored(short, readers):
+            for job in self._restored(short, readers, long):
                 with self.meter.waiting("judging and writing"):
                     behind.submit(finish, self._finished, job, cost=job.file.cost)
             with self.meter.waiting("judging and writing"):
                 behind.finish()
             for file in long:
-                finish(self._restored_long, file)
+                finish(self._restored_long, _Job(file))
 
-    def _restored(self, files, readers):
-        """Jobs that are restored, and jobs that could not be read."""
+    def _restored(self, files, readers, long):
+        """Jobs that are restored or cannot be read; others are added to ``long``."""
         problems = []
         jobs = read_ahead(
             readers, self._read, files, _AHEAD, lambda file: file.cost, IN_MEMORY
         )
         restorer = self.model.restorer
-        stream = restorer.stream(self._signals(jobs, problems), fill=True)
+        stream = restorer.stream(self._signals(jobs, problems, long), fill=True)
         for signal, block in stream:
             job, channel = signal.key
             job.blocks[channel].append(block)
@@ -129,7 +138,7 @@ class Cleaner:
                 yield problems.pop()
         yield from problems
 
-    def _signals(self, jobs, problems):
+    def _signals(self, jobs, problems, long):
         while True:
             with self.meter.waiting("reading"):
                 job = next(jobs, None)
@@ -137,6 +146,8 @@ class Cleaner:
                 return
             if job.problem:
                 problems.append(job)
+            elif job.long:
+                long.append(job.file)
             else:
                 signals, job.signals = job.signals, ()  # only the stream keeps them
                 yield signals
@@ -145,12 +156,18 @@ class Cleaner:
     def _read(self, file):
         job = _Job(file)
         try:
-            wavs, rate = read_recording(file.source)
-        except (OSError, UsageError) as error:
+            with _memory_errors(file), _opened(file) as recording:
+                rate, job.note = recording.sample_rate, recording.note
+                cost = recording.samples / rate * recording.channels
+                job.long = cost > max(file.cost, IN_MEMORY)
+                if job.long:  # the header was wrong
+                    return job
+                before = torch.cat(list(recording.blocks()), dim=1)
+                wavs = resample(before, rate, self.model.sample_rate)
+        except (OSError, UsageError, MemoryError) as error:
             job.problem = _one_line(error)
             return job
-        job.before = MemorySound(wavs, rate)
-        wavs = resample(wavs, rate, self.model.sample_rate)
+        job.before = MemorySound(before, rate)
         job.signals = tuple(
             TensorSignal(wav, key=(job, channel)) for channel, wav in enumerate(wavs)
         )
@@ -173,36 +190,38 @@ class Cleaner:
             verdict = self.gate(job.before, after)
         else:
             verdict = Verdict({}, "the restoration has samples that are not finite")
-        put = partial(save, wavs=restored)
+        put = partial(save, wavs=restored, source=job.file.source)
         return self._place(job, after, verdict, put, shard)
 
     @torch.no_grad()
-    def _restored_long(self, file, shard):
+    def _restored_long(self, job, shard):
         """Restore, judge and write a file from disk to disk; returns its row."""
-        job, start = _Job(file), self.meter.computing
+        file, start = job.file, self.meter.computing
         try:
-            job.before = FileSound(file.source)
-            recording = Recording(file.source, self.model.sample_rate)
+            recording = _opened(file, self.model.sample_rate)
         except (OSError, UsageError) as error:
             return _row(job, "failed", _one_line(error))
+        job.before, job.note = FileSound(recording), recording.note
         lengths = self.model.restorer.plan.blocks(recording.samples)
         result = PartialResult(shard.partial(file), recording.channels, lengths)
         make = partial(self.model.restored_blocks, recording, fill=True)
         restored = shard.temporary(f"{file.index}.restored.wav")
         try:
             with recording:
-                write_blocks(recording, result.blocks(make), restored, self.keep_rate)
+                blocks = result.blocks(make)
+                write_blocks(recording, blocks, restored, self.keep_rate, "FLOAT")
             job.seconds = (self.meter.computing - start) / result.share_made
-            after = FileSound(restored)
+            after = FileSound(Recording(restored))
             with self.meter.waiting("judging and writing"):
                 verdict = self.gate(job.before, after)
-                put = partial(transfer, source=restored, own_rate=after.rate)
+                put = partial(convert, recording=restored, source=file.source)
                 row = self._place(job, after, verdict, put, shard)
         except NotFiniteError as error:
             verdict = Verdict({}, _one_line(error))
             row = self._place(job, None, verdict, None, shard)
-        except UsageError as error:  # the file was damaged or changed meanwhile
-            row = _row(job, "failed", _one_line(error))
+        except UsageError:  # the file was damaged or changed meanwhile
+            result.remove()
+            raise
         finally:
             restored.unlink(missing_ok=True)
         result.remove()
@@ -216,27 +235,59 @@ class Cleaner:
         file, before, rate = job.file, job.before, self._rate(job)
         with shard.whole(file.target, file.index) as temporary:
             if verdict.objection:
-                gain = transfer(temporary, file.source, before.rate, rate)
+                copy = not job.note  # else the header is wrong
+                gain = transfer(
+                    temporary, file.source, before.rate, rate, self.subtype, copy
+                )
+                if problem := _change_of(file):
+                    raise UsageError(problem)
             else:
-                gain = put(temporary, rate=rate)
+                gain = put(temporary, rate=rate, subtype=self.subtype)
+            size = temporary.stat().st_size
         measures = {
             "seconds": before.seconds,
             "channels": before.channels,
             "sample_rate": rate,
             "samples": math.ceil(before.samples * rate / before.rate),
             "rtf": job.seconds / before.seconds,
+            "bytes": size,
         }
         if after is not None:
             measures["snr"] = estimate_snr(before, after, self.pieces)
         decision = "kept" if verdict.objection else "restored"
         more = measures | verdict.measures | gain
-        return _row(job, decision, verdict.objection, **more)
+        reason = "; ".join(filter(None, [verdict.objection, job.note]))
+        return _row(job, decision, reason, **more)
+
+
+def _opened(file, sample_rate=None):
+    """The recording of a planned file, which is as long as the manifest states."""
+    recording = Recording(file.source, sample_rate)
+    seconds = recording.frames / recording.file_rate
+    if seconds < _SHARE * file.stated - _TOLERANCE:
+        raise UsageError(
+            f"{file.source} has {seconds:.2f} seconds, but the manifest states "
+            f"{file.stated:.2f}"
+        )
+    return recording
+
+
+@contextlib.contextmanager
+def _memory_errors(file):
+    """Raise a MemoryError that names the file, for those of numpy and torch."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
+            raise MemoryError(
+                f"{file.source} needs more memory than is free"
+            ) from error
+        raise
 
 
 def _row(job, decision, reason, **measures):
     """Journal row of a file. NaN becomes None, since JSON has none."""
     file = job.file
-    done = decision != "failed"
     row = {
         "source": file.source,
         "target": file.target,
@@ -245,7 +296,7 @@ def _row(job, decision, reason, **measures):
         "size": file.size,
         "mtime_ns": file.mtime_ns,
         "finished": time.time(),
-        "bytes": os.stat(file.target).st_size if done else None,
+        "bytes": None,
         "seconds": file.seconds,
         "channels": file.channels,
     }
@@ -253,6 +304,33 @@ def _row(job, decision, reason, **measures):
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in measures.items()
     }
+
+
+def _row_of(function, job, shard):
+    """Row of a job; what is wrong with the recording itself makes it a failed one."""
+    try:
+        with _memory_errors(job.file):
+            return function(job, shard)
+    except (UsageError, MemoryError) as error:
+        return _row(job, "failed", _one_line(error))
+    except OSError:
+        problem = _change_of(job.file)
+        if not problem:
+            raise
+        return _row(job, "failed", problem)
+
+
+def _change_of(file):
+    """What has happened to a recording since it was planned, or an empty text."""
+    try:
+        status = os.stat(file.source)
+    except OSError as error:
+        return f"{file.source} has vanished ({error.strerror})"
+    if not os.access(file.source, os.R_OK):
+        return f"{file.source} may not be read any more"
+    if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns):
+        return f"{file.source} has changed since the run began: run it again"
+    return ""
 
 
 def _one_line(error):

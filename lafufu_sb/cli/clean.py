@@ -5,7 +5,7 @@ from dataclasses import fields
 
 from lafufu_sb.cleaning.manifests import KINDS
 from lafufu_sb.cleaning.options import CleaningOptions, GateOptions
-from lafufu_sb.cli.options import add_model_options, model_choice
+from lafufu_sb.cli.options import add_model_options, add_subtype, model_choice
 
 _DATA, _GATE = CleaningOptions, GateOptions  # whose defaults the options have
 
@@ -67,6 +67,7 @@ def _add_data_options(parser):
         default=_DATA.format,
         help="same (default) keeps .wav and .flac and writes others as .wav",
     )
+    add_subtype(group)
 
 
 def _add_gate_options(parser):
@@ -107,7 +108,7 @@ def _add_gate_options(parser):
     )
     group.add_argument(
         "--judge-pieces",
-        type=_at_least(0),
+        type=int,
         default=_GATE.judge_pieces,
         help="pieces of a long file that judges hear, 0 for the whole file (default "
         "%(default)s)",
@@ -121,7 +122,7 @@ def _add_engine_options(parser):
     )
     group.add_argument(
         "--io-threads",
-        type=_at_least(1),
+        type=int,
         default=_DATA.io_threads,
         help="threads that read ahead, and as many that judge and write (default "
         "%(default)s)",
@@ -136,7 +137,7 @@ def _add_engine_options(parser):
     group.add_argument("--engine", choices=["local", "ray"], default=_DATA.engine)
     group.add_argument(
         "--workers",
-        type=_at_least(1),
+        type=int,
         help="number of Ray workers, by default one per GPU, or two",
     )
     group.add_argument(
@@ -173,16 +174,6 @@ def cleaning_options(options):
     return CleaningOptions(**values, model=model_choice(options), gate=gate)
 
 
-def _at_least(least):
-    def number(text):
-        value = int(text)
-        if value < least:
-            raise argparse.ArgumentTypeError(f"must be at least {least}, got {value}")
-        return value
-
-    return number
-
-
 def _placeholder(text):
     name, equals, folder = text.partition("=")
     if not (name and equals and folder):
@@ -192,6 +183,6 @@ def _placeholder(text):
 
 def _shard(text):
     number, _, count = text.partition("/")
-    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+    if not (number.isdigit() and count.isdigit()):
         raise argparse.ArgumentTypeError(f"must be I/N such as 1/8, got {text!r}")
     return int(number), int(count)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from lafufu_sb.audio.files import write_recording
+from lafufu_sb.audio.writer import write_recording
 from lafufu_sb.corpora.manifests import pair_recordings
 from lafufu_sb.corpora.mini_corpus import mini_corpus_folder
 from lafufu_sb.corpora.pairs import read_wav

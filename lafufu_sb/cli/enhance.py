@@ -1,14 +1,14 @@
 """``lafufu enhance``: restore files or folders."""
 
 import os
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 
-from lafufu_sb.cli.options import add_model_options, model_choice
+from lafufu_sb.cli.options import add_model_options, add_subtype, model_choice
+from lafufu_sb.cli.output import complain, say
 from lafufu_sb.errors import UsageError
-from lafufu_sb.files import checked_path
+from lafufu_sb.files import checked_path, refuse_nested, refuse_sources_inside
 
 
 def add_parser(commands):
@@ -16,8 +16,12 @@ def add_parser(commands):
     parser = commands.add_parser("enhance", help="restore files or folders")
     parser.add_argument("input", nargs="+", help="recordings, or folders of them")
     parser.add_argument(
-        "-o", "--output", required=True, help="file for one input, folder for several"
+        "-o",
+        "--output",
+        required=True,
+        help="file for one input, whose suffix chooses the format; folder for several",
     )
+    add_subtype(parser)
     parser.add_argument(
         "--keep-sample-rate",
         action="store_true",
@@ -32,31 +36,37 @@ def add_parser(commands):
 
 def enhance_command(options):
     """Restore; a failing file of several is reported, and the rest goes on."""
-    import soundfile
+    from lafufu_sb.audio.recordings import read_header
+    from lafufu_sb.audio.writer import check_subtype
 
-    jobs = plan_outputs(options.input, Path(options.output))
+    jobs = plan_outputs(options.input, options.output)
+    for _, target in jobs if options.subtype else ():
+        check_subtype(target, options.subtype)
     model = model_choice(options).load()
     failed = 0
     for source, target in jobs:
         start = time.perf_counter()
         try:
             model.enhance_file(
-                source, target, keep_sample_rate=options.keep_sample_rate
+                source,
+                target,
+                keep_sample_rate=options.keep_sample_rate,
+                subtype=options.subtype,
             )
         except (UsageError, OSError) as error:
             if len(jobs) == 1:
                 raise
-            print(f"lafufu: error: {error}", file=sys.stderr)
+            complain(f"error: {error}")
             failed += 1
             continue
         took = time.perf_counter() - start
-        seconds = soundfile.info(os.fsencode(target)).duration
-        print(
+        seconds = read_header(target).seconds
+        say(
             f"{source} -> {target}  {seconds:.2f} s in {took:.2f} s, RTF "
             f"{took / seconds:.2f}, {model.restorer.describe()}"
         )
     if failed:
-        print(f"lafufu: {failed} of {len(jobs)} files failed", file=sys.stderr)
+        complain(f"{failed} of {len(jobs)} files failed")
     return 1 if failed else 0
 
 
@@ -67,8 +77,10 @@ def plan_outputs(inputs, output):
     ---------
     inputs : list of str
         Recordings and folders; a folder keeps its structure.
-    output : Path
-        A file if the input is one recording, else a folder.
+    output : str
+        A file if the input is one recording, and the suffix is one of
+        ``WRITTEN_SUFFIXES``. A folder for several, or if it exists, has no suffix or
+        ends with a slash.
 
     Returns
     -------
@@ -77,25 +89,56 @@ def plan_outputs(inputs, output):
     Raises
     ------
     FileNotFoundError, UsageError
-        For inputs that do not exist, outputs that coincide or overwrite their input.
+        For inputs that do not exist, outputs that have unknown suffixes, coincide or
+        overwrite their input, and folders that have the output inside them, or are
+        inside it.
     """
-    from lafufu_sb.audio.files import AUDIO_SUFFIXES, find_recordings
+    from lafufu_sb.audio.finding import find_recordings
 
+    single = len(inputs) == 1 and not Path(inputs[0]).is_dir()
+    is_file, output = _is_file(output, single), Path(output)
     jobs = []
     for source in map(Path, inputs):
         if source.is_dir():
+            refuse_nested(source, output)
             found = find_recordings(source)
+            refuse_sources_inside(found, output)
             jobs += [
                 (p, output / p.relative_to(source).with_suffix(".wav")) for p in found
             ]
         elif not source.exists():
             raise FileNotFoundError(f"{source} does not exist")
-        elif len(inputs) == 1 and output.suffix.lower() in AUDIO_SUFFIXES:
+        elif is_file:
             jobs.append((source, output))
         else:
             jobs.append((source, output / source.with_suffix(".wav").name))
     _check_targets(jobs)
     return jobs
+
+
+def _is_file(output, single):
+    """Whether the output is a file; UsageError if its suffix does not go with that."""
+    from lafufu_sb.audio.formats import WRITTEN_SUFFIXES
+
+    suffix = Path(output).suffix.lower()
+    separators = tuple(filter(None, (os.sep, os.altsep)))
+    if output.endswith(separators) or Path(output).is_dir():
+        return False
+    if suffix in WRITTEN_SUFFIXES:
+        if single:
+            return True
+        raise UsageError(
+            f"{output} names one file, but the input may be several: give a folder, or "
+            "add a slash"
+        )
+    if Path(output).exists():
+        raise UsageError(f"{output} is a file: choose another folder")
+    if single and suffix:
+        raise UsageError(
+            f"{output}: cannot write {suffix}, use .wav, .flac, .mp3, .opus, .m4a or "
+            ".mp4; for a folder of this name, add a slash"
+        )
+    return False
 
 
 def _check_targets(jobs):

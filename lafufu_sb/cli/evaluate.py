@@ -5,7 +5,8 @@ import os
 from pathlib import Path
 
 from lafufu_sb.cli.options import add_model_options, model_choice
-from lafufu_sb.errors import UsageError
+from lafufu_sb.cli.output import say
+from lafufu_sb.errors import UsageError, whole_number
 
 RESTORED_RATE = 48000  # Hz, of the benchmark; other recordings are resampled
 # Measured by default, as far as their packages are installed.
@@ -82,10 +83,10 @@ def run_evaluate(options):
     evaluate = _evaluate_models if options.model else _evaluate_restored
     runs = evaluate(options, metrics)
     for line in _summary_lines(runs, metrics):
-        print(line)
+        say(line)
     for hint in hints:
-        print(f"not measured: {hint}")
-    print(f"results: {Path(options.output).resolve()}")
+        say(f"not measured: {hint}")
+    say(f"results: {Path(options.output).resolve()}")
     return 0
 
 
@@ -94,10 +95,10 @@ def _check(options):
     given += [bool(options.restored), bool(options.clean)]
     if given not in ([True, True, False, False], [False, False, True, True]):
         raise UsageError("give either --model and --data, or --restored and --clean")
-    for name in ("seeds", "clips", "jobs"):
+    for name, most in (("seeds", 1000), ("clips", 1_000_000), ("jobs", 1024)):
         value = getattr(options, name)
-        if value is not None and value < 1:
-            raise UsageError(f"--{name} must be at least 1, got {value}")
+        if value is not None:
+            whole_number(f"--{name}", value, 1, most)
 
 
 def find_pairs(source, limit=None):
@@ -269,5 +270,5 @@ def run_report(options):
     from lafufu_sb.evaluation.report import write_report
 
     for path in write_report(options.results, options.output, options.systems):
-        print(path)
+        say(path)
     return 0

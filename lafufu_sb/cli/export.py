@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from lafufu_sb.cli.output import say
 from lafufu_sb.errors import UsageError
 
 
@@ -42,5 +43,5 @@ def export_command(options):
         raise UsageError("--quantize is for --format onnx")
     else:
         export_run(options.source, options.output, options.fp16_weights)
-    print(f"model folder: {Path(options.output).resolve()}")
+    say(f"model folder: {Path(options.output).resolve()}")
     return 0

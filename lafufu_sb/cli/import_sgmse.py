@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+from lafufu_sb.cli.output import say
+from lafufu_sb.errors import real_number, whole_number
+
 
 def add_parser(commands):
     """Add the sub-command to ``argparse``'s sub-parsers."""
@@ -27,6 +30,10 @@ def run(options):
     """Import, and print which settings come from where."""
     from lafufu_sb.inference.sgmse_import import import_sgmse
 
+    if options.num_steps is not None:
+        whole_number("--num-steps", options.num_steps, 1, 10_000)
+    if options.snr is not None:
+        real_number("--snr", options.snr, 0, 100)
     changes = {
         "N": options.num_steps,
         "corrector": options.corrector,
@@ -36,9 +43,9 @@ def run(options):
     settings = import_sgmse(
         options.checkpoint, options.output, options.fp16_weights, **changes
     )
-    print(f"taken over: {', '.join(f'{k} {v}' for k, v in settings.known.items())}")
+    say(f"taken over: {', '.join(f'{k} {v}' for k, v in settings.known.items())}")
     if settings.assumed:
         assumed = ", ".join(f"{k} {v}" for k, v in settings.assumed.items())
-        print(f"not in the checkpoint, hence the published value: {assumed}")
-    print(f"model folder: {Path(options.output).resolve()}")
+        say(f"not in the checkpoint, hence the published value: {assumed}")
+    say(f"model folder: {Path(options.output).resolve()}")
     return 0

@@ -3,9 +3,9 @@
 import argparse
 import importlib
 import sys
-import traceback
 
 from lafufu_sb import __version__
+from lafufu_sb.cli.output import complain, escape_logs, show_traceback
 from lafufu_sb.errors import UsageError
 
 # Modules with ``add_parser(commands)``, in the order of the help.
@@ -29,16 +29,29 @@ def main(arguments: list[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     if hasattr(sys.stdout, "reconfigure"):  # file names need not be printable
         sys.stdout.reconfigure(errors="backslashreplace")
+    escape_logs()
     try:
+        _check_names(options)
         return options.run(options)
     except (UsageError, OSError) as error:
         if options.traceback:
-            traceback.print_exc()
-        print(f"lafufu: error: {error}".replace("\n", " "), file=sys.stderr)
+            show_traceback()
+        complain(f"error: {error}".replace("\n", " "))
         return 2
     except KeyboardInterrupt:
-        print("lafufu: interrupted", file=sys.stderr)
+        complain("interrupted")
         return 130
+
+
+def _check_names(options):
+    """Refuse names that would mean the working folder, or a stream to others."""
+    for what in ("input", "output"):
+        given = getattr(options, what, None)
+        for name in given if isinstance(given, list) else [given]:
+            if name in ("", "-"):
+                raise UsageError(
+                    f"{name!r} as {what} is no file: give the name of a file or folder"
+                )
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import fields
 
-from lafufu_sb.errors import UsageError
+from lafufu_sb.audio.formats import SUBTYPES
 from lafufu_sb.inference.loading import ModelChoice
 from lafufu_sb.restoration.settings import RestoreSettings
 
@@ -52,6 +52,17 @@ def add_model_options(parser, several=False):
     settings = parser.add_argument_group("settings", "by default those of the preset")
     for field in fields(RestoreSettings):
         _add_setting(settings, field)
+
+
+def add_subtype(parser):
+    """Add ``--subtype``, the sample format of results."""
+    parser.add_argument(
+        "--subtype",
+        type=str.upper,
+        choices=SUBTYPES,
+        help="sample format of the results, by default that of the input (of MP3 and "
+        "the like 16 bits)",
+    )
 
 
 class _Once(argparse.Action):
@@ -112,10 +123,8 @@ def model_choice(options, model=None):
     Raises
     ------
     UsageError
-        For a number of threads below one.
+        See ``ModelChoice``.
     """
-    if options.threads is not None and options.threads < 1:
-        raise UsageError(f"--threads must be at least 1, got {options.threads}")
     settings = {f.name: getattr(options, f.name) for f in fields(RestoreSettings)}
     settings["options"] = dict(settings["options"] or {}) or None
     return ModelChoice(

@@ -3,12 +3,12 @@
 import math
 
 import numpy as np
-import soundfile
 import torch
 from scipy.signal import butter, sosfiltfilt
 
 from lafufu_sb.audio.recordings import read, read_header
 from lafufu_sb.audio.resampling import resample
+from lafufu_sb.audio.sound_files import create
 from lafufu_sb.corpora.mixing import SilentExcerptError
 from lafufu_sb.files import written_whole
 
@@ -179,4 +179,6 @@ def write_wav(path, signal, sample_rate, subtype):
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as temporary:
-        soundfile.write(str(temporary), signal, sample_rate, subtype, format="WAV")
+        channels = 1 if signal.ndim == 1 else signal.shape[1]
+        with create(temporary, sample_rate, channels, "WAV", subtype) as file:
+            file.write(signal)

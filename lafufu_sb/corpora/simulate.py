@@ -15,7 +15,6 @@ import argparse
 import csv
 import logging
 import os
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +32,7 @@ from lafufu_sb.corpora.sources import TRIES, gather, scan, shares
 from lafufu_sb.corpora.spectra import bandwidth, low_pass
 from lafufu_sb.corpora.tasks import CLEAN, SUBSETS, WORDS, Task, find_task
 from lafufu_sb.errors import UsageError
+from lafufu_sb.files import temporary_folder, written_whole
 
 logger = logging.getLogger(__name__)
 
@@ -247,10 +247,11 @@ def simulate_corpus(
     chances = shares([s.folder for s in sources], amounts, settings.source_weights)
     speech = scan(speech_files)
     plan = plan_pieces(speech, minutes, seed, subset, **settings.piece_options())
-    unfinished = corpus / f".{subset}.part"  # renamed when it is complete
-    shutil.rmtree(unfinished, ignore_errors=True)
-    render = _Render(task, subset, unfinished, seed, settings, speech, sources, chances)
-    return _write(render, plan, corpus, workers)
+    with temporary_folder(corpus / subset) as unfinished:  # renamed when complete
+        render = _Render(
+            task, subset, unfinished, seed, settings, speech, sources, chances
+        )
+        return _write(render, plan, corpus, workers)
 
 
 def _write(render, plan, corpus, workers):
@@ -261,7 +262,8 @@ def _write(render, plan, corpus, workers):
     done = [r for r in tqdm(results, total=len(plan), desc=title) if r]
     if not done:
         raise UsageError(f"all speech drawn for {subset} is silent: check the files")
-    with open(corpus / f"simulated_{subset}.csv", "w", newline="") as file:
+    listing = corpus / f"simulated_{subset}.csv"
+    with written_whole(listing) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(FIELDS)
         writer.writerows(row for row, _ in done)

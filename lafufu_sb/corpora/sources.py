@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lafufu_sb.audio.files import AUDIO_SUFFIXES
+from lafufu_sb.audio.finding import search
 from lafufu_sb.audio.recordings import read_header
 from lafufu_sb.errors import UsageError
 
@@ -48,7 +48,7 @@ def gather(entries, include=("*",), exclude=()):
                 f"{entry} does not exist: give a folder, a .txt list or an audio file"
             )
         if entry.is_dir():
-            found += [p for p in entry.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES]
+            found += search(entry)[0]
         elif entry.suffix == ".txt":
             found += [Path(line) for line in entry.read_text().splitlines() if line]
         else:

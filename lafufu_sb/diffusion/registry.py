@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import torch
 
-from lafufu_sb.errors import UsageError
+from lafufu_sb.errors import UsageError, whole_number
 
+MOST_STEPS = 10_000  # of a sampler; published ones take up to a thousand
 PROCESSES = {}
 OBJECTIVES = {}
 SAMPLERS = {}
@@ -169,8 +170,7 @@ def _check_options(name, function, options):
             f"{', '.join(own)}"
         )
     steps = options.get("num_steps", own["num_steps"].default)
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise UsageError(f"num_steps must be a whole number of at least 1, got {steps}")
+    whole_number("num_steps", steps, 1, MOST_STEPS)
 
 
 def _count_calls(sampler):

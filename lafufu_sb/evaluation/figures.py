@@ -10,7 +10,7 @@ import pathlib
 import numpy as np
 import torch
 
-from lafufu_sb.errors import MissingPackageError, UsageError
+from lafufu_sb.errors import MissingPackageError, UsageError, printable
 from lafufu_sb.files import written_whole
 
 _N_FFT = 2048  # samples: 43 ms and 23 Hz at 48 kHz, which still resolves harmonics
@@ -30,6 +30,11 @@ def new_figure(width, height):
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def plain_title(text):
+    """Text that matplotlib draws as it is: a dollar sign would begin a formula."""
+    return printable(text).replace("$", r"\$")
 
 
 def save_png(figure, path, dpi=160):
@@ -94,7 +99,7 @@ def spectrogram_figure(signals, sample_rate, title=None):
     bar.set_label("Level (dB re maximum)", fontsize=9)
     bar.ax.tick_params(labelsize=8)
     if title:
-        figure.suptitle(title, fontsize=11)
+        figure.suptitle(plain_title(title), fontsize=11)
     return figure
 
 
@@ -109,7 +114,7 @@ def _draw_panel(axes, name, level, extent):
         vmin=-_RANGE_DB,
         vmax=0.0,
     )
-    axes.set_title(name, fontsize=10)
+    axes.set_title(plain_title(name), fontsize=10)
     axes.set_xlabel("Time (s)", fontsize=9)
     axes.tick_params(labelsize=8)
     return image

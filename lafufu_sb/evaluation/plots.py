@@ -1,6 +1,6 @@
 """Quality against real-time factor, one panel a metric."""
 
-from lafufu_sb.evaluation.figures import new_figure
+from lafufu_sb.evaluation.figures import new_figure, plain_title
 from lafufu_sb.evaluation.tables import COLUMNS, UNPROCESSED
 
 PANELS = ("si_sdr", "pesq", "estoi", "dnsmos")
@@ -31,7 +31,7 @@ def draw_quality_over_rtf(results, families):
     title = (
         f"{task.capitalize()}, {corpus}; computed on {' and '.join(sorted(devices))}"
     )
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(plain_title(title), fontsize=11)
     handles = {}
     for axes in grid[: len(panels)]:
         entries = axes.get_legend_handles_labels()
@@ -59,11 +59,11 @@ def _draw_panel(axes, name, results, families):
                 yerr=quality.spread,
                 capsize=3,
                 linestyle="none",
-                label=family if rank == 0 else None,
+                label=plain_title(family) if rank == 0 else None,
                 **style,
             )
             axes.annotate(
-                result.title.removeprefix(family).strip() or result.title,
+                plain_title(result.title.removeprefix(family).strip() or result.title),
                 places[-1],
                 xytext=(0, 8 if rank % 2 == 0 else -15),
                 textcoords="offset points",

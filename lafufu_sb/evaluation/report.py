@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from lafufu_sb.errors import printable
 from lafufu_sb.evaluation.figures import save_png
 from lafufu_sb.evaluation.plots import draw_quality_over_rtf
 from lafufu_sb.evaluation.results import read_results
@@ -10,12 +11,13 @@ from lafufu_sb.evaluation.tables import (
     COLUMNS,
     ablation_table,
     cost_table,
+    markdown_text,
     one_machine,
     quality_table,
     to_latex,
     to_markdown,
 )
-from lafufu_sb.files import written_whole
+from lafufu_sb.files import file_stem, written_whole
 
 REPORT = "report.md"
 
@@ -46,12 +48,14 @@ def write_report(folders, output, systems=()):
     for place in dict.fromkeys(result.place for result in results):
         here = [result for result in results if result.place == place]
         figure = draw_quality_over_rtf(whole_systems(here), naming.families)
-        sections.append(f"## {place[0].capitalize()}, {place[1]}")
+        sections.append(f"## {markdown_text(f'{place[0].capitalize()}, {place[1]}')}")
         for table in tables_of(here):
-            written.append(_write(output / f"{table.name}.tex", to_latex(table)))
+            written.append(
+                _write(output / f"{file_stem(table.name)}.tex", to_latex(table))
+            )
             sections.append(to_markdown(table))
         if figure is not None:
-            path = save_png(figure, output / f"{'_'.join(place)}.png")
+            path = save_png(figure, output / f"{file_stem('_'.join(place))}.png")
             written.append(path)
             sections.append(f"![quality against real-time factor]({path.name})")
         sections += _conditions(here)
@@ -92,7 +96,8 @@ def _conditions(results):
     if not one_machine(results):
         lines.append("- Timed on several machines: the RTFs are not comparable.")
     for result in results:
-        line = f"{result.title}: {len(result.clips)} clips, {len(result.runs)} run"
+        title = markdown_text(result.title)
+        line = f"{title}: {len(result.clips)} clips, {len(result.runs)} run"
         line += "s" if len(result.runs) > 1 else ""
         numbers = result.numbers
         failed = {c: numbers[c].failed for c in COLUMNS if c in numbers}
@@ -101,7 +106,10 @@ def _conditions(results):
             counts = ", ".join(f"{column} {count}" for column, count in failed.items())
             line += f" († means over fewer clips; clips without a value: {counts})"
         lines.append(f"- {line}")
-        lines += [f"  - `{clip}`: {note}" for clip, note in result.notes.items()]
+        lines += [
+            f"  - `{printable(clip).replace('`', chr(39))}`: {markdown_text(note)}"
+            for clip, note in result.notes.items()
+        ]
     return ["\n".join(lines)]
 
 

@@ -11,9 +11,12 @@ from lafufu_sb.errors import UsageError
 from lafufu_sb.evaluation.clips import BEFORE, read_rows, summarise_rows
 from lafufu_sb.evaluation.runs import RESULT
 from lafufu_sb.evaluation.systems import differences, names_apart, read_naming
+from lafufu_sb.files import inside
 
 # Where trainings leave their results, the later stage first.
 IN_TRAINING = ("few_step_report", "report")
+_TYPES = {"device": str, "threads": int, "recipe": dict, "phase_averages": int}
+_TYPES |= {"parameters": int | float}
 
 
 class Number(NamedTuple):
@@ -156,7 +159,8 @@ def read_results(folders, naming=None):
             result.ablation_of = naming.ablations.get(name)
             results.append(result)
         result.machines.add((facts.get("device"), facts.get("threads")))
-        result.runs += [read_rows(folder / run["folder"]) for run in facts["runs"]]
+        places = [inside(folder, run["folder"]) for run in facts["runs"]]
+        result.runs += [read_rows(place) for place in places]
     _name_apart(results)
     _check_same_clips(results)
     return results
@@ -175,11 +179,25 @@ def _result_folder(folder):
 def _read_facts(path):
     try:
         facts = json.loads(path.read_text())
-        missing = {"system", "task", "corpus", "runs"} - set(facts)
-    except (ValueError, TypeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not valid JSON ({error})") from error
+    texts, kind = ("system", "task", "corpus"), f"{path} is no result"
+    if not isinstance(facts, dict):
+        raise UsageError(f"{kind}: it holds a {type(facts).__name__}")
+    missing = {*texts, "runs"} - set(facts)
     if missing:
         raise UsageError(f"{path} lacks {', '.join(sorted(missing))}: evaluate again")
+    if not all(isinstance(facts[key], str) and facts[key] for key in texts):
+        raise UsageError(f"{kind}: {', '.join(texts)} must be texts")
+    runs = facts["runs"]
+    named = isinstance(runs, list) and all(
+        isinstance(run, dict) and isinstance(run.get("folder"), str) for run in runs
+    )
+    for key, types in _TYPES.items():
+        if not isinstance(facts.get(key), types | None):
+            raise UsageError(f"{kind}: its {key} has another type")
+    if not named or not runs:
+        raise UsageError(f"{kind}: runs must be a list with a folder each")
     return facts
 
 

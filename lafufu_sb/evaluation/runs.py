@@ -5,9 +5,9 @@ timed, then measured by several processes, which would disturb the timing.
 ``train.py --stage test``, ``lafufu evaluate`` and ``benchmarks/quality.py`` use it.
 """
 
+import contextlib
 import json
 import os
-import shutil
 import time
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from lafufu_sb import __version__
-from lafufu_sb.audio.files import write_recording
+from lafufu_sb.audio.writer import write_recording
 from lafufu_sb.errors import UsageError
 from lafufu_sb.evaluation.clips import (
     BEFORE,
@@ -25,7 +25,7 @@ from lafufu_sb.evaluation.clips import (
     write_rows,
 )
 from lafufu_sb.evaluation.systems import recipe_facts
-from lafufu_sb.files import written_whole
+from lafufu_sb.files import inside, temporary_folder, written_whole
 from lafufu_sb.restoration.devices import device_name
 
 RESULT = "evaluation.json"
@@ -119,8 +119,8 @@ def restore_pairs(system, pairs, folder, sample_rate):
     for name, distorted_path, clean_path in tqdm(
         pairs, desc="restored", unit="clip", disable=None
     ):
-        target = folder / f"{name}.wav"
         try:
+            target = inside(folder, f"{name}.wav")
             distorted = read_signal(distorted_path, sample_rate)
             restored, more = system(distorted, clean_path)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -169,15 +169,14 @@ def run_system(
     list of dict
         See ``measure_clip``.
     """
-    folder = Path(folder)
-    restored = folder / RESTORED
-    clips = restore_pairs(system, pairs, restored, sample_rate)
-    more = {clip.name: clip.more for clip in clips}
-    for row in known:
-        more[row["name"]] |= {k: v for k, v in row.items() if k.startswith(BEFORE)}
-    rows = measure_all(clips, sample_rate, metrics, workers or os.cpu_count())
-    if not keep_audio:
-        shutil.rmtree(restored, ignore_errors=True)
+    restored = Path(folder) / RESTORED
+    kept = contextlib.nullcontext(restored)  # else a folder of its own
+    with kept if keep_audio else temporary_folder(restored) as place:
+        clips = restore_pairs(system, pairs, place, sample_rate)
+        more = {clip.name: clip.more for clip in clips}
+        for row in known:
+            more[row["name"]] |= {k: v for k, v in row.items() if k.startswith(BEFORE)}
+        rows = measure_all(clips, sample_rate, metrics, workers or os.cpu_count())
     write_rows(folder, rows)
     return rows
 

@@ -64,6 +64,14 @@ def read_naming(*paths):
 class _Plain(yaml.SafeLoader):
     """Reads HyperPyYAML without building anything: tags become text."""
 
+    def compose_node(self, parent, index):
+        """Compose a node; aliases of aliases could grow beyond memory."""
+        alias = self.check_event(yaml.AliasEvent)
+        node = super().compose_node(parent, index)
+        if alias and not isinstance(node, yaml.ScalarNode):
+            raise UsageError("the recipe has aliases of lists or mappings")
+        return node
+
 
 def _tagged(loader, suffix, node):
     if isinstance(node, yaml.MappingNode):
@@ -87,7 +95,10 @@ def recipe_facts(text):
     >>> recipe_facts("seed: 7\\nae_init: a/7/b.ckpt\\nsde: !new:x.Y\\n    theta: 2")
     {'ae_init': 'a/<seed>/b.ckpt', 'sde.!': 'new:x.Y', 'sde.theta': 2}
     """
-    recipe = yaml.load(text, _Plain)
+    try:
+        recipe = yaml.load(text, _Plain)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise UsageError(f"the recipe cannot be read: {error}") from error
     if not isinstance(recipe, dict):
         raise UsageError("the recipe holds no settings")
     seed = recipe.get("seed")

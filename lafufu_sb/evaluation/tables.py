@@ -1,9 +1,12 @@
 """Tables of results, in Markdown and in LaTeX."""
 
 import math
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from lafufu_sb.errors import printable
+from lafufu_sb.files import file_stem
 from lafufu_sb.restoration.timing import PARTS
 
 
@@ -154,9 +157,20 @@ def number_text(number, digits):
     return _markdown_cell(_cell(number, digits))
 
 
+def markdown_text(text):
+    r"""Text that Markdown shows as it is.
+
+    Example
+    -------
+    >>> print(markdown_text("a|b <img> [x]"))
+    a\|b \<img\> \[x\]
+    """
+    return re.sub(r"([\\`*\[\]<>|&])", r"\\\1", printable(text))
+
+
 def _markdown_cell(cell):
-    if isinstance(cell, str):
-        return cell
+    if not isinstance(cell, Cell):
+        return markdown_text(cell)
     mean = f"**{cell.mean}**" if cell.bold else cell.mean
     spread = "" if cell.spread is None else f" ({cell.spread})"
     return f"{mean} ± {cell.std}{spread}"
@@ -179,7 +193,8 @@ def markdown_table(header, rows):
 def to_markdown(table):
     """A Markdown table below its caption."""
     rows = [list(map(_markdown_cell, row)) for row in table.rows]
-    return f"**{table.caption}**\n\n{markdown_table(table.heads, rows)}"
+    heads = list(map(markdown_text, table.heads))
+    return f"**{markdown_text(table.caption)}**\n\n{markdown_table(heads, rows)}"
 
 
 def to_latex(table):
@@ -189,7 +204,7 @@ def to_latex(table):
         r"\begin{table}",
         r"  \centering",
         f"  \\caption{{{_latex_text(table.caption)}}}",
-        f"  \\label{{tab:{table.name}}}",
+        f"  \\label{{tab:{file_stem(table.name)}}}",
         f"  \\begin{{tabular}}{{l{'r' * (len(table.heads) - 1)}}}",
         r"    \toprule",
         f"    {heads} \\\\",
@@ -203,14 +218,22 @@ def to_latex(table):
 
 
 def _latex_cell(cell):
-    if isinstance(cell, str):
+    if not isinstance(cell, Cell):
         return "--" if cell == "-" else _latex_text(cell)
     mean = f"\\mathbf{{{cell.mean}}}" if cell.bold else cell.mean
     spread = "" if cell.spread is None else f"\\,({cell.spread})"
     return f"${mean} \\pm {cell.std}{spread}$"
 
 
+_LATEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+}
+
+
 def _latex_text(text):
-    for sign in "&%$#_{}":
-        text = text.replace(sign, f"\\{sign}")
+    text = printable(text).translate(str.maketrans(_LATEX))
     return text.replace(INCOMPLETE, r"\,\textdagger{}")

@@ -12,6 +12,7 @@ import torch
 
 from lafufu_sb.audio.files import read_recording
 from lafufu_sb.audio.resampling import resample
+from lafufu_sb.audio.waveforms import as_waveforms, check_batch
 from lafufu_sb.errors import MissingPackageError, UsageError
 
 RECOGNISER_RATE = 16000  # Hz, of nearly all recognisers
@@ -75,9 +76,16 @@ class RestoredASR:
         -------
         torch.Tensor
             (batch, time)
+
+        Raises
+        ------
+        UsageError
+            For another shape or type, see ``enhance_batch``.
         """
+        wavs = as_waveforms(wavs)
+        check_batch(wavs)
         if self.dry == 1.0:
-            return wavs
+            return wavs.float()
         return self.enhancer.enhance_batch(wavs, lengths, dry=self.dry)
 
     def recognise_batch(self, wavs, lengths):
@@ -114,9 +122,15 @@ class RestoredASR:
         -------
         str
         """
-        wav = read_speech(path, self.enhancer.sample_rate)
-        words, _ = self.transcribe_batch(wav[None], torch.ones(1))
+        words, _ = self.transcribe_batch(self.load_audio(path)[None], torch.ones(1))
         return as_text(words[0])
+
+    def load_audio(self, path):
+        """Read a recording for ``transcribe_batch``, (time,) at the enhancer's rate.
+
+        The recogniser's own ``load_audio`` gives another rate.
+        """
+        return read_speech(path, self.enhancer.sample_rate)
 
 
 class FasterWhisper:

@@ -1,7 +1,10 @@
 """Backends that run a model's networks: PyTorch and ONNX Runtime."""
 
+from pathlib import Path
+
 from lafufu_sb.errors import UsageError
 from lafufu_sb.inference.pretrained import fetch
+from lafufu_sb.inference.sources import checked_file, local_folder
 from lafufu_sb.restoration.devices import usable_device
 
 BACKENDS = ("torch", "onnx")
@@ -45,7 +48,7 @@ def usable_run_opts(backend, options, run_opts, fallback):
     return run_opts
 
 
-def use_onnx(restorer, source, fetched_with, options):
+def use_onnx(restorer, source, fetched_with, options, trust=False):
     """Replace a restorer's networks by the graphs of its model folder.
 
     Arguments
@@ -58,9 +61,17 @@ def use_onnx(restorer, source, fetched_with, options):
         ``savedir``, ``local_strategy`` and ``fetch_config`` of the model.
     options : dict
         See ``use_graphs``.
+    trust : bool
+        Whether links may lead out of the folder.
     """
     from lafufu_sb.restoration.onnx_runtime import use_graphs
 
+    folder = None if trust else local_folder(source)
+
+    def find(name):
+        path = fetch(name, source, **fetched_with)
+        return checked_file(path, folder) if Path(path).exists() else path
+
     score_model = restorer.score_model
-    use_graphs(restorer, lambda name: fetch(name, source, **fetched_with), **options)
+    use_graphs(restorer, find, **options)
     score_model.to("meta")  # the model's hparams still hold it: free the weights

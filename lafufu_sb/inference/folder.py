@@ -4,11 +4,12 @@ import contextlib
 import io
 import os
 import re
-import shutil
 from pathlib import Path
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
+
+from lafufu_sb.files import checked_path, temporary_folder
 
 RECIPE_NAME = "recipe.yaml"  # marks a run folder: all values as they were used
 HYPERPARAMS = "hyperparams.yaml"
@@ -18,6 +19,7 @@ LOADABLES = (
     "pre_enhancer",
     "score_model",
 )  # parts, as keys of the YAML
+WEIGHT_SUFFIXES = (".safetensors", ".ckpt")  # written now, and by earlier versions
 HEADER = """\
 # Model folder of lafufu_sb: EnhanceLatent.from_hparams(source="this folder").
 # The values are those of the training run; the weights fit no others.
@@ -25,7 +27,7 @@ HEADER = """\
 """
 
 
-def inference_recipe(recipe, representation_mark, names):
+def inference_recipe(recipe, representation_mark):
     """Cut a training recipe down to what restoration needs.
 
     Keeps ``restorer`` and, in their order, all keys that it refers to, directly or
@@ -37,13 +39,11 @@ def inference_recipe(recipe, representation_mark, names):
         As ``read_recipe`` returns it.
     representation_mark : str
         ``fingerprint`` of the representation in whose latent the score model works.
-    names : sequence of str
-        Keys of the parts whose weights are in the folder, see ``loadables``.
 
     Returns
     -------
     str
-        YAML text with ``modules`` and ``pretrainer``; free of ``!apply``.
+        YAML text with ``modules``; free of ``!apply``.
     """
     needed, open_keys = set(), ["restorer", "sample_rate"]
     while open_keys:
@@ -60,18 +60,11 @@ def inference_recipe(recipe, representation_mark, names):
         for line in stream.getvalue().splitlines()
         if line.strip() and not line.lstrip().startswith("#")
     ]
-    loadables = "".join(f"    {name}: !ref <{name}>\n" for name in names)
-    hooks = "".join(
-        f"    {name}: !name:lafufu_sb.inference.weights.load_weights\n"
-        for name in names
-    )
     return (
         f"{HEADER}"
         + "\n".join(lines)
-        + f"\n\nrepresentation_fingerprint: {representation_mark}\n"
+        + f"\n\nrepresentation_fingerprint: '{representation_mark}'\n"
         + "modules:\n  restorer: !ref <restorer>\n"
-        + "pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer\n"
-        + f"  loadables:\n{loadables}  custom_hooks:\n{hooks}"
     )
 
 
@@ -104,33 +97,46 @@ def loadables(parts):
     ]
 
 
+def weights_name(part):
+    """File name of the weights of a part."""
+    return part + WEIGHT_SUFFIXES[0]
+
+
+def weights_file(folder, part):
+    """Path of the weights of a part, of earlier versions too if there are no others."""
+    paths = [Path(folder) / f"{part}{suffix}" for suffix in WEIGHT_SUFFIXES]
+    return next((path for path in paths if path.exists()), paths[0])
+
+
 @contextlib.contextmanager
 def new_model_folder(output_folder):
     """Yield a temporary folder, which becomes the model folder if the block succeeds.
+
+    In an existing model folder the files are replaced. Its other files stay, but for
+    weights in the format of earlier versions, which the new ones take the place of.
 
     Raises
     ------
     FileExistsError
         If the output folder exists and is no model folder.
     """
-    output_folder = Path(output_folder)
-    if output_folder.exists() and not is_model_folder(output_folder):
+    output_folder = checked_path(output_folder)
+    if os.path.lexists(output_folder) and not is_model_folder(output_folder):
         raise FileExistsError(
             f"{output_folder} exists and is not a model folder: choose another output "
             "folder"
         )
-    temporary = output_folder.with_name(output_folder.name + ".part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with temporary_folder(output_folder) as temporary:
         yield temporary
         if not output_folder.exists():
             os.replace(temporary, output_folder)
             return
-        for path in temporary.iterdir():  # other files belong to the user
-            os.replace(path, output_folder / path.name)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        names = [path.name for path in temporary.iterdir()]
+        for name in names:  # other files belong to the user
+            os.replace(temporary / name, output_folder / name)
+        for part in LOADABLES:
+            if weights_name(part) in names:
+                (output_folder / f"{part}.ckpt").unlink(missing_ok=True)
 
 
 def is_model_folder(folder):

@@ -15,8 +15,10 @@ from lafufu_sb.audio.resampling import resample
 from lafufu_sb.audio.waveforms import as_rate, as_waveforms
 from lafufu_sb.errors import NotFiniteError, UsageError
 from lafufu_sb.files import refuse_same_file
+from lafufu_sb.inference.asr import read_speech
 from lafufu_sb.inference.backends import usable_run_opts, use_onnx
-from lafufu_sb.inference.pretrained import Pretrained
+from lafufu_sb.inference.opening import OPEN_OPTIONS, open_model
+from lafufu_sb.inference.pretrained import AudioNormalizer, Pretrained
 from lafufu_sb.inference.progress import with_progress
 from lafufu_sb.inference.sources import FETCH_OPTIONS, check_source, explained
 from lafufu_sb.inference.weights import check_fingerprint
@@ -75,17 +77,16 @@ class EnhanceLatent(Pretrained):
         source : str or Path
             Folder, or id of the Hub.
         hparams_file, preset : str
-            Name of the YAML in it, and of a preset (by default the model's own).
+            Name of the YAML in it, and of a preset.
         run_opts : dict, optional
-            ``{"device": "cuda"}``; a ``torch.device`` is accepted too.
+            ``{"device": "cuda"}``.
         backend, backend_options : str, dict
             "torch", or "onnx" for the graphs of ``lafufu export --format onnx``, on the
             CPU; options see ``use_graphs``.
         fallback : bool, optional
-            Whether a missing device, precision or compiler is replaced by CPU, fp32 or
-            none, with a warning. True by default.
+            Whether a missing device, precision or compiler is replaced, with a warning.
         progress : bool
-            Whether restorations show a progress bar.
+            Show a progress bar.
         trust : bool
             Whether the YAML may build any Python object (docs/security.md).
         **kwargs
@@ -99,18 +100,19 @@ class EnhanceLatent(Pretrained):
         """
         settings = {n: kwargs.pop(n) for n in FIELDS if n in kwargs}
         run_opts = usable_run_opts(backend, backend_options, run_opts, fallback)
+        source = check_source(source, hparams_file, kwargs.get("savedir"))
         fetched_with = {n: kwargs[n] for n in FETCH_OPTIONS if n in kwargs}
-        source = check_source(source, hparams_file, trust, **fetched_with)
+        opening = {n: kwargs.pop(n) for n in OPEN_OPTIONS if n in kwargs}
+        hparams = open_model(source, hparams_file, trust=trust, **opening)
+        if hparams is None:
+            return None  # download_only
         with explained(source, hparams_file):
-            build = super().from_hparams
-            model = build(source, hparams_file, run_opts=run_opts, **kwargs)
-        if model is None:  # download_only
-            return None
+            model = cls(hparams["modules"], hparams, run_opts=run_opts, **kwargs)
         if fallback is not None:
             model.restorer.fallback = fallback
         if backend == "onnx":
             settings = {"precision": "fp32", **settings}
-            use_onnx(model.restorer, source, fetched_with, backend_options or {})
+            use_onnx(model.restorer, source, fetched_with, backend_options or {}, trust)
         model.restorer = model.restorer.with_settings(preset=preset, **settings)
         model.progress = progress
         return model
@@ -130,6 +132,7 @@ class EnhanceLatent(Pretrained):
                 f"hyperparams.yaml says sample_rate {self.hparams.sample_rate}, its "
                 f"restorer {self.sample_rate}: they must agree"
             )
+        self.audio_normalizer = AudioNormalizer(self.sample_rate)
         mark = getattr(self.hparams, "representation_fingerprint", None)
         check_fingerprint(self.restorer.representation, mark)
 
@@ -149,10 +152,6 @@ class EnhanceLatent(Pretrained):
             Name of a preset to start from, such as "fast".
         **changes
             Fields of ``RestoreSettings``.
-
-        Returns
-        -------
-        EnhanceLatent
 
         Raises
         ------
@@ -200,8 +199,8 @@ class EnhanceLatent(Pretrained):
         Raises
         ------
         UsageError
-            For another shape, values that are not finite, no samples, or settings that
-            do not exist or fit.
+            For shapes that ``check_batch`` refuses, such as (time, channels), values
+            that are not finite, or settings that do not exist or fit.
         NotFiniteError
             If the networks give values that are not finite.
         """
@@ -241,9 +240,21 @@ class EnhanceLatent(Pretrained):
                 "or look at the model's weights"
             )
 
-    def forward(self, noisy, lengths=None):
+    def forward(self, noisy, lengths=None, **options):
         """See ``enhance_batch``."""
-        return self.enhance_batch(noisy, lengths)
+        return self.enhance_batch(noisy, lengths, **options)
+
+    def load_audio(self, path: str | Path, savedir: Any = None) -> torch.Tensor:
+        """Read a recording for ``enhance_batch``, its channels averaged.
+
+        Nothing is fetched or linked, so SpeechBrain's ``savedir`` is not used.
+
+        Returns
+        -------
+        torch.Tensor
+            (time,), float32, at the model's rate and on its device.
+        """
+        return read_speech(path, self.sample_rate).to(self.device)
 
     def enhance_file(
         self,
@@ -251,6 +262,7 @@ class EnhanceLatent(Pretrained):
         output_filename: str | Path | None = None,
         *,
         keep_sample_rate: bool = False,
+        subtype: str | None = None,
         progress: bool | None = None,
         **settings: Any,
     ) -> torch.Tensor | Path:
@@ -264,12 +276,16 @@ class EnhanceLatent(Pretrained):
         filename : str or Path
             Any rate and number of channels.
         output_filename : str or Path, optional
-            Where to write the result: 24 bits, or float if it exceeds full scale (FLAC
-            cannot, and is attenuated with a warning). WAV of more than 4 GB is RF64.
+            Where to write the result, in the format of its suffix. WAV becomes float if
+            the result exceeds full scale; FLAC cannot, and is attenuated with a
+            warning. Pictures of a film are copied into .mp4, .mov, .mkv and .webm.
             Missing folders are made. An existing file is replaced once the result is
             whole.
         keep_sample_rate : bool
             Give the result at the recording's rate instead of the model's.
+        subtype : str, optional
+            Sample format of the file ("PCM_16", "PCM_24", "PCM_32" or "FLOAT"), by
+            default the recording's.
         progress, **settings
             See ``enhance_batch``.
 
@@ -292,7 +308,7 @@ class EnhanceLatent(Pretrained):
             blocks = self.restored_blocks(recording, progress=progress, **settings)
             if output_filename is not None:
                 output = Path(output_filename)
-                write_blocks(recording, blocks, output, keep_sample_rate)
+                write_blocks(recording, blocks, output, keep_sample_rate, subtype)
                 return output
             if keep_sample_rate:
                 blocks = at_file_rate(recording, blocks)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from lafufu_sb.errors import UsageError
+from lafufu_sb.errors import whole_number
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,18 @@ class ModelChoice:
     backend : str
         "torch" or "onnx".
     threads : int, optional
-        CPU threads of this process, all by default.
+        CPU threads of this process, 1 to 1024; all by default.
     fallback : bool, optional
         See ``EnhanceLatent.from_hparams``.
     trust : bool
         See ``EnhanceLatent.from_hparams``.
     progress : bool
         Whether restorations show a progress bar.
+
+    Raises
+    ------
+    UsageError
+        For another number of threads.
     """
 
     model: str = "denoise"
@@ -40,6 +45,10 @@ class ModelChoice:
     fallback: bool | None = None
     trust: bool = False
     progress: bool = False
+
+    def __post_init__(self):
+        if self.threads is not None:
+            whole_number("--threads", self.threads, 1, 1024)
 
     def load(self):
         """Load the model.
@@ -59,8 +68,6 @@ class ModelChoice:
         from lafufu_sb.inference.shipped import model_folder
 
         if self.threads is not None:
-            if self.threads < 1:
-                raise UsageError(f"--threads must be at least 1, got {self.threads}")
             torch.set_num_threads(self.threads)
         return EnhanceLatent.from_hparams(
             source=model_folder(self.model),

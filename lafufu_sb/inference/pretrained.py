@@ -45,7 +45,16 @@ def _deferred(module):
 
 
 with _deferred("scipy.stats"):
+    from speechbrain.dataio.preprocess import AudioNormalizer
     from speechbrain.inference.interfaces import Pretrained
     from speechbrain.utils.fetching import FetchFrom, FetchSource, fetch
+    from speechbrain.utils.run_opts import RunOptions
 
-__all__ = ["FetchFrom", "FetchSource", "Pretrained", "fetch"]
+__all__ = [
+    "AudioNormalizer",
+    "FetchFrom",
+    "FetchSource",
+    "Pretrained",
+    "RunOptions",
+    "fetch",
+]

@@ -10,6 +10,7 @@ import torch
 
 from lafufu_sb.errors import UsageError
 from lafufu_sb.inference.sgmse_keys import FROZEN, published_parameters, sgmse_to_ncsnpp
+from lafufu_sb.inference.torch_files import check_archive
 
 Settings = namedtuple("Settings", ["known", "assumed"])
 Settings.__doc__ = """Settings of a checkpoint that matter to restoration.
@@ -94,6 +95,8 @@ def read_checkpoint(path):
         raise FileNotFoundError(f"checkpoint {path} does not exist")
     mapped = zipfile.is_zipfile(path)  # then the optimiser's state is never read
     try:
+        if mapped:
+            check_archive(path)
         with torch.serialization.safe_globals(ALLOWED):
             content = torch.load(
                 path, map_location="cpu", weights_only=True, mmap=mapped
@@ -106,7 +109,7 @@ def read_checkpoint(path):
             else "is not a checkpoint of PyTorch"
         )
         raise UsageError(f"{path} {reason}: {WANTED}") from error
-    except (RuntimeError, EOFError, KeyError) as error:
+    except (RuntimeError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise UsageError(f"{path} is damaged or no checkpoint: {WANTED}") from error
     needed = ("state_dict", "ema", "hyper_parameters")
     missing = [

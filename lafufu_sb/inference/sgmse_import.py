@@ -17,6 +17,7 @@ from lafufu_sb.inference.folder import (
     HYPERPARAMS,
     inference_recipe,
     new_model_folder,
+    weights_name,
 )
 from lafufu_sb.inference.sgmse_checkpoint import (
     NETWORK,
@@ -127,13 +128,9 @@ def import_sgmse(checkpoint, output_folder, half=False, **changes):
     model.load_state_dict(sgmse_to_ncsnpp(averaged, model), assign=True)
     representation = SpectrogramRepresentation(CompressedSpectrogram())
     with new_model_folder(output_folder) as folder:
-        save_weights(representation, folder / "representation.ckpt", half)
-        save_weights(model, folder / "score_model.ckpt", half)
-        text = inference_recipe(
-            _recipe(values),
-            fingerprint(representation),
-            ["representation", "score_model"],
-        )
+        save_weights(representation, folder / weights_name("representation"), half)
+        save_weights(model, folder / weights_name("score_model"), half)
+        text = inference_recipe(_recipe(values), fingerprint(representation))
         (folder / HYPERPARAMS).write_text(text)
         (folder / CARD).write_text(CARD_TEXT.format(name=checkpoint.name))
     return settings

@@ -6,16 +6,17 @@ import os
 from pathlib import Path
 
 from lafufu_sb.errors import UsageError
-from lafufu_sb.inference.pretrained import FetchFrom, FetchSource, fetch
-from lafufu_sb.inference.trust import refuse_untrusted
+from lafufu_sb.inference.pretrained import FetchFrom, FetchSource
+from lafufu_sb.inference.yaml_nodes import NoModelError
 
 logger = logging.getLogger(__name__)
 
+_LONGEST_REASON = 1000  # characters; values of a YAML may be in it
 FETCH_OPTIONS = ("savedir", "local_strategy", "fetch_config")  # of SpeechBrain
 
 
-def check_source(source, hparams_file, trust, **fetch_options):
-    """Refuse sources that are no model, or whose YAML asks for more than a model.
+def check_source(source, hparams_file, savedir=None):
+    """Refuse sources that are no model.
 
     Arguments
     ---------
@@ -23,10 +24,8 @@ def check_source(source, hparams_file, trust, **fetch_options):
         Folder, id of the Hub, or URL.
     hparams_file : str
         Name of its YAML.
-    trust : bool
-        Whether the YAML may build any object.
-    **fetch_options
-        ``savedir``, ``local_strategy`` and ``fetch_config`` of the coming fetch.
+    savedir : str or Path, optional
+        Where the files will be linked or copied.
 
     Returns
     -------
@@ -37,8 +36,6 @@ def check_source(source, hparams_file, trust, **fetch_options):
     ------
     FileNotFoundError
         If ``source`` looks like a path and is no model folder. The Hub is not asked.
-    UsageError
-        For a YAML that may do more than build a model, see ``refuse_untrusted``.
     """
     folder = None  # or an id of the Hub, which may look like one
     if not isinstance(source, FetchSource):
@@ -47,12 +44,52 @@ def check_source(source, hparams_file, trust, **fetch_options):
         folder = Path(source.path)
     if folder is not None:
         _refuse_missing_folder(folder, hparams_file)
-        _warn_of_another_model(folder, hparams_file, fetch_options.get("savedir"))
-    if not trust:
-        # The file that will be loaded: an older one in `savedir` comes first.
-        path = fetch(hparams_file, source, **fetch_options)
-        refuse_untrusted(Path(path).read_text(encoding="utf-8"), str(path))
+        _warn_of_another_model(folder, hparams_file, savedir)
     return source
+
+
+def local_folder(source):
+    """The folder of a source, or None for the Hub and URLs."""
+    if isinstance(source, FetchSource):
+        return Path(source.path) if source.FetchFrom == FetchFrom.LOCAL else None
+    return Path(source) if Path(source).is_dir() else None
+
+
+def checked_file(path, folder=None):
+    """A file of a model that exists and stays in its folder.
+
+    Arguments
+    ---------
+    path : str or Path
+        The file.
+    folder : Path, optional
+        Links in this folder must not lead out of it.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such regular file.
+    UsageError
+        If it is a link out of the folder: what a stranger links to is not theirs.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: the model folder is not complete")
+    if folder is None or path.parent.absolute() != folder.absolute():
+        return path
+    home, real = folder.resolve(), path.resolve()
+    if home.parent.name == "snapshots":  # of the Hub's cache, with links to ../../blobs
+        home = home.parents[1]
+    if not real.is_relative_to(home):
+        raise UsageError(
+            f"{path} is a link to {real}, out of its folder: put the file itself "
+            "there, or load the model with trust=True (--trust)"
+        )
+    return path
 
 
 @contextlib.contextmanager
@@ -68,9 +105,11 @@ def explained(source, hparams_file):
         raise
     except Exception as error:
         place = getattr(source, "path", source)
+        known = isinstance(error, NoModelError)
+        reason = str(error) if known else f"{type(error).__name__}: {error}"
         raise UsageError(
             f"{hparams_file} of {place} does not describe a model of this version "
-            f"({type(error).__name__}: {error}): export it again, or correct the YAML"
+            f"({reason[:_LONGEST_REASON]}): export it again, or correct the YAML"
         ) from error
 
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lafufu_sb.errors import UsageError
+from lafufu_sb.errors import UsageError, real_number, whole_number, whole_numbers
 from lafufu_sb.lobes.autoencoder_layers import DecoderLevel, DeepFilter, EncoderLevel
 
 SPECTROGRAM_CHANNELS = 2  # real and imaginary part
@@ -54,8 +54,12 @@ class LatentEncoder(nn.Module):
         skip_connections=True,
     ):
         super().__init__()
-        self.gain = gain
-        self.patch = patch
+        whole_numbers("multipliers", multipliers, 1, 2**10, longest=12)
+        whole_number("channels", channels, 1, 2**16)
+        whole_number("latent_channels", latent_channels, 1, 2**16)
+        whole_number("filter_taps", filter_taps, 0, 255)
+        self.gain = real_number("gain", gain, 1e-6, 1e6)
+        self.patch = whole_number("patch", patch, 1, 64)
         self.skip_connections = skip_connections
         self.filters = filter_taps > 0
         widths = [channels] + [channels * m for m in multipliers]

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lafufu_sb.errors import UsageError
+from lafufu_sb.errors import UsageError, whole_number
 from lafufu_sb.lobes.pre_enhancer import PreEnhancer
 
 POWER_FLOOR = 1e-7  # of the compressed spectrogram: -70 dB beside its largest values
@@ -44,6 +44,11 @@ class GainPreEnhancer(PreEnhancer):
 
     def __init__(self, bins=768, width=512, units=384, layers=2, stack=2, floor=0.25):
         super().__init__()
+        sizes = {"bins": bins, "width": width, "units": units}
+        for name, value in sizes.items():
+            whole_number(name, value, 1, 2**16)
+        whole_number("layers", layers, 1, 64)
+        whole_number("stack", stack, 1, 64)
         if not 0.0 <= floor < 1.0:
             raise UsageError(f"floor must lie in [0, 1), got {floor}")
         self.stack = stack

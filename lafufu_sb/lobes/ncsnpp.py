@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lafufu_sb.errors import UsageError
+from lafufu_sb.errors import UsageError, real_number, whole_number, whole_numbers
 from lafufu_sb.lobes.ncsnpp_layers import (
     Attention,
     ResidualBlock,
@@ -152,18 +152,21 @@ class NCSNpp(ScoreNetwork):
         divide_by_time=True,
     ):
         super().__init__()
+        multipliers = whole_numbers("multipliers", multipliers, 1, 2**10, longest=12)
         last = len(multipliers) - 1
-        if last < 0 or blocks_per_level < 1:
-            raise UsageError("multipliers and blocks_per_level: at least one of each")
+        whole_number("blocks_per_level", blocks_per_level, 1, 64)
+        for name, width in ("base", base_channels), ("data", data_channels):
+            whole_number(f"{name}_channels", width, 1, 2**16)
+        real_number("fourier_scale", fourier_scale, 0, 1e6)
         if not set(attention_levels) <= set(range(last + 1)):
             raise UsageError(
                 f"attention_levels {attention_levels} must be level indices 0 to {last}"
             )
         if condition_channels is None:
             condition_channels = data_channels
-        self.data_channels = data_channels
-        self.condition_channels = condition_channels
-        self.multipliers = tuple(multipliers)
+        whole_number("condition_channels", condition_channels, 0, 2**16)
+        self.data_channels, self.condition_channels = data_channels, condition_channels
+        self.multipliers = multipliers
         self.attention_levels = tuple(attention_levels)
         self.divide_by_time = divide_by_time
 
@@ -193,8 +196,7 @@ class NCSNpp(ScoreNetwork):
             below = width
 
         self.tail = Tail(below, data_channels, output_layer)
-        blocks = self._residual_blocks()
-        self._shift_widths = [block.time.out_features for block in blocks]
+        self._shift_widths = [b.time.out_features for b in self._residual_blocks()]
 
     @property
     def grid(self):

@@ -30,7 +30,7 @@ class SignalPreEnhancer(nn.Module, ABC):
         Arguments
         ---------
         signal : torch.Tensor
-            (samples,), float32, on the CPU. Its peak is 1.
+            (samples,), float32, on the CPU. Its peak is about 1.
         sample_rate : int
             Hz.
 

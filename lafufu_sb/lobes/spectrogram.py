@@ -8,6 +8,8 @@ import torch
 from speechbrain.utils.autocast import fwd_default_precision
 from torch import nn
 
+from lafufu_sb.errors import real_number, whole_number
+
 
 class CompressedSpectrogram(nn.Module):
     """Short-time Fourier transform with amplitude compression, and its inverse.
@@ -42,10 +44,10 @@ class CompressedSpectrogram(nn.Module):
 
     def __init__(self, n_fft=1534, hop_length=384, factor=0.065, exponent=0.667):
         super().__init__()
-        self.n_fft = n_fft
-        self.hop_length = hop_length
-        self.factor = factor
-        self.exponent = exponent
+        self.n_fft = whole_number("n_fft", n_fft, 2, 2**16)
+        self.hop_length = whole_number("hop_length", hop_length, 1, n_fft)
+        self.factor = real_number("factor", factor, 1e-6, 1e6)
+        self.exponent = real_number("exponent", exponent, 0.01, 1)
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
 
     @property

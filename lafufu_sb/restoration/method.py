@@ -9,7 +9,7 @@ from torch import nn
 
 from lafufu_sb.diffusion.registry import check_objective
 from lafufu_sb.diffusion.samplers import get_sampler
-from lafufu_sb.errors import UsageError
+from lafufu_sb.errors import UsageError, whole_number
 from lafufu_sb.restoration.conditioning import Conditioning
 from lafufu_sb.restoration.settings import RestoreSettings
 from lafufu_sb.restoration.timing import NoTimer
@@ -114,7 +114,7 @@ class Method(nn.Module):
                 f"skips name {named} inputs, but the representation takes {joined} "
                 "(filter_inputs)"
             )
-        self.sample_rate = sample_rate
+        self.sample_rate = whole_number("sample_rate", sample_rate, 1000, 10**6)
         self.fallback = fallback
         self.frames = window_frames, overlap_frames
         base = RestoreSettings(

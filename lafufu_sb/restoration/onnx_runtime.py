@@ -4,7 +4,6 @@ Spectrogram, levels, sampler, windows and overlap-add are those of the restorer:
 is no second inference path. ``training.onnx_export`` writes the graphs.
 """
 
-import hashlib
 import importlib.util
 import json
 from pathlib import Path
@@ -16,8 +15,10 @@ from lafufu_sb.lobes.fingerprint import fingerprint
 from lafufu_sb.lobes.pre_enhancer import PreEnhancer
 from lafufu_sb.lobes.representations import Encoded, Representation
 from lafufu_sb.lobes.score_network import ScoreNetwork
+from lafufu_sb.restoration.onnx_files import read_graph, refuse_foreign_parts
 
 GRAPHS_NOTE = "onnx.json"  # in the model folder: what the graphs belong to
+_LONGEST_NOTE = 10_000  # characters
 PARTS = ("representation", "pre_enhancer", "score_model")
 OPTIMIZATIONS = {
     "all": "ORT_ENABLE_ALL",
@@ -52,7 +53,7 @@ def use_graphs(restorer, find, threads=None, optimization="all"):
         If the graphs are of other weights or another window, damaged, or an option
         does not exist.
     """
-    require("onnxruntime")
+    require("onnxruntime", "onnx")
     threads = torch.get_num_threads() if threads is None else threads
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise UsageError(f"threads must be a whole number of at least 1, got {threads}")
@@ -66,11 +67,7 @@ def use_graphs(restorer, find, threads=None, optimization="all"):
     graphs = {}
     for name in graph_names(restorer):
         path = _existing(find(f"{name}.onnx"))
-        if sha256_of(path) != note["sha256"].get(name):
-            raise UsageError(
-                f"{path} is damaged or of another export than {GRAPHS_NOTE}. {_REMEDY}"
-            )
-        graphs[name] = Graph(path, threads, optimization)
+        graphs[name] = Graph(path, threads, optimization, note["sha256"].get(name, ""))
     representation, grid = restorer.representation, restorer.score_model.grid
     if "encoder" in graphs:
         restorer.representation = OnnxRepresentation(
@@ -105,11 +102,6 @@ def identity(restorer):
     return {"window_frames": features.shape[-1]} | marks
 
 
-def sha256_of(path):
-    """Hexadecimal hash of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def require(*packages):
     """Raise MissingPackageError if one of the packages is not installed."""
     missing = [p for p in packages if importlib.util.find_spec(p) is None]
@@ -133,9 +125,10 @@ def _existing(path):
 
 def _read_note(path):
     try:
-        note = json.loads(_existing(path).read_text())
+        with open(_existing(path), encoding="utf-8") as file:
+            note = json.loads(file.read(_LONGEST_NOTE))
         note["sha256"].keys()
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UsageError(f"{path} is damaged. {_REMEDY}") from error
     return note
 
@@ -167,11 +160,24 @@ class Graph:
         Of the session.
     optimization : str
         A key of ``OPTIMIZATIONS``.
+    sha256 : str, optional
+        Hash that the file must have.
+
+    Raises
+    ------
+    UsageError
+        If the file is another one, or refers to other files or libraries.
     """
 
-    def __init__(self, path, threads, optimization):
+    def __init__(self, path, threads, optimization, sha256=None):
         import onnxruntime
 
+        content, found = read_graph(path)
+        if sha256 not in (None, found):
+            raise UsageError(
+                f"{path} is damaged or of another export than {GRAPHS_NOTE}. {_REMEDY}"
+            )
+        refuse_foreign_parts(content, path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.graph_optimization_level = getattr(
@@ -179,9 +185,12 @@ class Graph:
         )
         options.log_severity_level = 3  # errors
         self.name = path.stem
-        self.session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        try:
+            self.session = onnxruntime.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # of the runtime's own classes
+            raise UsageError(f"{path} is no graph that runs ({error})") from error
         self.inputs = {node.name: node.shape[1:] for node in self.session.get_inputs()}
 
     def __call__(self, *tensors):
@@ -210,7 +219,11 @@ class Graph:
                 f"{', '.join(str(tuple(s)) for s in shapes)}"
             )
         arrays = [tensor.detach().float().contiguous().numpy() for tensor in tensors]
-        outputs = self.session.run(None, dict(zip(self.inputs, arrays, strict=True)))
+        try:
+            named = dict(zip(self.inputs, arrays, strict=True))
+            outputs = self.session.run(None, named)
+        except Exception as error:  # of the runtime's own classes
+            raise UsageError(f"the ONNX graph {self.name} fails ({error})") from error
         return [torch.from_numpy(output) for output in outputs]
 
 

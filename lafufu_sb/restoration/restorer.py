@@ -13,6 +13,7 @@ import torch
 from lafufu_sb.lobes.pre_enhancer import SignalPreEnhancer
 from lafufu_sb.restoration.devices import usable_dtype
 from lafufu_sb.restoration.inference_copies import InferenceNetworks
+from lafufu_sb.restoration.levels import levelled
 from lafufu_sb.restoration.method import Method
 from lafufu_sb.restoration.signal_pre_enhancement import pre_enhanced
 from lafufu_sb.restoration.streaming import batch_signals, gather, stream_windows
@@ -24,7 +25,7 @@ from lafufu_sb.restoration.windows import AnchoredNoise
 class Restorer(Method):
     """A method that restores.
 
-    Level, features, pre-enhance, encode, sample, decode, waveform, overlap-add, level.
+    Level, features, pre-enhance, encode, sample, decode, waveform, level, overlap-add.
     Arguments, attributes and settings are those of ``Method``.
 
     Example
@@ -141,7 +142,7 @@ class Restorer(Method):
         Raises
         ------
         UsageError
-            If a signal's ``peak`` is not finite.
+            If samples are not finite, or signals of a tuple differ in length.
 
         Example
         -------
@@ -221,6 +222,7 @@ class Restorer(Method):
         )
 
     def _stream(self, function, method, signals, out, fill=False):
+        signals = levelled(signals, self.plan, self.sample_rate)
         if isinstance(self.pre_enhancer, SignalPreEnhancer):
             signals = pre_enhanced(signals, self.pre_enhancer, self.sample_rate)
         return stream_windows(

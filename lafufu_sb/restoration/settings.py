@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from lafufu_sb.errors import UsageError
+from lafufu_sb.errors import UsageError, real_number, whole_number
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 
@@ -22,23 +22,23 @@ class RestoreSettings:
     sampler : str
         Name of a sampler that fits the model.
     num_steps : int, optional
-        Steps of the sampler; by default the sampler's own number.
+        Steps of the sampler, 1 to 10,000; by default the sampler's own number.
     options : dict
         Further keyword arguments of the sampler.
     phase_averages : int
         1 to 4. The result is the mean over so many quarter turns of the input's phase.
         The error falls, and the work rises by the same factor.
     window, overlap : float, optional
-        Seconds of the windows that a recording is cut into, and of what neighbours
-        share (at most half a window). The nearest lengths that the networks can use
-        are taken; by default those of the model.
+        Seconds of the windows that a recording is cut into (at most 600), and of what
+        neighbours share (at most half a window). The nearest lengths that the networks
+        can use are taken; by default those of the model.
     precision : str
         "fp32", "bf16" or "fp16": arithmetic of the networks.
     compile : bool
         Whether the networks are compiled at the first restoration, which takes
         minutes. Batches then have exactly ``windows_per_batch`` windows.
     windows_per_batch : int
-        Windows that are computed together. Bounds the memory.
+        Windows that are computed together, 1 to 4096. Bounds the memory.
     seed : int
         Seed of the sampler's noise.
     dry : float
@@ -96,12 +96,14 @@ class RestoreSettings:
     )
 
     def __post_init__(self):
-        for name in ("phase_averages", "windows_per_batch"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise UsageError(
-                    f"{name} must be a whole number of at least 1, got {value!r}"
-                )
+        whole_number("phase_averages", self.phase_averages, 1, 4)
+        whole_number("windows_per_batch", self.windows_per_batch, 1, 4096)
+        whole_number("seed", self.seed, -(2**63), 2**63 - 1)
+        if self.num_steps is not None:
+            whole_number("num_steps", self.num_steps, 1, 10_000)
+        for name in ("window", "overlap"):
+            if getattr(self, name) is not None:
+                real_number(name, getattr(self, name), 0, 600)
         if self.precision not in PRECISIONS:
             raise UsageError(
                 f"precision must be one of {', '.join(PRECISIONS)}, got "

@@ -10,12 +10,12 @@ BLOCK = 48_000  # samples that a stream is fed at a time
 class PreEnhancedSignal:
     """A signal whose ``read`` also returns its pre-enhanced version.
 
-    The pre-enhancer gets the signal with a peak of 1, so that a signal's level does not
-    change what it removes.
+    The pre-enhancer gets the signal divided by its highest level, so that a signal's
+    level does not change what it removes.
 
     Arguments
     ---------
-    signal : TensorSignal or alike
+    signal : LevelledSignal
         The distorted signal.
     enhanced : _Whole or _Streamed
         Its pre-enhanced version.
@@ -25,7 +25,7 @@ class PreEnhancedSignal:
         self.signal = signal
         self._enhanced = enhanced
 
-    def __getattr__(self, name):  # key, samples, peak, seed and begin
+    def __getattr__(self, name):  # levels, silent, key, samples, seed, begin
         return getattr(self.signal, name)
 
     def read(self, start, stop):
@@ -37,17 +37,17 @@ class PreEnhancedSignal:
 
 
 class _Source:
-    """The distorted signal with a peak of 1, on the CPU."""
+    """The distorted signal divided by its highest level, on the CPU."""
 
     def __init__(self, signal):
         self.signal = signal
         self.samples = signal.samples
-        self.peak = max(signal.peak, torch.finfo(torch.float32).tiny)
+        self.level = max(signal.levels)
 
     def read(self, start, stop):
         piece = self.signal.read(start, stop)
         piece = piece if piece.dim() == 1 else piece[0]
-        return piece.detach().float().cpu() / self.peak
+        return piece.detach().float().cpu() / self.level
 
 
 class _Whole:
@@ -62,7 +62,7 @@ class _Whole:
         if self._enhanced is None:
             signal = self._source.read(0, self._source.samples)
             self._enhanced = self._enhance(signal)
-        return self._enhanced[start:stop] * self._source.peak
+        return self._enhanced[start:stop] * self._source.level
 
 
 class _Streamed:
@@ -88,7 +88,7 @@ class _Streamed:
         while self._begin + len(self._kept) < stop:
             self._feed(start)
         self._drop(start)
-        return self._kept[: stop - start] * self._source.peak
+        return self._kept[: stop - start] * self._source.level
 
     def _feed(self, start):
         block = self._source.read(self._fed, self._fed + BLOCK)
@@ -109,7 +109,7 @@ def pre_enhanced(signals, pre_enhancer, sample_rate):
 
     Arguments
     ---------
-    signals : iterable
+    signals : iterable of LevelledSignal, or of tuples of them
         See ``stream_windows``.
     pre_enhancer : SignalPreEnhancer
         The enhancer. A ``StreamingPreEnhancer`` needs flat memory, others that of a

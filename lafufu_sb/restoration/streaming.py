@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from lafufu_sb.audio.waveforms import check_batch
 from lafufu_sb.errors import UsageError
 from lafufu_sb.restoration.devices import to_device
 
@@ -26,8 +27,6 @@ class TensorSignal:
         (samples,), float32, finite.
     key : object, optional
         Identifies the result.
-    peak : float, optional
-        Largest magnitude of the samples; measured by default.
     seed : int, optional
         Seed of the sampler's noise; by default that of the settings.
 
@@ -37,9 +36,6 @@ class TensorSignal:
         As above.
     samples : int
         Length.
-    peak : float
-        Largest magnitude of all samples. It sets the level. A silent signal (0) is not
-        read and comes back as zeros.
     seed : int or None
         May be missing.
     begin : int
@@ -48,17 +44,14 @@ class TensorSignal:
     Example
     -------
     >>> signal = TensorSignal(torch.tensor([0.1, -0.5, 0.2]), key="a")
-    >>> signal.samples, signal.peak, signal.read(1, 9)
-    (3, 0.5, tensor([-0.5000,  0.2000]))
+    >>> signal.samples, signal.read(1, 9)
+    (3, tensor([-0.5000,  0.2000]))
     """
 
-    def __init__(self, wav, key=None, peak=None, seed=None):
+    def __init__(self, wav, key=None, seed=None):
         self.wav = wav
         self.key = key
         self.samples = wav.shape[-1]
-        if peak is None:
-            peak = float(wav.abs().max()) if wav.numel() else 0.0
-        self.peak = peak
         self.seed = seed
 
     def read(self, start, stop):
@@ -71,6 +64,7 @@ class Window(NamedTuple):
 
     open: "_Open"
     start: int  # sample of the signal
+    level: float
     last: bool
     wanted: bool  # False: computed only for its overlap with the next one
 
@@ -79,15 +73,9 @@ class _Open:
     """A signal with windows still to compute."""
 
     def __init__(self, signal):
-        if not 0 <= signal.peak < float("inf"):
-            raise UsageError(
-                f"the peak of signal {signal.key!r} is {signal.peak}: its samples must "
-                "be finite"
-            )
         self.signal = signal
-        self.silent = signal.peak == 0
-        self.level = max(signal.peak, torch.finfo(torch.float32).tiny)
         self.tail = None  # of the last window, (overlap,), to add to the next one
+        self.level = 1.0  # of the tail
 
     def seed(self, default):
         seed = getattr(self.signal, "seed", None)
@@ -104,9 +92,9 @@ def stream_windows(function, plan, signals, *, size, fill=False, device, out="cp
         n ``Window`` to results, (n, plan.window).
     plan : WindowPlan
         Windows and their cross-fades.
-    signals : iterable
-        Read on demand, see ``TensorSignal``. Signals of one length in a tuple, such as
-        channels, advance window by window together.
+    signals : iterable of LevelledSignal or alike
+        Read on demand. A silent one is not read and comes back as zeros. Signals of one
+        length in a tuple, such as channels, advance window by window together.
     size : int
         Windows that are computed together.
     fill : bool
@@ -121,11 +109,6 @@ def stream_windows(function, plan, signals, *, size, fill=False, device, out="cp
     block : torch.Tensor
         (samples,) on ``out``: the next finished samples, at the original level. Each
         signal has at least one block. They add up to its length from ``begin`` on.
-
-    Raises
-    ------
-    UsageError
-        If a peak is not finite, or signals of a tuple differ in length.
     """
     for batch in _batches(_windows(plan, signals), size):
         results = iter(
@@ -133,7 +116,7 @@ def stream_windows(function, plan, signals, *, size, fill=False, device, out="cp
         )
         for window in batch:
             signal = window.open.signal
-            if window.open.silent:
+            if signal.silent:
                 end = signal.samples if window.last else window.start + plan.stride
                 block = torch.zeros(end - window.start, device=out)
             else:
@@ -145,22 +128,20 @@ def stream_windows(function, plan, signals, *, size, fill=False, device, out="cp
 def _windows(plan, signals):
     for entry in signals:
         channels = [_Open(s) for s in (entry if isinstance(entry, tuple) else (entry,))]
-        lengths = {channel.signal.samples for channel in channels}
-        if len(lengths) != 1:
-            raise UsageError(f"channels must have one length, got {sorted(lengths)}")
-        starts = plan.starts(lengths.pop())
+        starts = plan.starts(channels[0].signal.samples)
         begin = getattr(channels[0].signal, "begin", 0)
         for number in range(max(0, begin - 1), len(starts)):
             last, wanted = number == len(starts) - 1, number >= begin
             for channel in channels:
-                yield Window(channel, starts[number], last, wanted)
+                level = channel.signal.levels[number]
+                yield Window(channel, starts[number], level, last, wanted)
 
 
 def _batches(windows, size):
     batch, audible = [], 0
     for window in windows:
         batch.append(window)
-        audible += not window.open.silent
+        audible += not window.open.signal.silent
         if audible == size or len(batch) == _AHEAD * size:
             yield batch
             batch, audible = [], 0
@@ -170,12 +151,12 @@ def _batches(windows, size):
 
 def _compute(function, plan, batch, fill_to, device, out):
     """Results of the audible windows, (windows, plan.window), still levelled."""
-    audible = [window for window in batch if not window.open.silent]
+    audible = [window for window in batch if not window.open.signal.silent]
     if not audible:
         return ()
     filled = audible + audible[-1:] * (fill_to - len(audible))
     pieces = torch.stack([_cut(plan, window) for window in filled])
-    levels = torch.tensor([window.open.level for window in filled])
+    levels = torch.tensor([window.level for window in filled])
     levels = levels.reshape(-1, *[1] * (pieces.dim() - 1))
     levelled = to_device(pieces, device) / to_device(levels, device)
     return function(levelled, filled)[: len(audible)].to(out)
@@ -190,13 +171,15 @@ def _finished(plan, window, result):
     """Samples that no later window changes. The rest is kept as the signal's tail."""
     weighted = plan.weights(window.start == 0, window.last, result.device) * result
     if window.open.tail is not None:
-        weighted[: plan.overlap] += window.open.tail
+        tail = window.open.tail * (window.open.level / window.level)
+        weighted[: plan.overlap] += tail
     if window.last:
         block = weighted[: window.open.signal.samples - window.start]
     else:
         block = weighted[: plan.stride]
         window.open.tail = weighted[plan.stride :].clone()
-    return block * window.open.level
+        window.open.level = window.level
+    return block * window.level
 
 
 def batch_signals(wavs, lengths=None, others=()):
@@ -219,20 +202,16 @@ def batch_signals(wavs, lengths=None, others=()):
     Raises
     ------
     UsageError
-        If ``wavs`` is not (batch, time), empty, or not finite, or ``lengths`` are not
-        those of its items.
+        For shapes that ``check_batch`` refuses, samples that are not finite, and
+        ``lengths`` that are not those of the items.
     """
     samples = _valid_samples(wavs, lengths)
     wavs = wavs.float()
-    valid = torch.arange(wavs.shape[1], device=wavs.device) < samples[:, None]
-    peaks = torch.where(valid, wavs, 0.0).abs().amax(dim=1).tolist()
     if others:
         wavs = torch.stack([wavs, *(other.float() for other in others)], dim=1)
     return [
-        TensorSignal(wav[..., :end], key=row, peak=peak)
-        for row, (wav, end, peak) in enumerate(
-            zip(wavs, samples.tolist(), peaks, strict=True)
-        )
+        TensorSignal(wav[..., :end], key=row)
+        for row, (wav, end) in enumerate(zip(wavs, samples.tolist(), strict=True))
     ]
 
 
@@ -262,10 +241,7 @@ def gather(stream, like):
 
 def _valid_samples(wavs, lengths):
     """Check a batch and give the (batch,) number of valid samples of each item."""
-    if wavs.dim() != 2 or wavs.shape[1] == 0:
-        raise UsageError(
-            f"expected waveforms of shape (batch, time), got {tuple(wavs.shape)}"
-        )
+    check_batch(wavs)
     if not torch.isfinite(wavs).all():
         raise UsageError("the waveform has NaN or infinite samples")
     if lengths is None:

@@ -12,6 +12,8 @@ import torch
 from lafufu_sb.errors import UsageError
 from lafufu_sb.restoration.devices import to_device
 
+MOST_FRAMES = 2**16  # of a window: nine minutes at 125 a second
+
 
 class WindowPlan:
     """Where windows start and how their outputs are cross-faded.
@@ -203,10 +205,12 @@ class WindowChoice:
             For frames that the networks cannot use.
         """
         step = self.representation.grid
-        if window_frames < 1 or window_frames % self.grid:
+        fits = 1 <= window_frames <= MOST_FRAMES and not window_frames % self.grid
+        if not fits:
             raise UsageError(
                 f"window_frames must be a positive multiple of {self.grid}, which the "
-                f"representation and the score model need, got {window_frames}"
+                f"representation and the score model need, up to {MOST_FRAMES}, got "
+                f"{window_frames}"
             )
         fits = overlap_frames > 0 and window_frames % overlap_frames == 0
         if not fits or overlap_frames % step:

@@ -11,6 +11,8 @@ from speechbrain.utils.logger import get_logger
 
 from lafufu_sb.errors import UsageError
 from lafufu_sb.files import written_whole
+from lafufu_sb.inference.folder import weights_file
+from lafufu_sb.inference.weights import read_weights
 from lafufu_sb.lobes.fingerprint import fingerprint
 
 logger = get_logger(__name__)
@@ -107,16 +109,16 @@ def check_latent(weights, score_file):
     """
     score_file = Path(score_file).resolve()
     folders = (score_file.parent, *score_file.parents[2:3])
-    found = [folder / "representation.ckpt" for folder in folders]
+    found = [weights_file(folder, "representation") for folder in folders]
     found = next((path for path in found if path.is_file()), None)
     if found is None:
         logger.warning(
-            "%s has no representation.ckpt beside it: whether it was trained in the "
-            "latent of this representation cannot be checked",
+            "%s has no weights of a representation beside it: whether it was trained "
+            "in the latent of this representation cannot be checked",
             score_file,
         )
         return
-    theirs = torch.load(found, map_location="cpu", weights_only=True)
+    theirs = read_weights(found)
     names = {name for name in {*theirs, *weights} if not name.startswith("decoder.")}
     # Model folders may hold half precision.
     if not all(

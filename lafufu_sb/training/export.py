@@ -15,7 +15,10 @@ from lafufu_sb.inference.folder import (
     is_model_folder,
     loadables,
     new_model_folder,
+    weights_file,
+    weights_name,
 )
+from lafufu_sb.inference.sources import checked_file
 from lafufu_sb.inference.weights import save_weights
 from lafufu_sb.lobes.fingerprint import fingerprint
 from lafufu_sb.training.checkpoints import check_pairing
@@ -95,9 +98,11 @@ def export_onnx(source, output_folder, half=False, quantize=None):
                     "a model folder, whose weights are copied unchanged"
                 )
             # The card says under which licence the weights are.
-            for name in (HYPERPARAMS, CARD, *(f"{name}.ckpt" for name in LOADABLES)):
+            weights = [weights_file(source, part).name for part in LOADABLES]
+            for name in (HYPERPARAMS, CARD, *weights):
                 if (source / name).exists():
-                    shutil.copyfile(source / name, temporary / name)
+                    file = checked_file(source / name, source)
+                    shutil.copyfile(file, temporary / name)
         else:
             _write_model(source, temporary, half)
         # From the folder, whose weights may be in half precision, not from the run.
@@ -125,8 +130,7 @@ def _write_model(run_folder, folder, half):
             f"{run_folder / stage} has no checkpoint of a validated epoch: train the "
             f"{stage} stage first"
         )
-    names = loadables(hparams)
-    for name in names:
-        save_weights(hparams[name], folder / f"{name}.ckpt", half)
+    for name in loadables(hparams):
+        save_weights(hparams[name], folder / weights_name(name), half)
     mark = fingerprint(hparams["representation"])
-    (folder / HYPERPARAMS).write_text(inference_recipe(YAML().load(text), mark, names))
+    (folder / HYPERPARAMS).write_text(inference_recipe(YAML().load(text), mark))

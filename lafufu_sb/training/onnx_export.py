@@ -14,13 +14,13 @@ from torch import nn
 
 from lafufu_sb.errors import UsageError
 from lafufu_sb.files import written_whole
+from lafufu_sb.restoration.onnx_files import read_graph
 from lafufu_sb.restoration.onnx_runtime import (
     GRAPHS_NOTE,
     Graph,
     graph_names,
     identity,
     require,
-    sha256_of,
 )
 
 TOLERANCE = 1e-3  # largest error of a graph, in parts of its network's peak
@@ -75,7 +75,7 @@ def write_graphs(restorer, folder, quantize=None):
             _verify(network, inputs, temporary, name)
             if quantize:
                 _quantize(temporary)
-        hashes[name] = sha256_of(folder / f"{name}.onnx")
+        _, hashes[name] = read_graph(folder / f"{name}.onnx")
     note = identity(restorer) | {"quantize": quantize, "sha256": hashes}
     with written_whole(folder / GRAPHS_NOTE) as temporary:
         temporary.write_text(json.dumps(note, indent=2) + "\n")

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import torch
-
 from lafufu_sb.diffusion.registry import OBJECTIVES
 from lafufu_sb.errors import UsageError
 from lafufu_sb.evaluation.metrics import check_metrics
+from lafufu_sb.inference.weights import read_weights
 from lafufu_sb.training.checkpoints import check_latent
 from lafufu_sb.training.stages import (
     PRE_ENHANCER,
@@ -149,10 +148,9 @@ def _check_score_init(hparams, folder):
     elif learns(hparams["representation"]):
         raise UsageError(
             f"score_init {given} works in the latent that it was trained in, and stage "
-            "one would train another: give the representation.ckpt that belongs to it "
+            "one would train another: give the representation that belongs to it "
             "as --ae_init with --ae_epochs=0"
         )
     else:
         return
-    weights = torch.load(file, map_location="cpu", weights_only=True)
-    check_latent(weights, given)
+    check_latent(read_weights(file), given)

@@ -11,7 +11,7 @@ from speechbrain.utils.epoch_loop import EpochCounter
 from torch.nn import Module, ModuleDict
 
 from lafufu_sb.errors import UsageError
-from lafufu_sb.inference.folder import loadables
+from lafufu_sb.inference.folder import loadables, weights_file, weights_name
 from lafufu_sb.inference.interface import EnhanceLatent
 from lafufu_sb.inference.weights import load_weights, save_weights
 from lafufu_sb.lobes.fingerprint import fingerprint
@@ -27,8 +27,8 @@ from lafufu_sb.training.ema import ExponentialMovingAverage
 STAGES = ("pre_enhancer", "autoencoder", "score", "few_step", "test")
 PREFIXES = {"autoencoder": "ae"}  # of a stage's keys in a recipe, else its name
 # Weights in the output folder, of stages that are finished
-PRE_ENHANCER = "pre_enhancer.ckpt"
-REPRESENTATION = "representation.ckpt"
+PRE_ENHANCER = weights_name("pre_enhancer")
+REPRESENTATION = weights_name("representation")
 
 
 class Stage:
@@ -181,7 +181,7 @@ def load_parts(hparams, folder):
 
 def save_part(name, hparams, folder):
     """Write what a finished stage leaves in the run folder."""
-    run_on_main(save_weights, args=[hparams[name], folder / f"{name}.ckpt"])
+    run_on_main(save_weights, args=[hparams[name], folder / weights_name(name)])
 
 
 def take_parts(name, hparams, folder):
@@ -241,7 +241,7 @@ def adopt_model(hparams, run_folder):
             )
     names = loadables(hparams)
     for name in names:
-        load_weights(hparams[name], folder / f"{name}.ckpt")
+        load_weights(hparams[name], weights_file(folder, name))
     for name in names[:-1]:  # the score model has checkpoints
         save_part(name, hparams, run_folder)
 

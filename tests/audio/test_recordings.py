@@ -27,11 +27,10 @@ def path(wavs, tmp_path):
     return tmp_path / "a.wav"
 
 
-def test_it_knows_length_rate_and_level(path, wavs):
+def test_it_knows_length_and_rate(path):
     recording = Recording(path)
     assert (recording.channels, recording.samples) == (2, 1234)
     assert recording.sample_rate == recording.file_rate == 44100
-    assert recording.peaks == wavs.abs().amax(dim=1).tolist()
 
 
 @pytest.mark.parametrize("rate", [None, 48000, 8000])
@@ -60,7 +59,7 @@ def test_channels_are_signals(path, wavs):
     left, right = Recording(path).signals(seed=3)
     assert (left.key, right.key, left.seed) == (0, 1, 3)
     for signal, wav in ((left, wavs[0]), (right, wavs[1])):
-        assert (signal.samples, signal.peak) == (1234, float(wav.abs().max()))
+        assert signal.samples == 1234
         assert torch.equal(signal.read(100, 300), wav[100:300])
 
 

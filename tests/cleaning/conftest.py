@@ -42,7 +42,7 @@ def untrained_model(tmp_path_factory):
     torch.manual_seed(0)
     modules = load_hyperpyyaml(text.getvalue())
     for name in ("representation", "score_model"):
-        save_weights(modules[name], folder / f"{name}.ckpt")
+        save_weights(modules[name], folder / f"{name}.safetensors")
     mark = fingerprint(modules["representation"])
     settings["representation_fingerprint"] = mark
     YAML().dump(settings, folder / "hyperparams.yaml")

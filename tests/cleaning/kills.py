@@ -1,14 +1,15 @@
-"""Kill ``lafufu clean`` repeatedly, and compare the result with an undisturbed run.
+"""End ``lafufu clean`` repeatedly by signals; the result is that of one whole run.
 
     export PYTHONPATH=.:tests
     python tests/cleaning/kills.py --kills 20 INPUT OUTPUT -m denoise --threads 1
 
-cleans INPUT into OUTPUT/killed with kills at random moments, into OUTPUT/whole without,
-checks after each kill that every recording is complete, and compares the bytes.
+cleans INPUT into OUTPUT/killed with signals at random moments, into OUTPUT/whole
+without, checks after each that every recording is complete, and compares the bytes.
 """
 
 import argparse
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,11 @@ from pathlib import Path
 import soundfile
 from corpora import contents
 
+_SIGNALS = [
+    getattr(signal, name)
+    for name in ("SIGKILL", "SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
+    if hasattr(signal, name)
+]
 _LONGEST_WAIT = 120.0  # seconds for a run to make progress
 
 
@@ -39,7 +45,7 @@ def finish(source, output, options):
 
 
 def kill(source, output, options, chance):
-    """Run, and kill after up to two more files.
+    """Run, and end it by a signal after up to two more files.
 
     Returns
     -------
@@ -59,7 +65,7 @@ def kill(source, output, options, chance):
         time.sleep(0.01)
     time.sleep(chance.uniform(0.0, 0.1))
     was_running = process.poll() is None
-    process.kill()
+    process.send_signal(chance.choice(_SIGNALS))
     process.communicate()
     return was_running
 

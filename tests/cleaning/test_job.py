@@ -6,6 +6,7 @@ import json
 import pytest
 import soundfile
 from corpora import contents, small_model, write_noise
+from films import write_container
 
 from lafufu_sb.cleaning import gate
 from lafufu_sb.cli.main import main
@@ -55,6 +56,27 @@ def test_lhotse_loads_the_results(cleaning, corpus, tmp_path, rate):
         assert new.sampling_rate == (48000 if rate == "model" else old.sampling_rate)
         assert new.load_audio().shape[1] == new.num_samples
         assert new.supervisions == old.supervisions and new.id == old.id
+
+
+@pytest.mark.parametrize(
+    "options, expected", [((), "PCM_16"), (("--subtype", "float"), "FLOAT")]
+)
+def test_kaldi_can_read_the_results(cleaning, tmp_path, options, expected):
+    soundfile.write(tmp_path / "a.wav", [0.1, -0.1] * 2000, 16000, "PCM_24")
+    (tmp_path / "wav.scp").write_text(f"utt {tmp_path / 'a.wav'}\n")
+    cleaning(tmp_path / "wav.scp", "-o", tmp_path / "out", *options)
+    assert soundfile.info(tmp_path / "out" / "a.wav").subtype == expected
+
+
+def test_containers_become_wav_with_their_sound(cleaning, tmp_path):
+    pytest.importorskip("av")
+    (tmp_path / "in").mkdir()
+    for name, pictures in (("a.m4a", None), ("b.mp4", "mpeg4")):
+        write_container(tmp_path / "in" / name, pictures=pictures)
+    cleaning(tmp_path / "in", "-o", tmp_path / "out")
+    for name in "ab":
+        info = soundfile.info(tmp_path / "out" / f"{name}.wav")
+        assert (info.frames, info.subtype) == (48000, "PCM_16")
 
 
 def test_kaldi_and_json_point_to_results(cleaning, corpus, tmp_path):
@@ -181,6 +203,8 @@ def test_exit_status_and_one_line_errors(untrained_model, corpus, tmp_path, caps
         (["missing", "-o", "out"], "missing does not exist"),
         (["{corpus}", "-o", "{corpus}/out"], "is inside"),
         (["{corpus}/a.wav", "-o", "out"], "use `lafufu enhance`"),
+        (["{corpus}", "-o", "{corpus}/a.wav"], "is inside"),
+        (["/dev/null", "-o", "out"], "is neither a file nor a folder"),
         (["{corpus}", "-o", "out", "--recogniser", "no"], "model folder no does not"),
         (
             ["{corpus}", "-o", "out", "--column", "x"],

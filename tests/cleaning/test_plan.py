@@ -5,6 +5,7 @@ import os
 import pytest
 from corpora import write_noise
 
+from lafufu_sb.cleaning import collisions
 from lafufu_sb.cleaning.manifests import open_manifest
 from lafufu_sb.cleaning.plan import PlannedFile, make_plan, split
 from lafufu_sb.errors import UsageError
@@ -64,6 +65,64 @@ def test_clashes_that_remain_are_refused(tmp_path):
         make_plan(scp(tmp_path, *paths), tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    "names, message",
+    [
+        (["a.mp3", "a.wav/b.wav"], r"a.mp3 and the folder of .*a.wav/b.wav would both"),
+        (
+            ["wav.scp/a.wav", "b.wav"],
+            r"new version of .* and the folder of .*wav.scp/a",
+        ),
+        (["cleaning_report.csv/a.wav", "b.wav"], "report of the cleaning and the fold"),
+        (["cleaning_report.html/a.wav", "b.wav"], "report of the cleaning and the f"),
+        ([".lafufu-clean/a.wav", "b.wav"], "state of the cleaning and the folder of"),
+        ([251 * "a" + ".mp3", 251 * "a" + ".ogg"], "too long for a file name"),
+    ],
+)
+def test_what_cannot_all_be_written_is_refused_with_both_names(
+    tmp_path, names, message
+):
+    manifest = scp(tmp_path, *(tmp_path / "in" / name for name in names))
+    with pytest.raises(UsageError, match=message):
+        make_plan(manifest, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "names", [("A.wav", "a.wav"), ("\u00e9.wav", "e\u0301.wav"), ("A/x.wav", "a/X.WAV")]
+)
+def test_spellings_clash_only_where_the_file_system_confuses_them(
+    tmp_path, monkeypatch, names
+):
+    manifest = scp(tmp_path, *(tmp_path / "in" / name for name in names))
+    monkeypatch.setattr(collisions, "_fold_of", lambda folder: str)
+    assert targets(make_plan(manifest, tmp_path / "out"), tmp_path / "out") == [*names]
+    monkeypatch.setattr(collisions, "_fold_of", lambda folder: collisions._folded)
+    with pytest.raises(UsageError, match=f"{names[0]} and .*{names[1]} would both"):
+        make_plan(manifest, tmp_path / "out")
+
+
+def test_how_a_file_system_compares_names_is_tried_out(tmp_path):
+    (tmp_path / "x").touch()
+    ignores_case = (tmp_path / "X").exists()
+    fold = collisions._fold_of(tmp_path / "missing" / "out")
+    assert (fold("/out/A") == fold("/out/a")) is ignores_case
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize(
+    "obstacle, message",
+    [("one/c.wav/x", "c.wav is a folder where a file"), ("one", "is a file where a f")],
+)
+def test_obstacles_in_the_output_folder_are_refused(
+    corpus, tmp_path, obstacle, message
+):
+    obstacle = tmp_path / "out" / obstacle
+    obstacle.parent.mkdir(parents=True)
+    obstacle.touch()
+    with pytest.raises(UsageError, match=message):
+        make_plan(open_manifest(corpus), tmp_path / "out")
+
+
 def test_originals_are_never_overwritten(corpus, tmp_path):
     with pytest.raises(UsageError, match="would overwrite a recording"):
         make_plan(scp(tmp_path, corpus / "a.wav"), corpus)
@@ -71,6 +130,8 @@ def test_originals_are_never_overwritten(corpus, tmp_path):
         make_plan(scp(tmp_path, corpus / "a.wav"), tmp_path)
     with pytest.raises(UsageError, match="is inside"):
         make_plan(open_manifest(corpus), corpus / "out")
+    with pytest.raises(UsageError, match="is inside the output folder"):
+        make_plan(open_manifest(corpus), tmp_path)
 
 
 def test_files_that_cannot_be_read_are_planned_all_the_same(tmp_path):

@@ -7,12 +7,13 @@ import torch
 from corpora import write_noise
 
 from lafufu_sb.audio.files import read_recording
+from lafufu_sb.audio.recordings import Recording
 from lafufu_sb.cleaning.sound import FileSound, MemorySound, estimate_snr, spread
 
 
 def test_memory_and_disk_give_the_same_pieces(tmp_path):
     path = write_noise(tmp_path / "a.wav", 1.0, 16000, 2)
-    memory, disk = MemorySound(*read_recording(path)), FileSound(path)
+    memory, disk = MemorySound(*read_recording(path)), FileSound(Recording(path))
     assert (
         (memory.seconds, memory.channels) == (disk.seconds, disk.channels) == (1.0, 2)
     )

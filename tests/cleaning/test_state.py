@@ -1,11 +1,15 @@
 """What survives a kill, and what is refused."""
 
+import contextlib
 import json
+from pathlib import Path
 
 import pytest
+from moments import DISK_FULL, failing
 
+from lafufu_sb.cleaning.journal import read_journal
 from lafufu_sb.cleaning.plan import PlannedFile
-from lafufu_sb.cleaning.state import State, read_journal
+from lafufu_sb.cleaning.state import State
 from lafufu_sb.errors import UsageError
 
 
@@ -99,6 +103,88 @@ def test_a_working_process_is_not_disturbed(state):
         with pytest.raises(UsageError, match="another process is working on"):
             other.open(restart=True)
     assert (state.output / "a.wav").read_bytes() == b"abc"
+
+
+def test_a_restart_discards_nothing_while_any_shard_is_at_work(state):
+    file = planned(state)
+    with state.shard("1-of-2") as shard:  # idle, and first in order
+        write(shard, file)
+        shard.note(row(file))
+    with state.shard("2-of-2"):
+        with pytest.raises(UsageError, match="working on shard 2-of-2 of"):
+            State(state.output).open(restart=True)
+        assert list(state.rows([file])) == [file.source]
+
+
+@pytest.mark.parametrize("other", ["1-of-1", "2-of-3", "ray"])
+def test_another_division_is_refused_while_a_shard_is_at_work(state, other):
+    with state.shard("1-of-2"):
+        with state.shard("2-of-2"):
+            pass
+        with pytest.raises(UsageError, match="working on shard 1-of-2 of"):
+            with state.shard(other):
+                pass
+    with state.shard(other):
+        pass
+
+
+def test_two_writers_never_share_a_temporary_file(state, monkeypatch):
+    """Even where the file system's locks do not work, as between two machines."""
+
+    @contextlib.contextmanager
+    def no_lock(path, what):
+        yield
+
+    monkeypatch.setattr("lafufu_sb.cleaning.state.locked", no_lock)
+    with state.shard("1-of-1") as one, state.shard("1-of-1") as other:
+        assert one.temporary("0.wav") != other.temporary("0.wav")
+        with other.whole(state.output / "a.wav", 0) as temporary:
+            temporary.write_bytes(b"abc")
+    assert (state.output / "a.wav").read_bytes() == b"abc"
+
+
+def test_a_row_that_does_not_fit_on_the_disk_leaves_the_journal_whole(
+    state, monkeypatch
+):
+    file = planned(state)
+    with state.shard("1-of-1") as shard:
+        write(shard, file)
+        shard.note(row(file))
+        with monkeypatch.context() as patch:
+            patch.setattr("os.fsync", failing(DISK_FULL))
+            with pytest.raises(OSError, match="No space left.*journal.jsonl"):
+                shard.note(row(file) | {"target": "another"})
+        shard.note(row(file))
+    journal = state.folder / "shard-1-of-1" / "journal.jsonl"
+    assert read_journal(journal) == [row(file)] * 2
+
+
+def test_an_output_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "out").touch()
+    with pytest.raises(UsageError, match="is a file: choose an output folder"):
+        State(tmp_path / "out").open()
+
+
+def test_a_folder_that_another_process_begins_at_this_moment_is_no_obstacle(
+    state, monkeypatch
+):
+    seen = iter([False])
+    real = Path.is_dir
+
+    def is_dir(path):  # the first time, the folder is not there yet
+        return next(seen, True) if path == state.folder else real(path)
+
+    monkeypatch.setattr(Path, "is_dir", is_dir)
+    State(state.output).open()
+
+
+def test_a_file_system_without_locks_is_refused(state, monkeypatch):
+    def acquire(lock):
+        raise NotImplementedError
+
+    monkeypatch.setattr("lafufu_sb.cleaning.locks.FileLock.acquire", acquire)
+    with pytest.raises(UsageError, match="has no file locks"):
+        state.open()
 
 
 def test_changed_settings_are_refused_by_name_until_restarted(state):

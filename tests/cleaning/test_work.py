@@ -6,6 +6,7 @@ import soundfile
 import torch
 from corpora import contents, small_model, write_noise
 from small import Entangled
+from sounds import RATE, SECONDS, encoded, with_size
 
 from lafufu_sb.cleaning import work
 from lafufu_sb.cleaning.gate import Gate, Verdict
@@ -46,7 +47,7 @@ def test_rates_channels_lengths_and_formats_are_kept(corpus, tmp_path):
             old.frames,
             old.samplerate,
             old.channels,
-            "PCM_24",
+            "PCM_16",  # what the corpus is made of, and what Ogg becomes
         )
         row = rows[source.name]
         assert (row["decision"], row["reason"]) == ("restored", "")
@@ -111,6 +112,30 @@ def test_kept_originals_are_converted_only_where_the_format_needs_it(corpus, tmp
         assert info.frames == row["samples"]
 
 
+@pytest.mark.parametrize("memory", [600.0, 0.0], ids=["memory", "disk"])
+@pytest.mark.parametrize("decision", ["restored", "kept"])
+def test_sample_format_of_results(tmp_path, monkeypatch, memory, decision):
+    monkeypatch.setattr(work, "IN_MEMORY", memory)
+    loud = np.random.default_rng(0).normal(0, 1.0, 4000)
+    for name, subtype in (("a.wav", "PCM_24"), ("b.wav", "FLOAT"), ("c.flac", None)):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(exist_ok=True)
+        with soundfile.SoundFile(path, "w", 48000, 1, subtype) as file:
+            file.title = "A title"
+            file.write(loud if subtype == "FLOAT" else 0.1 * loud)
+    judge = [] if decision == "restored" else [lambda before, after: Verdict({}, "no")]
+    for chosen, expected in ((None, ["PCM_24", "FLOAT", "PCM_16"]), ("PCM_16", [])):
+        out = tmp_path / str(chosen)
+        rows = clean(tmp_path / "in", out, Gate(judge), subtype=chosen)
+        assert {row["decision"] for row in rows.values()} == {decision}
+        paths = sorted(out.glob("?.*"))
+        formats = [soundfile.info(path).subtype for path in paths]
+        assert formats == (expected or ["PCM_16"] * 3)
+        for path in paths:
+            assert soundfile.SoundFile(path).title == "A title"
+        assert ("gain_db" in rows["b.wav"]) == (chosen is not None)
+
+
 def test_the_models_rate_on_request(corpus, tmp_path):
     rows = clean(corpus, tmp_path / "out", sample_rate="model")
     info = soundfile.info(tmp_path / "out" / "a.wav")
@@ -166,6 +191,67 @@ def test_long_files_go_from_disk_to_disk_with_the_same_result(
         assert row["decision"] == long[name]["decision"]
         assert row["snr"] == pytest.approx(long[name]["snr"], abs=0.01)
     assert sorted(contents(tmp_path / "long")) == sorted(contents(tmp_path / "short"))
+
+
+def test_file_longer_than_its_header_says_is_not_taken_into_memory(
+    corpus, tmp_path, monkeypatch
+):
+    """The plan has one second of it, and the memory takes two."""
+    pytest.importorskip("av")
+    joined = encoded("FLAC") + encoded("FLAC")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.flac").write_bytes(joined)
+    monkeypatch.setattr(work, "IN_MEMORY", SECONDS + 0.5)
+    row = clean(tmp_path / "in", tmp_path / "out")["a.flac"]
+    assert row["decision"] == "restored"
+    assert (
+        soundfile.info(row["target"]).duration == 2 * SECONDS == row["samples"] / RATE
+    )
+
+
+def test_header_without_a_length_is_in_the_report_and_not_copied(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.wav").write_bytes(with_size("WAV", 0))
+    keep = Gate([lambda before, after: Verdict({}, "no")])
+    for gate, reason in ((None, "was never"), (keep, "no; was never")):
+        row = clean(tmp_path / "in", tmp_path / reason, gate)["a.wav"]
+        assert row["reason"].startswith(reason)
+        assert soundfile.info(row["target"]).duration == SECONDS
+
+
+def test_file_shorter_than_the_manifest_states_is_not_restored(tmp_path):
+    for name in ("a", "b", "c"):
+        write_noise(tmp_path / f"{name}.wav", 1.0)
+    rows = f"1,1.004,{tmp_path}/a.wav\n2,24,{tmp_path}/b.wav\n3,0.2,{tmp_path}/c.wav\n"
+    (tmp_path / "t.csv").write_text(f"ID,duration,wav\n{rows}4,?,{tmp_path}/c.wav\n")
+    rows = clean(tmp_path / "t.csv", tmp_path / "out")
+    assert [row["decision"] for row in rows.values()].count("restored") == 2
+    assert rows["b.wav"]["decision"] == "failed"
+    assert "has 1.00 seconds, but the manifest states 24.00" in rows["b.wav"]["reason"]
+
+
+@pytest.mark.parametrize("in_memory", [600.0, 0.0])
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")],
+)
+def test_file_that_needs_too_much_memory_is_a_failed_row(
+    corpus, tmp_path, monkeypatch, in_memory, error
+):
+    monkeypatch.setattr(work, "IN_MEMORY", in_memory)
+    really = work.Recording.blocks
+
+    def blocks(recording):
+        if recording.path.name == "a.wav":
+            raise error
+        return really(recording)
+
+    monkeypatch.setattr(work.Recording, "blocks", blocks)
+    rows = clean(corpus, tmp_path / "out")
+    assert rows["a.wav"]["decision"] == "failed"
+    assert "a.wav needs more memory" in rows["a.wav"]["reason"]
+    assert [r["decision"] for r in rows.values()].count("restored") == 4
+    assert not (tmp_path / "out" / "a.wav").exists()
 
 
 class Watched(Entangled):

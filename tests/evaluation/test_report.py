@@ -268,3 +268,86 @@ def test_titles_families_and_ablations_come_from_a_file(result, tmp_path):
 def test_a_result_says_with_what_it_was_made(folders):
     content = json.loads((folders[0] / "evaluation.json").read_text())
     assert {"torch", "lafufu_sb", "device", "runs", "system"} <= set(content)
+
+
+def outside(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "a/../../../x", "..", "a\nb"])
+@pytest.mark.parametrize("key", ["task", "corpus"])
+def test_results_stay_in_the_report_folder(result, tmp_path, name, key):
+    given = result("net", [[row("a", 10, 0.2)]], **{key: name})
+    (tmp_path / "deep").mkdir()
+    before = outside(tmp_path), outside(tmp_path.parent)
+    output = tmp_path / "deep" / "report"
+    written = write_report([given], output)
+    assert {path.parent for path in written} == {output}
+    assert all(path.is_file() for path in written) and len(written) == 4
+    assert (outside(tmp_path), outside(tmp_path.parent)) == before
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["report"]
+
+
+@pytest.mark.parametrize("place", ["../net", "/tmp", "run1/../../net", "a\0b"])
+def test_runs_outside_their_result_are_refused(result, place):
+    given = result("other", [[row("a", 10)]])
+    result("net", [[row("a", 9)]])
+    facts = json.loads((given / "evaluation.json").read_text())
+    facts["runs"] = [{"folder": place}]
+    (given / "evaluation.json").write_text(json.dumps(facts))
+    with pytest.raises(UsageError, match="leads out of the folder|null byte"):
+        read_results([given])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"task": 3},
+        {"corpus": ["EARS-WHAM"]},
+        {"system": ""},
+        {"runs": {}},
+        {"runs": []},
+        {"runs": [1]},
+        {"runs": [{"seed": 1}]},
+        {"runs": [{"folder": None}]},
+        {"recipe": "text"},
+        {"parameters": "many"},
+        {"device": ["cpu"]},
+    ],
+)
+def test_results_of_wrong_types_are_refused(result, changes):
+    given = result("net", [[row("a", 10)]])
+    facts = json.loads((given / "evaluation.json").read_text()) | changes
+    (given / "evaluation.json").write_text(json.dumps(facts))
+    with pytest.raises(UsageError, match="evaluation.json is no result"):
+        read_results([given])
+
+
+def test_names_cannot_write_markup(result, tmp_path):
+    name = "a\\b{$x^2~|<img src=x>\x1b[2J\u202e"
+    noted = row("c`l|i<p>", 10, 0.2, note="[x](http://y)")
+    given = result(name, [[noted]], folder="net", corpus="$\\frac{")
+    write_report([given], tmp_path / "report")
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "\x1b" not in text and "\u202e" not in text
+    assert r"a\\b{$x^2~\|\<img src=x\>\\x1b\[2J\\u202e" in text
+    assert r"`c'l|i<p>`: \[x\](http://y)" in text
+    (table,) = (tmp_path / "report").glob("denoising_*.tex")
+    shown = r"a\textbackslash{}b\{\$x\textasciicircum{}2\textasciitilde{}"
+    assert shown in table.read_text() and "\x1b" not in table.read_text()
+    assert list((tmp_path / "report").glob("denoising_*.png"))  # drawn, not parsed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [1, 1]\nb: &b [*a, *a]\nc: [*b, *b]",
+        "a: !!python/object/apply:os.system [x]",
+        "a: [",
+        "a: " + "[" * 5000,
+    ],
+    ids=["aliases", "python", "open", "deep"],
+)
+def test_recipes_that_only_do_harm_are_refused(text):
+    with pytest.raises(UsageError, match="the recipe"):
+        recipe_facts(text)

@@ -211,7 +211,7 @@ def test_missing_packages_shorten_the_default_metrics(
     [
         (["-m", "denoise"], "give either --model and --data"),
         (["-m", "denoise", "-d", "x", "--clean", "y"], "give either"),
-        (["-m", "denoise", "-d", "x", "--seeds", "0"], "--seeds must be at least 1"),
+        (["-m", "denoise", "-d", "x", "--seeds", "0"], "--seeds must be a whole"),
         (["-m", "denoise", "-d", "/nowhere"], "/nowhere has none of the folders"),
         (["-m", "denoise", "-d", "x", "--metrics", "polqa"], "Unknown metrics"),
         (["--restored", "/nowhere", "--clean", "/nowhere"], "holds no .wav or .flac"),

@@ -4,17 +4,18 @@
 
 The recorded models of this folder were made by the code before the parts had contracts
 of their own, and converted so. Weights keep their values and get new names;
-``autoencoder.ckpt`` becomes ``representation.ckpt`` and, where there was a network
-before the encoder, ``pre_enhancer.ckpt``. ONNX graphs are left out: export them again.
+``autoencoder.ckpt`` becomes ``representation.safetensors`` and, where there was a
+network before the encoder, ``pre_enhancer.safetensors``. ONNX graphs are left out:
+export them again.
 """
 
 import re
-import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import torch
+from safetensors.torch import save_file
 
 from lafufu_sb.lobes.fingerprint import fingerprint
 
@@ -81,13 +82,9 @@ def convert_yaml(text, mark, enhances):
         text,
     )
     text = re.sub(
-        r"autoencoder_fingerprint: \w+", f"representation_fingerprint: {mark}", text
+        r"autoencoder_fingerprint: \w+", f"representation_fingerprint: '{mark}'", text
     )
-    names = ["representation", "pre_enhancer"] if enhances else ["representation"]
-    for value in ("!ref <{}>", "!name:lafufu_sb.inference.weights.load_weights"):
-        old = f"    autoencoder: {value.format('autoencoder')}\n"
-        new = "".join(f"    {name}: {value.format(name)}\n" for name in names)
-        text = text.replace(old, new)
+    text = re.sub(r"(?s)\npretrainer: .*", "\n", text)  # weights are found by name
     return text
 
 
@@ -105,10 +102,11 @@ def convert(old, new):
         for name, weight in state.items()
         if name.startswith(PRE_ENHANCER)
     }
-    torch.save(own, new / "representation.ckpt")
+    save_file(own, new / "representation.safetensors")
     if enhancer:
-        torch.save(enhancer, new / "pre_enhancer.ckpt")
-    shutil.copy(old / "score_model.ckpt", new)
+        save_file(enhancer, new / "pre_enhancer.safetensors")
+    score = torch.load(old / "score_model.ckpt", weights_only=True)
+    save_file(score, new / "score_model.safetensors")
     mark = fingerprint(SimpleNamespace(state_dict=lambda: own))
     text = (old / "hyperparams.yaml").read_text()
     converted = convert_yaml(text, mark, bool(enhancer))

@@ -86,6 +86,20 @@ def test_the_recogniser_hears_its_own_rate():
     assert heard[0].shape == (1, 8000)
 
 
+@pytest.mark.parametrize("dry", [0.0, 1.0])
+def test_audio_of_the_chain_has_the_rate_of_the_enhancer(enhancer, tmp_path, dry):
+    soundfile.write(tmp_path / "in.wav", [[0.5, -0.5], [0.5, 0.1]] * 400, 16000)
+    recogniser = SimpleNamespace(transcribe_batch=lambda wavs, _: (wavs, None))
+    chain = RestoredASR(enhancer, recogniser, dry=dry)
+    wav = chain.load_audio(tmp_path / "in.wav")
+    assert wav.shape == (2400,)
+    assert chain.transcribe_batch(wav[None], torch.ones(1))[0].shape == (1, 800)
+    with pytest.raises(UsageError, match="transpose"):
+        chain.transcribe_batch(wav[:, None], torch.ones(2400))
+    with pytest.raises(UsageError, match=r"shape \(batch, time\)"):
+        chain.transcribe_batch(wav, torch.ones(1))
+
+
 def test_impossible_share_is_refused():
     message = "dry must lie between 0 and 1, got 1.5"
     with pytest.raises(UsageError, match=message):

@@ -303,6 +303,35 @@ def test_results_that_are_not_finite_are_an_error(tiny_model, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["in.wav"]
 
 
+@pytest.mark.parametrize("rate", [16000, 44100, 48000])
+def test_loaded_audio_is_what_a_batch_takes(model, tmp_path, monkeypatch, rate):
+    """At the model's rate: what SpeechBrain's normaliser gives has a third of it."""
+    monkeypatch.chdir(tmp_path)
+    wav = 0.1 * np.random.default_rng(0).standard_normal(rate // 4)
+    soundfile.write("in.wav", wav, rate, subtype="FLOAT")
+    loaded = model.load_audio("in.wav", savedir="unused")
+    assert loaded.shape == (12000,)
+    assert torch.equal(
+        model.enhance_batch(loaded[None])[0], model.enhance_file("in.wav")
+    )
+    assert model.audio_normalizer(torch.zeros(rate, 2), rate).shape == (48000,)
+    assert [p.name for p in tmp_path.iterdir()] == ["in.wav"]
+
+
+def test_channels_of_loaded_audio_are_averaged(model, tmp_path):
+    soundfile.write(tmp_path / "in.wav", [[0.5, -0.25]] * 480, 48000, subtype="FLOAT")
+    loaded = model.load_audio(tmp_path / "in.wav")
+    assert torch.equal(loaded, torch.full((480,), 0.125))
+    with pytest.raises(FileNotFoundError, match="missing.wav does not exist"):
+        model.load_audio("missing.wav")
+
+
+def test_call_takes_what_a_batch_takes(model, noisy):
+    wav = noisy[0][None, :9000]
+    given = {"lengths": [0.5], "sample_rate": 24000, "dry": 0.5}
+    assert torch.equal(model(wav, **given), model.enhance_batch(wav, **given))
+
+
 def test_files_of_one_name_are_kept_apart(model, noisy, tmp_path, monkeypatch):
     """SpeechBrain's own loading links a file into the working directory, by name."""
     monkeypatch.chdir(tmp_path)

@@ -28,7 +28,8 @@ WAVEFORMS = {
     "with a graph": torch.from_numpy(TONE).requires_grad_(),
     "one sample": torch.ones(1, 1),
     "no items": torch.ones(0, 100),
-    "200 items": torch.from_numpy(np.tile(TONE[:20], (200, 1))),
+    "500 items": torch.from_numpy(np.tile(TONE[:480], (500, 1))),
+    "as many items as samples": torch.from_numpy(np.tile(TONE[:20], (20, 1))),
 }
 
 
@@ -44,6 +45,7 @@ def test_waveforms_of_many_kinds_are_accepted(unchanging, name):
 
 
 SHAPE = r"shape \(batch, time\)"
+TRANSPOSE = r"transpose it to \(channels, time\)"
 KIND = "cannot hold samples"
 REFUSED = {
     "unsigned": (torch.ones(1, 9, dtype=torch.uint8), KIND),
@@ -57,7 +59,11 @@ REFUSED = {
     "number": (torch.tensor(1.0), SHAPE),
     "no samples": (torch.ones(2, 0), SHAPE),
     "empty list": ([], SHAPE),
-    "three dimensions": (torch.ones(1, 2, 9), SHAPE),
+    "batch, channels, time": (torch.ones(1, 2, 9), "make each channel an item"),
+    "time, channels": (torch.ones(96000, 2), TRANSPOSE),
+    "time, one channel": (np.ones((96000, 1), np.int16), TRANSPOSE),
+    "time, 64 channels": (torch.ones(480, 64), TRANSPOSE),
+    "a moment, two channels": (torch.ones(3, 2), TRANSPOSE),
     "NaN": (torch.tensor([[0.0, float("nan")]]), "NaN or infinite"),
     "infinity": (torch.tensor([[0.0, float("inf")]]), "NaN or infinite"),
     "beyond float32": (torch.tensor([[1e300]], dtype=torch.float64), "must be finite"),

@@ -15,6 +15,7 @@ from inference.test_sgmse_keys import (
     published_shapes,
     reference,
 )
+from safetensors.torch import load_file
 
 from lafufu_sb import EnhanceLatent
 from lafufu_sb.cli.main import main
@@ -195,7 +196,7 @@ def test_the_average_is_read_in_the_published_order(tmp_path, frozen):
     torch.save(content, file)
     import_sgmse(file, tmp_path / "model")
     expected = sgmse_to_ncsnpp(weights, network())
-    state = torch.load(tmp_path / "model" / "score_model.ckpt", weights_only=True)
+    state = load_file(tmp_path / "model" / "score_model.safetensors")
     assert all(torch.equal(state[key], value) for key, value in expected.items())
 
 

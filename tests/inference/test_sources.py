@@ -4,12 +4,12 @@ import shutil
 
 import pytest
 import torch
-from speechbrain.inference import interfaces
+from safetensors.torch import load_file, save_file
 from speechbrain.utils.fetching import FetchConfig, FetchFrom, FetchSource
 
 from lafufu_sb import EnhanceLatent
 from lafufu_sb.errors import UsageError
-from lafufu_sb.inference import sources
+from lafufu_sb.inference import opening
 
 
 @pytest.mark.parametrize("source", ["./no/model", "/no/model", "tests/nothing", "a"])
@@ -59,9 +59,9 @@ def test_wrong_sample_rate_in_the_folder_is_refused(tiny_model, tmp_path):
 )
 def test_weights_that_do_not_fit_are_refused(tiny_model, tmp_path, edit, message):
     def change(folder):
-        state = torch.load(folder / "representation.ckpt", weights_only=True)
+        state = load_file(folder / "representation.safetensors")
         edit(state)
-        torch.save(state, folder / "representation.ckpt")
+        save_file(state, folder / "representation.safetensors")
 
     with pytest.raises(UsageError, match=message):
         EnhanceLatent.from_hparams(source=broken(tiny_model, tmp_path, change))
@@ -86,7 +86,7 @@ def test_folder_is_found_as_a_fetch_source_too(tiny_model, tmp_path):
 @pytest.fixture
 def hub(tiny_model, monkeypatch):
     """The Hub, which has the tiny model as lab/tiny; gives what was asked of it."""
-    from speechbrain.utils import fetching, parameter_transfer
+    from speechbrain.utils import fetching
 
     asked = []
 
@@ -95,12 +95,11 @@ def hub(tiny_model, monkeypatch):
         return str(tiny_model / arguments["filename"])
 
     monkeypatch.setattr(fetching.huggingface_hub, "hf_hub_download", download)
-    for module in (sources, interfaces, parameter_transfer):
-        assert module.fetch is fetching.fetch
+    assert opening.fetch is fetching.fetch
     return asked
 
 
-FILES = {"hyperparams.yaml", "representation.ckpt", "score_model.ckpt"}
+FILES = {"hyperparams.yaml", "representation.safetensors", "score_model.safetensors"}
 
 
 def test_hub_id_revision_and_token_reach_the_hub(hub, tmp_path, monkeypatch):
@@ -190,6 +189,7 @@ def test_weights_that_contain_code_are_refused(tiny_model, tmp_path):
             return type(mark).touch, (mark,)
 
     def change(folder):
+        (folder / "score_model.safetensors").unlink()
         torch.save({"stem.weight": Evil()}, folder / "score_model.ckpt")
 
     folder = broken(tiny_model, tmp_path, change)

@@ -6,6 +6,7 @@ import torch
 from runs import train, write_tiny_recipe
 
 from lafufu_sb import EnhanceLatent
+from lafufu_sb.inference.weights import read_weights
 
 
 def few_step_recipe(tmp_path, **options):
@@ -23,9 +24,7 @@ def assert_few_step_model(run, sampler, options):
     exported = {
         f"{prefix}{name}".replace(".", "/"): tensor
         for prefix, file in (("score_model/", "score_model"), ("", "representation"))
-        for name, tensor in torch.load(
-            run / "model" / f"{file}.ckpt", weights_only=True
-        ).items()
+        for name, tensor in read_weights(run / "model" / f"{file}.safetensors").items()
     }
     assert any(
         all(torch.equal(exported[k], v) for k, v in a.items() if "/" in k)
@@ -65,7 +64,7 @@ def test_few_step_stage_starts_from_a_model_folder(tiny_run, tmp_path):
     assert_few_step_model(run, "bridge_ode", {"num_steps": 2})
     before, after = (
         [
-            torch.load(folder / f"{name}.ckpt", weights_only=True)
+            read_weights(folder / f"{name}.safetensors")
             for folder in (model, run / "model")
         ]
         for name in ("representation", "score_model")

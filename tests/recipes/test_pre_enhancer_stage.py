@@ -8,6 +8,7 @@ import torch
 from runs import train, write_tiny_recipe
 
 from lafufu_sb import EnhanceLatent
+from lafufu_sb.inference.weights import read_weights
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def run(tmp_path_factory):
 def test_later_stages_leave_the_pre_enhancer_unchanged(run):
     assert "PreEnhancerBrain" in (run / "train_log.txt").read_text()
     own, exported = (
-        torch.load(folder / "pre_enhancer.ckpt", weights_only=True)
+        read_weights(folder / "pre_enhancer.safetensors")
         for folder in (run, run / "model")
     )
     assert own.keys() == exported.keys() and len(own) > 10

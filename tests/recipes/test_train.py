@@ -21,9 +21,11 @@ from runs import (
     weights,
     write_tiny_recipe,
 )
+from safetensors.torch import save_file
 
 from lafufu_sb import EnhanceLatent
 from lafufu_sb.errors import UsageError
+from lafufu_sb.inference.weights import read_weights
 from lafufu_sb.training.checkpoints import UNFINISHED
 
 
@@ -50,18 +52,22 @@ def test_run_leaves_logs_report_and_model(tiny_run):
     picture = matplotlib.image.imread(tiny_run / "report" / "valid_epoch1.png")
     assert picture[..., :3].std() > 0.1  # not an empty page
     names = {path.name for path in (tiny_run / "model").iterdir()}
-    assert names == {"hyperparams.yaml", "representation.ckpt", "score_model.ckpt"}
+    assert names == {
+        "hyperparams.yaml",
+        "representation.safetensors",
+        "score_model.safetensors",
+    }
 
 
 def test_finished_stages_are_skipped(tiny_run):
-    kept = (tiny_run / "representation.ckpt").stat().st_mtime_ns
+    kept = (tiny_run / "representation.safetensors").stat().st_mtime_ns
     before = weights(tiny_run)
     recipe = tiny_run.parent / "tiny.yaml"
     process = train(recipe)
     assert process.returncode == 0, process.stderr[-3000:]
     assert "Stage autoencoder is finished" in process.stderr + process.stdout
     assert "Going into epoch" not in process.stderr + process.stdout
-    assert (tiny_run / "representation.ckpt").stat().st_mtime_ns == kept
+    assert (tiny_run / "representation.safetensors").stat().st_mtime_ns == kept
     for old, new in zip(before, weights(tiny_run), strict=True):
         assert all(torch.equal(old[name], new[name]) for name in old)
 
@@ -123,15 +129,18 @@ def test_score_stage_alone_starts_from_a_model_folder(tiny_run, tmp_path):
     process = train(
         write_tiny_recipe(tmp_path / "a.yaml", tmp_path / "run"),
         *["--stage=score", "--score_lr=0.0", "--seed=5", "--score_epochs=1"],
-        f"--ae_init={tiny_run / 'model' / 'representation.ckpt'}",
-        f"--score_init={tiny_run / 'model' / 'score_model.ckpt'}",
+        f"--ae_init={tiny_run / 'model' / 'representation.safetensors'}",
+        f"--score_init={tiny_run / 'model' / 'score_model.safetensors'}",
     )
     assert process.returncode == 0, process.stderr[-3000:]
     _, *before = weights(tiny_run)
     (checkpoint,) = (tmp_path / "run" / "score").glob("CKPT*")
-    files = tmp_path / "run" / "representation.ckpt", checkpoint / "score_model.ckpt"
+    files = (
+        tmp_path / "run" / "representation.safetensors",
+        checkpoint / "score_model.ckpt",
+    )
     for old, file in zip(before, files, strict=True):
-        new = torch.load(file, weights_only=True)
+        new = read_weights(file)
         assert all(torch.equal(old[name], new[name]) for name in old)
 
 
@@ -218,8 +227,8 @@ def test_debug_run_keeps_to_a_folder_of_its_own_and_resumes(tmp_path):
         assert process.returncode == 0, process.stderr[-3000:]
         output = process.stderr + process.stdout
         assert output.count("Going into epoch") == epochs
-    assert (tmp_path / "run" / "debug" / "representation.ckpt").exists()
-    assert not (tmp_path / "run" / "representation.ckpt").exists()
+    assert (tmp_path / "run" / "debug" / "representation.safetensors").exists()
+    assert not (tmp_path / "run" / "representation.safetensors").exists()
     assert "Stage autoencoder is finished" in process.stderr + process.stdout
 
 
@@ -275,9 +284,9 @@ def test_stages_that_need_the_score_model_are_refused_without_it(tmp_path):
 def test_score_model_of_another_autoencoder_is_refused(tiny_run, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)
-    state = torch.load(run / "representation.ckpt", weights_only=True)
+    state = read_weights(run / "representation.safetensors")
     state["encoder.stem.weight"] += 1
-    torch.save(state, run / "representation.ckpt")
+    save_file(state, run / "representation.safetensors")
     process = train(write_tiny_recipe(tmp_path / "tiny.yaml", run), "--stage", "test")
     assert process.returncode == 1
     assert "latent of another representation" in process.stderr + process.stdout

@@ -10,6 +10,7 @@ import speechbrain as sb
 import torch
 from runs import RECIPE, write_tiny_recipe
 
+from lafufu_sb.inference.weights import read_weights
 from lafufu_sb.training.recipe import load_recipe, read_recipe
 from lafufu_sb.training.stages import Stage, learns, trains_pre_enhancer
 
@@ -113,7 +114,7 @@ def test_the_first_stage_of_sgmse_only_scales_the_spectrogram(
     hparams, train_script, tmp_path
 ):
     train_script.train_autoencoder(hparams, RUN_OPTIONS, tmp_path)
-    state = torch.load(tmp_path / "representation.ckpt", weights_only=True)
+    state = read_weights(tmp_path / "representation.safetensors")
     assert list(state) == ["latent_scale"]
     assert 1 < float(state["latent_scale"]) < 1000  # to a deviation of one
     assert not list((tmp_path / "run" / "autoencoder").glob("CKPT*"))

@@ -24,8 +24,10 @@ from lafufu_sb.lobes.representations import Encoded
 from lafufu_sb.lobes.score_network import ScoreNetwork
 from lafufu_sb.restoration import signal_pre_enhancement
 from lafufu_sb.restoration.conditioning import Conditioning
+from lafufu_sb.restoration.levels import levelled
 from lafufu_sb.restoration.signal_pre_enhancement import pre_enhanced
 from lafufu_sb.restoration.streaming import TensorSignal
+from lafufu_sb.restoration.windows import WindowPlan
 
 
 class TwoConditions(ScoreNetwork):
@@ -171,6 +173,11 @@ class Difference(StreamingPreEnhancer):
         return Framed(frames, 5)
 
 
+def streamed(wav):
+    signals = levelled([TensorSignal(wav)], WindowPlan(WINDOW, STRIDE), 48000)
+    return pre_enhanced(signals, Difference(), 48000)
+
+
 @pytest.mark.parametrize("block", [1, 13, 40, 1000])
 def test_streams_give_what_the_whole_signal_gives(block, monkeypatch):
     monkeypatch.setattr(signal_pre_enhancement, "BLOCK", block)
@@ -178,7 +185,7 @@ def test_streams_give_what_the_whole_signal_gives(block, monkeypatch):
     whole = Difference().enhance(wav, 48000)
     before = torch.nn.functional.pad(wav, (1, 0))[:-1]
     torch.testing.assert_close(whole, 0.5 * (wav - before))
-    (signal,) = pre_enhanced([TensorSignal(wav)], Difference(), 48000)
+    (signal,) = streamed(wav)
     starts = [0, 0, 96, 192, 288, 96]  # the last one goes back
     for start in starts:
         distorted, enhanced = signal.read(start, start + 112)
@@ -190,7 +197,7 @@ def test_streams_give_what_the_whole_signal_gives(block, monkeypatch):
 
 def test_streams_keep_little(monkeypatch):
     monkeypatch.setattr(signal_pre_enhancement, "BLOCK", 50)
-    (signal,) = pre_enhanced([TensorSignal(speech(1, 5000)[0])], Difference(), 48000)
+    (signal,) = streamed(speech(1, 5000)[0])
     for start in range(0, 4900, 96):
         signal.read(start, start + 112)
         assert len(signal._enhanced._kept) <= 112 + 50

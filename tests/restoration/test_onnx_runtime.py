@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 import torch
 from golden.cases import inputs, tiny_folder
+from safetensors.torch import load_file, save_file
 from small import lively, restorer, speech
 
 from lafufu_sb import EnhanceLatent, shipped_model
@@ -197,7 +198,8 @@ def test_export_into_the_folder_itself_keeps_other_files(bridge):
 def test_export_into_another_folder_takes_the_model_card(bridge, tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_export, "write_graphs", lambda *arguments: None)
     export_onnx(bridge, tmp_path / "other")
-    names = {"README.md", "hyperparams.yaml", "representation.ckpt", "score_model.ckpt"}
+    names = {"README.md", "hyperparams.yaml"}
+    names |= {"representation.safetensors", "score_model.safetensors"}
     assert {path.name for path in (tmp_path / "other").iterdir()} == names
 
 
@@ -223,9 +225,9 @@ def rewrite_note(folder, **changes):
 
 
 def change_weights(folder):
-    state = torch.load(folder / "score_model.ckpt", weights_only=True)
+    state = load_file(folder / "score_model.safetensors")
     state["stem.weight"] += 0.1
-    torch.save(state, folder / "score_model.ckpt")
+    save_file(state, folder / "score_model.safetensors")
 
 
 def change_window(folder):

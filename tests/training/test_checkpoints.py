@@ -14,7 +14,13 @@ from speechbrain.utils.checkpoints import (
 from torch import nn
 
 from lafufu_sb.errors import UsageError
-from lafufu_sb.inference.weights import fingerprint, load_weights, save_weights
+from lafufu_sb.inference import weights
+from lafufu_sb.inference.weights import (
+    fingerprint,
+    load_weights,
+    read_weights,
+    save_weights,
+)
 from lafufu_sb.training.checkpoints import AtomicCheckpointer
 
 
@@ -125,7 +131,7 @@ def test_half_precision_leaves_counts_alone(tmp_path):
     module = nn.BatchNorm1d(2)
     module.num_batches_tracked += 70001
     save_weights(module, tmp_path / "weights.ckpt", half=True)
-    stored = torch.load(tmp_path / "weights.ckpt")
+    stored = read_weights(tmp_path / "weights.ckpt")
     assert stored["weight"].dtype == torch.float16
     assert int(stored["num_batches_tracked"]) == 70001
 
@@ -138,7 +144,7 @@ def test_a_failed_save_leaves_the_old_weights_and_nothing_else(tmp_path, monkeyp
         Path(file).write_text("half of it")
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(torch, "save", fail)
+    monkeypatch.setattr(weights, "save_file", fail)
     with pytest.raises(OSError, match="no space left"):
         save_weights(linear(seed=1), path)
     monkeypatch.undo()

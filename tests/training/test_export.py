@@ -5,6 +5,7 @@ import torch
 from ruamel.yaml import YAML
 
 from lafufu_sb import EnhanceLatent
+from lafufu_sb.inference.weights import read_weights
 from lafufu_sb.training.export import export_run
 from lafufu_sb.training.recipe import load_recipe
 from lafufu_sb.training.stages import Stage, load_parts
@@ -43,7 +44,7 @@ def test_presets_travel_into_the_model(tiny_model):
 def test_half_precision_halves_the_files_and_changes_little(tiny_run, tmp_path):
     export_run(tiny_run, tmp_path / "full")
     export_run(tiny_run, tmp_path / "half", half=True)
-    state = torch.load(tmp_path / "half" / "score_model.ckpt", weights_only=True)
+    state = read_weights(tmp_path / "half" / "score_model.safetensors")
     assert {weight.dtype for weight in state.values()} == {torch.float16}
     wav = torch.randn(1, 20000, generator=torch.Generator().manual_seed(0))
     outs = []

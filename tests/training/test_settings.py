@@ -8,7 +8,7 @@ import torch
 from runs import RECIPE, write_tiny_recipe
 
 from lafufu_sb.errors import UsageError
-from lafufu_sb.inference.weights import save_weights
+from lafufu_sb.inference.weights import read_weights, save_weights
 from lafufu_sb.training.checkpoints import check_latent
 from lafufu_sb.training.cost import step_cost, warn_of_cost
 from lafufu_sb.training.losses import SpectrogramLoss
@@ -41,8 +41,8 @@ def test_score_weights_go_with_the_autoencoder_of_their_model(
     recipe, tiny_model, tmp_path, stage
 ):
     options = {
-        "ae_init": str(tiny_model / "representation.ckpt"),
-        "score_init": str(tiny_model / "score_model.ckpt"),
+        "ae_init": str(tiny_model / "representation.safetensors"),
+        "score_init": str(tiny_model / "score_model.safetensors"),
         "ae_epochs": 0,
         "stage": stage,
     }
@@ -60,15 +60,15 @@ def test_score_weights_go_with_the_autoencoder_of_their_model(
 def test_score_weights_are_refused_where_an_autoencoder_is_trained(
     recipe, tiny_model, tmp_path
 ):
-    hparams = recipe(score_init=str(tiny_model / "score_model.ckpt"))
+    hparams = recipe(score_init=str(tiny_model / "score_model.safetensors"))
     with pytest.raises(UsageError, match="one would train another.*--ae_epochs=0"):
         check_settings(hparams, tmp_path / "run")
 
 
 def test_a_run_that_began_needs_no_score_weights(recipe, tiny_run, tmp_path):
     shutil.copytree(tiny_run, tmp_path / "run")
-    (tmp_path / "run" / "representation.ckpt").unlink()
-    given = str(tiny_run / "model" / "score_model.ckpt")
+    (tmp_path / "run" / "representation.safetensors").unlink()
+    given = str(tiny_run / "model" / "score_model.safetensors")
     check_settings(recipe(score_init=given), tmp_path / "run")
 
 
@@ -77,7 +77,7 @@ def test_score_weights_of_a_run_are_bound_to_its_encoder(tiny_run, caplog):
     (checkpoint,) = (tiny_run / "score").glob("CKPT*")
     file = checkpoint / "score_model.ckpt"
     for folder in (tiny_run, tiny_run / "model"):
-        weights = torch.load(folder / "representation.ckpt", weights_only=True)
+        weights = read_weights(folder / "representation.safetensors")
         check_latent(weights, file)
     assert "WARNING" not in caplog.text
     weights["encoder.stem.weight"] += 1
@@ -88,9 +88,11 @@ def test_score_weights_of_a_run_are_bound_to_its_encoder(tiny_run, caplog):
 def test_score_weights_of_unknown_origin_are_taken_with_a_warning(
     tiny_model, tmp_path, caplog
 ):
-    shutil.copy(tiny_model / "score_model.ckpt", tmp_path / "score_model.ckpt")
+    shutil.copy(
+        tiny_model / "score_model.safetensors", tmp_path / "score_model.safetensors"
+    )
     with caplog.at_level(logging.WARNING):
-        check_latent({}, tmp_path / "score_model.ckpt")
+        check_latent({}, tmp_path / "score_model.safetensors")
     assert "cannot be checked" in caplog.text
 
 

@@ -7,7 +7,7 @@ import torch
 from runs import write_tiny_recipe
 
 from lafufu_sb.errors import UsageError
-from lafufu_sb.inference.weights import save_weights
+from lafufu_sb.inference.weights import read_weights, save_weights
 from lafufu_sb.training.recipe import load_recipe
 from lafufu_sb.training.settings import check_settings
 from lafufu_sb.training.stages import (
@@ -38,19 +38,19 @@ def finished(tiny_run, tmp_path):
 
 
 def fill(hparams, name, file):
-    hparams[name].load_state_dict(torch.load(file, weights_only=True))
+    hparams[name].load_state_dict(read_weights(file))
 
 
 def assert_weights(module, file):
-    state = torch.load(file, weights_only=True)
+    state = read_weights(file)
     assert all(torch.equal(v, state[k]) for k, v in module.state_dict().items())
 
 
 def test_few_step_begins_with_the_best_averaged_score_weights(recipe, finished):
     hparams = recipe()
-    fill(hparams, "representation", finished / "representation.ckpt")
+    fill(hparams, "representation", finished / "representation.safetensors")
     stage = begin_few_step(hparams, finished)
-    exported = finished / "model" / "score_model.ckpt"
+    exported = finished / "model" / "score_model.safetensors"
     assert_weights(hparams["score_model"], exported)
     with torch.no_grad():
         for parameter in hparams["score_model"].parameters():
@@ -71,7 +71,7 @@ def test_begun_stage_is_left_as_it_is(recipe, finished):
 
 def test_unfinished_score_stage_is_refused_or_accepted_by_name(recipe, finished):
     hparams = recipe(score_epochs=3)
-    fill(hparams, "representation", finished / "representation.ckpt")
+    fill(hparams, "representation", finished / "representation.safetensors")
     with pytest.raises(
         UsageError, match="1 of 3 epochs.*--stage score.*score_epochs=1"
     ):
@@ -96,7 +96,7 @@ def test_autoencoder_stage_waits_for_its_pre_enhancer(recipe, tmp_path):
     with pytest.raises(FileNotFoundError, match="run --stage pre_enhancer first"):
         check_settings(hparams, tmp_path / "run")
     (tmp_path / "run").mkdir(exist_ok=True)
-    save_weights(hparams["pre_enhancer"], tmp_path / "run" / "pre_enhancer.ckpt")
+    save_weights(hparams["pre_enhancer"], tmp_path / "run" / "pre_enhancer.safetensors")
     check_settings(hparams, tmp_path / "run")
 
 
@@ -111,11 +111,11 @@ def test_model_folder_takes_the_place_of_the_first_stages(recipe, tiny_model, tm
     for _ in range(2):  # a run killed in between does it again
         adopt_model(hparams, tmp_path / "run")
     # With the decoder that learnt along.
-    assert_weights(hparams["representation"], tiny_model / "representation.ckpt")
+    assert_weights(hparams["representation"], tiny_model / "representation.safetensors")
     stage = begin_few_step(hparams, tmp_path / "run")
-    assert_weights(hparams["score_model"], tiny_model / "score_model.ckpt")
+    assert_weights(hparams["score_model"], tiny_model / "score_model.safetensors")
     with stage.ema.averaged():
-        assert_weights(hparams["score_model"], tiny_model / "score_model.ckpt")
+        assert_weights(hparams["score_model"], tiny_model / "score_model.safetensors")
     stage.checkpointer.save_checkpoint()
     assert not starts_from_model(hparams)
 
@@ -134,12 +134,12 @@ def test_model_of_another_recipe_is_refused(
     hparams = recipe(base=base, few_step_init=str(tiny_model), **overrides)
     with pytest.raises(ValueError, match=message):
         adopt_model(hparams, tmp_path)
-    assert not (tmp_path / "representation.ckpt").exists()
+    assert not (tmp_path / "representation.safetensors").exists()
 
 
 def test_run_with_another_autoencoder_is_not_overwritten(recipe, tiny_model, tmp_path):
     hparams = recipe(few_step_init=str(tiny_model))
-    own = tmp_path / "representation.ckpt"
+    own = tmp_path / "representation.safetensors"
     save_weights(hparams["representation"], own)
     before = own.read_bytes()
     with pytest.raises(UsageError, match="choose another output_folder"):

@@ -28,7 +28,8 @@ def open_manifest(path, kind=None, columns=(), placeholders=None):
     path : str or Path
         A folder or a file.
     kind : str, optional
-        One of ``KINDS``. By default the file name decides, see ``Manifest.endings``.
+        One of ``KINDS``. By default content and name decide, see
+        ``Manifest.recognises`` and ``Manifest.endings``.
     columns : sequence of str
         See ``Manifest``.
     placeholders : dict of str to str, optional
@@ -54,23 +55,31 @@ def open_manifest(path, kind=None, columns=(), placeholders=None):
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
+    if not (path.is_file() or path.is_dir()):
+        raise UsageError(
+            f"{path} is not a regular file: a manifest is read more than once, so "
+            "save it to a file"
+        )
     kind = kind or _kind_of(path)
     if kind not in FORMATS:
         raise UsageError(f"unknown kind {kind!r}: choose {', '.join(FORMATS)}")
-    if (kind == "folder") != path.is_dir():
-        found = "a folder" if path.is_dir() else "a file"
-        raise UsageError(f"{path} is {found}, which does not go with kind {kind!r}")
+    found = "folder" if path.is_dir() else "file"
+    if found not in FORMATS[kind].takes:
+        raise UsageError(f"{path} is a {found}, which does not go with kind {kind!r}")
     return FORMATS[kind](path, columns, placeholders)
 
 
 def _kind_of(path):
+    for kind, manifest in FORMATS.items():
+        if manifest.recognises(path):
+            return kind
     if path.is_dir():
         return "folder"
     name = path.name.lower()
     for kind, manifest in FORMATS.items():
         if name.endswith(manifest.endings):
             return kind
-    from lafufu_sb.audio.files import AUDIO_SUFFIXES
+    from lafufu_sb.audio.suffixes import AUDIO_SUFFIXES
 
     if path.suffix.lower() in AUDIO_SUFFIXES:
         raise UsageError(f"{path} is a single recording: use `lafufu enhance` instead")

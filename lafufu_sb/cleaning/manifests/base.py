@@ -1,10 +1,12 @@
 """The base class of manifests, and the registry of their formats."""
 
 import os
+import re
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 from lafufu_sb.errors import UsageError
+from lafufu_sb.files import written_whole
 
 FORMATS = {}  # kind to subclass of Manifest, in the order of registration
 
@@ -13,6 +15,9 @@ SAMPLE_COUNTS = frozenset(
     ["start", "stop", "length", "num_samples", "n_samples", "num_frames"]
     + ["sample_rate", "samplerate", "sr"]
 )
+
+
+_ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 
 
 class Cleaned(NamedTuple):
@@ -47,7 +52,8 @@ class Manifest(ABC):
 
     A new format is a new module of this package with a subclass under ``register``. It
     sets ``kind`` and ``endings``, implements ``read`` and ``write``, and overrides
-    other class attributes and methods where the defaults below do not fit.
+    other class attributes and methods where the defaults below do not fit. A format
+    that contains the audio itself is a subclass of ``PackedManifest``.
 
     Arguments
     ---------
@@ -64,11 +70,17 @@ class Manifest(ABC):
         Name of the format, a value of ``--kind``.
     endings : tuple of str
         Lower-case file-name endings that select the format, such as ``(".csv",)``.
+    takes : tuple of str
+        "file", "folder" or both.
     has_columns : bool
         Whether ``columns`` may be given.
     placeholder : re.Pattern or None
         Matches a placeholder in a path; its first group is the name. None if the
         format has no placeholders.
+    subtype : str or None
+        Sample format of results that its readers need, unless another is chosen.
+    packed : bool
+        Whether ``sources`` is empty until ``unpack`` has been called.
 
     Attributes
     ----------
@@ -81,6 +93,10 @@ class Manifest(ABC):
         recordings have in common.
     sources : dict of str to str
         Text in the manifest to absolute path of the recording, in order.
+    seconds : dict of str to float
+        Absolute path of a recording to its length as stated in the manifest, in
+        seconds. The recording may be longer. Recordings without a statement are
+        missing.
     fields : frozenset of str
         Names of all fields, which ``check_rate_change`` looks at.
 
@@ -95,13 +111,16 @@ class Manifest(ABC):
 
     kind: str
     endings = ()
+    takes = ("file",)
     has_columns = False
     placeholder = None
+    subtype = None
+    packed = False
 
     def __init__(self, path, columns=(), placeholders=None):
         self.path, self.name, self.root = path, path.name, None
         self.columns, self.placeholders = list(columns), dict(placeholders or {})
-        self.sources, self.fields = {}, frozenset()
+        self.sources, self.seconds, self.fields = {}, {}, frozenset()
         for given, option, allowed in (
             (self.columns, "--column", self.has_columns),
             (self.placeholders, "--placeholder", self.placeholder is not None),
@@ -109,8 +128,16 @@ class Manifest(ABC):
             if given and not allowed:
                 raise UsageError(f"{path}: {option} does not apply to {self.kind}")
         self.read()
-        if not self.sources:
+        if not self.sources and not self.packed:
             raise UsageError(f"{path} names no recordings")
+
+    @classmethod
+    def recognises(cls, path):
+        """Whether the content of a file or folder shows that it has this format.
+
+        It is asked before ``endings`` are compared. The default never does.
+        """
+        return False
 
     @abstractmethod
     def read(self):
@@ -137,6 +164,28 @@ class Manifest(ABC):
             recording could not be read.
         """
 
+    def outputs(self):
+        """Files that ``write_to`` makes: relative name to the file of the manifest."""
+        return {} if self.name is None else {self.name: self.path}
+
+    def write_to(self, folder, cleaned):
+        """Write ``outputs`` below the folder of the results; each appears whole.
+
+        Arguments
+        ---------
+        folder : Path
+            The folder, which exists.
+        cleaned : dict of str to (Cleaned or None)
+            See ``write``.
+        """
+        for name in self.outputs():
+            with written_whole(folder / name) as temporary:
+                self.write(temporary, cleaned)
+
+    def label(self, source):
+        """What the report calls a recording, given its absolute path."""
+        return source
+
     def check_rate_change(self):
         """Refuse results at another sample rate if the manifest depends on the old one.
 
@@ -153,7 +202,7 @@ class Manifest(ABC):
                 "another sample rate: use --sample-rate keep, or remove the field"
             )
 
-    def add(self, text, place):
+    def add(self, text, place, seconds=None):
         """Add a recording to ``sources``.
 
         Arguments
@@ -162,12 +211,17 @@ class Manifest(ABC):
             The path as the manifest has it.
         place : str
             Where it stands, such as "line 3", for messages.
+        seconds : float, optional
+            Length that the manifest states.
         """
         if text not in self.sources:
             filled = self._filled(text, place)
             if not filled.strip():
                 raise self.error(place, "the path of the recording is empty: fill it")
             self.sources[text] = self._resolved(filled, place)
+        if seconds is not None:
+            source = self.sources[text]
+            self.seconds[source] = max(seconds, self.seconds.get(source, 0.0))
 
     def new_path(self, text, cleaned):
         """Path of the result of a text in ``sources``; None if it has no result."""
@@ -204,6 +258,11 @@ class Manifest(ABC):
         if not valid:
             raise self.error(
                 place, f"{text!r} cannot be a file name (NUL or lone surrogate): fix it"
+            )
+        if _ADDRESS.match(text):
+            raise self.error(
+                place,
+                f"{text!r} is an address: download the recording, and name the file",
             )
         return resolve(text, self.path)
 

@@ -11,10 +11,11 @@ class FolderManifest(Manifest):
     """All recordings below a folder. There is nothing to write."""
 
     kind = "folder"
+    takes = ("folder",)
 
     def read(self):
         """See ``Manifest``; the results mirror the folder."""
-        from lafufu_sb.audio.files import find_recordings
+        from lafufu_sb.audio.finding import find_recordings
 
         root = Path(os.path.abspath(self.path))
         self.name, self.root = None, str(root)

@@ -5,10 +5,13 @@ import re
 
 from lafufu_sb.cleaning.manifests.base import Manifest, register
 from lafufu_sb.cleaning.manifests.text import (
-    ODD_NAMES,
     choose_columns,
     json_text,
+    json_type,
+    parse_json,
     read_text,
+    stated_seconds,
+    text_writer,
 )
 from lafufu_sb.errors import UsageError
 
@@ -21,7 +24,7 @@ class JsonManifest(Manifest):
     """
 
     kind = "json"
-    endings = (".json",)
+    endings = (".json", ".json.gz")
     has_columns = True
     placeholder = re.compile(r"\{(\w+)\}")
 
@@ -36,35 +39,42 @@ class JsonManifest(Manifest):
         }
         self._audio = choose_columns(values, self.columns, self.path)
         for key, item in self._items.items():
-            for name in self._audio:
-                if name not in item:
-                    continue
-                text = _path_of(item[name])
-                if text is None:
-                    raise self.error(
-                        f"item {key!r}",
-                        f"{name!r} must be a path or an object with a path as "
-                        f'"file", not {_type(item[name])}',
-                    )
-                self.add(text, f"item {key!r}")
+            self._add(item, f"item {key!r}")
+
+    def _add(self, item, place):
+        try:
+            number = isinstance(item.get("duration"), int | float)
+            seconds = stated_seconds(item["duration"]) if number else None
+        except ValueError as error:
+            raise self.error(place, str(error)) from error
+        for name in self._audio:
+            if name not in item:
+                continue
+            text = _path_of(item[name])
+            if text is None:
+                raise self.error(
+                    place,
+                    f"{name!r} must be a path or an object with a path as "
+                    f'"file", not {json_type(item[name])}',
+                )
+            self.add(text, place, seconds)
 
     def _parsed(self):
+        text = read_text(self.path)
         try:
-            items = json.loads(read_text(self.path))
+            items = parse_json(text)
         except json.JSONDecodeError as error:
             place = f"line {error.lineno}, column {error.colno}"
             raise self.error(place, f"not JSON ({error.msg}): fix it") from error
-        except RecursionError as error:
-            raise UsageError(
-                f"{self.path} is nested too deeply for a manifest"
-            ) from error
+        except ValueError as error:
+            raise UsageError(f"{self.path} cannot be used: {error}") from error
         form = 'SpeechBrain reads {"utterance": {"wav": "path", ...}, ...}'
         if not isinstance(items, dict):
-            raise UsageError(f"{self.path} holds {_type(items)}, no items: {form}")
+            raise UsageError(f"{self.path} holds {json_type(items)}, no items: {form}")
         for key, item in items.items():
             if not isinstance(item, dict):
                 raise self.error(
-                    f"item {key!r}", f"{_type(item)} instead of an object: {form}"
+                    f"item {key!r}", f"{json_type(item)} instead of an object: {form}"
                 )
         if not items:
             raise UsageError(f"{self.path} names no recordings: it has no items")
@@ -87,7 +97,7 @@ class JsonManifest(Manifest):
                 else target
                 for name, target in new.items()
             }
-        with open(path, "w", encoding="utf-8", **ODD_NAMES) as stream:
+        with text_writer(path, self.path.name.lower().endswith(".gz")) as stream:
             stream.write(json_text(out, indent=2) + "\n")
 
 
@@ -95,10 +105,3 @@ def _path_of(value):
     if isinstance(value, dict):
         value = value.get("file")
     return value if isinstance(value, str) else None
-
-
-def _type(value):
-    """What JSON calls a value, with its article."""
-    names = {dict: "an object", list: "an array", str: "a string", type(None): "null"}
-    names |= {bool: "a boolean", int: "a number", float: "a number"}
-    return names[type(value)]

@@ -1,9 +1,9 @@
 """Lhotse's cut and recording manifests, read and written by lhotse itself."""
 
-import gzip
+import math
 
 from lafufu_sb.cleaning.manifests.base import Manifest, register
-from lafufu_sb.cleaning.manifests.text import json_text
+from lafufu_sb.cleaning.manifests.text import json_text, text_writer
 from lafufu_sb.errors import MissingPackageError, UsageError
 
 
@@ -19,21 +19,15 @@ class LhotseManifest(Manifest):
 
     def read(self):
         """See ``Manifest``; the files of all recordings are the paths."""
-        for item in self._items():
-            for recording in self._recordings(item):
+        for _, recordings in self._items():
+            for recording in recordings:
                 place = f"recording {recording.id!r}"
+                seconds = None if recording.transforms else recording.duration
                 for source in recording.sources:
-                    if source.type != "file":
-                        raise self.error(
-                            place,
-                            f"its source is of type {source.type!r}, only files can "
-                            "be cleaned: write it to a file first, for example with "
-                            "lhotse's save_audios",
-                        )
-                    self.add(str(source.source), place)
+                    self.add(source.source, place, seconds)
 
     def _items(self):
-        """All items; whatever lhotse raises is a UsageError that names the item."""
+        """All items with their recordings; what lhotse raises names the item."""
         try:
             from lhotse import CutSet, RecordingSet, load_manifest_lazy
         except ImportError as error:
@@ -46,9 +40,15 @@ class LhotseManifest(Manifest):
             found = type(items).__name__
             if isinstance(items, CutSet | RecordingSet):
                 for item in items:
-                    yield item
+                    recordings = self._recordings(item)
+                    for recording in recordings:
+                        self._check(recording)
+                    json_text(item.to_dict())  # as it will be written
+                    yield item, recordings
                     number += 1
                 return
+        except UsageError:
+            raise
         except Exception as error:  # any type: lhotse does not check its input
             raise self.error(
                 f"item {number}",
@@ -58,6 +58,25 @@ class LhotseManifest(Manifest):
         raise UsageError(
             f"{self.path} must hold cuts or recordings, not a {found} of lhotse"
         )
+
+    def _check(self, recording):
+        place = f"recording {recording.id!r}"
+        for source in recording.sources:
+            if source.type != "file":
+                raise self.error(
+                    place,
+                    f"its source is of type {source.type!r}, only files can be "
+                    "cleaned: write it to a file first, for example with lhotse's "
+                    "save_audios",
+                )
+            if not isinstance(source.source, str):
+                raise self.error(
+                    place, f"its source must be a path, not {source.source!r}"
+                )
+        if not 0 < float(recording.duration) < math.inf:
+            raise self.error(
+                place, f"the duration {recording.duration} is no length: correct it"
+            )
 
     def _recordings(self, item):
         if hasattr(item, "sources"):
@@ -75,8 +94,8 @@ class LhotseManifest(Manifest):
 
     def check_rate_change(self):
         """Refuse recordings with transforms, which depend on the sample rate."""
-        for item in self._items():
-            for recording in self._recordings(item):
+        for _, recordings in self._items():
+            for recording in recordings:
                 if recording.transforms:
                     raise self.error(
                         f"recording {recording.id!r}",
@@ -86,17 +105,11 @@ class LhotseManifest(Manifest):
 
     def write(self, path, cleaned):
         """See ``Manifest``; a cut needs results of all its recordings."""
-        with open(path, "wb") as file:
-            # Without a time stamp, equal content gives equal files.
-            packed = self.name.endswith(".gz")
-            stream = gzip.GzipFile("", "wb", fileobj=file, mtime=0) if packed else file
-            for item in self._items():
+        with text_writer(path, self.path.name.lower().endswith(".gz")) as stream:
+            for item, _ in self._items():
                 new = self._replaced(item, cleaned)
                 if new is not None:
-                    line = json_text(new.to_dict()) + "\n"
-                    stream.write(line.encode("utf-8", "surrogateescape"))
-            if packed:
-                stream.close()
+                    stream.write(json_text(new.to_dict()) + "\n")
 
     def _replaced(self, item, cleaned):
         """The item with new recordings, or None if a result is missing."""
@@ -120,7 +133,7 @@ class LhotseManifest(Manifest):
     def _replaced_recording(self, recording, cleaned):
         from lhotse.utils import fastcopy
 
-        new = [cleaned[self.sources[str(s.source)]] for s in recording.sources]
+        new = [cleaned[self.sources[s.source]] for s in recording.sources]
         if None in new:
             return None
         sources = [

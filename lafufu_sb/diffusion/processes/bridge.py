@@ -6,7 +6,7 @@ import torch
 
 from lafufu_sb.diffusion.processes.base import Process
 from lafufu_sb.diffusion.registry import register_process
-from lafufu_sb.errors import UsageError
+from lafufu_sb.errors import UsageError, real_number
 
 
 @register_process
@@ -33,10 +33,12 @@ class SchroedingerBridge(Process):
     """
 
     def __init__(self, *, k=2.6, c=0.4, t_eps=1e-4, noise_variance=0.5):
-        self.k = k
-        self.c = c
-        self.t_eps = t_eps
-        self.noise_variance = noise_variance
+        self.k = real_number("k", k, 1e-3, 1e3)
+        if k == 1:
+            raise UsageError("k must differ from 1, at which the schedule is flat")
+        self.c = real_number("c", c, 1e-9, 1e9)
+        self.t_eps = real_number("t_eps", t_eps, 1e-9, 0.5)
+        self.noise_variance = real_number("noise_variance", noise_variance, 0, 1e3)
 
     def variances(self, t):
         """``sigma_t**2`` grown since 0, and what is left until 1; (batch,) each."""

@@ -6,6 +6,7 @@ import torch
 
 from lafufu_sb.diffusion.processes.base import SDE
 from lafufu_sb.diffusion.registry import register_process
+from lafufu_sb.errors import UsageError, real_number
 
 
 @register_process
@@ -43,11 +44,13 @@ class OUVESDE(SDE):
         t_eps=0.03,
         noise_variance=0.5,
     ):
-        self.theta = theta
-        self.sigma_min = sigma_min
-        self.sigma_max = sigma_max
-        self.t_eps = t_eps
-        self.noise_variance = noise_variance
+        self.theta = real_number("theta", theta, 0, 1e3)
+        self.sigma_min = real_number("sigma_min", sigma_min, 1e-9, 1e6)
+        self.sigma_max = real_number("sigma_max", sigma_max, 1e-9, 1e6)
+        if not sigma_min < sigma_max:
+            raise UsageError(f"sigma_max must exceed sigma_min, got {sigma_max}")
+        self.t_eps = real_number("t_eps", t_eps, 1e-9, 0.5)
+        self.noise_variance = real_number("noise_variance", noise_variance, 0, 1e3)
         self._log_ratio = math.log(sigma_max / sigma_min)
 
     def drift(self, x, y, t):

@@ -1,0 +1,127 @@
+"""From a source to the objects that its YAML describes, with their weights."""
+
+import os
+
+from hyperpyyaml import load_hyperpyyaml
+
+from lafufu_sb.errors import UsageError
+from lafufu_sb.inference.folder import LOADABLES, WEIGHT_SUFFIXES, loadables
+from lafufu_sb.inference.pretrained import RunOptions, fetch
+from lafufu_sb.inference.sources import (
+    FETCH_OPTIONS,
+    checked_file,
+    explained,
+    local_folder,
+)
+from lafufu_sb.inference.trust import UntrustedModel
+from lafufu_sb.inference.weights import check_weights, load_weights
+from lafufu_sb.inference.yaml_nodes import MAX_BYTES
+
+OPEN_OPTIONS = ("overrides", "overrides_must_match", "download_only", *FETCH_OPTIONS)
+# Keys that SpeechBrain takes from a YAML, and that are for the caller to choose.
+RESERVED = {*RunOptions().as_dict(), "audio_normalizer", "savedir"}
+
+
+def open_model(
+    source,
+    hparams_file,
+    *,
+    trust,
+    overrides=None,
+    overrides_must_match=True,
+    download_only=False,
+    **fetched_with,
+):
+    """Build what a YAML describes and load exactly the weights of its parts.
+
+    Arguments
+    ---------
+    source, hparams_file : str or FetchSource, str
+        As ``check_source`` returns it, and the name of its YAML.
+    trust : bool
+        Whether the YAML may build any object, see ``UntrustedModel``.
+    overrides, overrides_must_match
+        See ``UntrustedModel``.
+    download_only : bool
+        Whether the files are only fetched.
+    **fetched_with
+        Of ``fetch``.
+
+    Returns
+    -------
+    dict or None
+        Objects by key; None with ``download_only``.
+
+    Raises
+    ------
+    FileNotFoundError, UsageError
+        See ``UntrustedModel``, ``load_weights`` and ``explained``.
+    """
+    fetcher = _Fetcher(source, trust, fetched_with)
+    path = fetcher.file(hparams_file)
+    with explained(source, hparams_file):
+        if trust:
+            with open(path, encoding="utf-8") as file:
+                hparams = load_hyperpyyaml(file, overrides, overrides_must_match)
+            model, parts = None, _parts(hparams)
+        else:
+            content = _beginning(path)
+            model = UntrustedModel(content, str(path), overrides, overrides_must_match)
+            parts = model.parts()
+    files = {name: fetcher.weights(name) for name in parts}
+    if download_only:
+        return None
+    for name, part in parts.items():  # before any memory is taken
+        check_weights(part, files[name])
+    if model is not None:
+        with explained(source, hparams_file):
+            built = model.build().items()
+        hparams = {key: value for key, value in built if key not in RESERVED}
+        parts = _parts(hparams)
+    for name, part in parts.items():
+        load_weights(part, files[name])
+    hparams["savedir"] = fetched_with.get("savedir")
+    return hparams
+
+
+def _beginning(path):
+    with open(path, "rb") as file:
+        return file.read(MAX_BYTES + 1)
+
+
+def _parts(hparams):
+    restorer = hparams["modules"]["restorer"]
+    parts = {name: getattr(restorer, name) for name in LOADABLES}
+    return {name: parts[name] for name in loadables(parts)}
+
+
+class _Fetcher:
+    """Finds the files of a model, links and downloads them as the caller asks."""
+
+    def __init__(self, source, trust, options):
+        self.source, self.options = source, options
+        self.folder = local_folder(source)
+        self.confined = not trust
+
+    def file(self, name):
+        """Path of a file that the model must have."""
+        path = fetch(name, self.source, **self.options)
+        return checked_file(path, self.folder if self.confined else None)
+
+    def weights(self, part):
+        """Path of the weights of a part, in the present or the earlier format."""
+        names = [f"{part}{suffix}" for suffix in WEIGHT_SUFFIXES]
+        places = [self.folder, self.options.get("savedir")]
+        if self.folder is not None:
+            held = [
+                name
+                for name in names
+                if any(p and os.path.lexists(os.path.join(p, name)) for p in places)
+            ]
+            return self.file(held[0] if held else names[0])
+        try:
+            return self.file(names[0])
+        except (OSError, ValueError) as error:
+            if isinstance(error, UsageError):
+                raise
+            return self.file(names[1])
