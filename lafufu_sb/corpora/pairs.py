@@ -3,6 +3,7 @@
 import random
 import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy
 import soundfile
@@ -13,6 +14,7 @@ from lafufu_sb.audio.recordings import read, read_header
 from lafufu_sb.audio.resampling import resample
 from lafufu_sb.corpora.spectra import bandwidth
 from lafufu_sb.files import written_whole
+from lafufu_sb.lobes.pre_enhancer import SignalPreEnhancer
 
 
 def read_wav(path, sample_rate, start=0, samples=None):
@@ -106,6 +108,17 @@ def level(distorted, *others):
     return [signal / peak for signal in (distorted, *others)]
 
 
+class Crops(NamedTuple):
+    """A batch of crops, (batch, time) each, at the level of the distorted side.
+
+    ``enhanced`` is the result of a ``SignalPreEnhancer``, or None.
+    """
+
+    distorted: torch.Tensor
+    clean: torch.Tensor
+    enhanced: torch.Tensor | None = None
+
+
 class PairReader:
     """Reads the signals of an item; see ``paired_dataset``. Pickles into workers.
 
@@ -196,6 +209,13 @@ class PairEnhancer:
         self.pre_enhancer, self.sample_rate = pre_enhancer, sample_rate
         self.folder = Path(folder)
         self.lead = round(lead_seconds * sample_rate)
+
+    @classmethod
+    def of(cls, pre_enhancer, sample_rate, folder):
+        """One for a ``SignalPreEnhancer``; None for other pre-enhancers."""
+        if isinstance(pre_enhancer, SignalPreEnhancer):
+            return cls(pre_enhancer, sample_rate, folder)
+        return None
 
     def __call__(self, distorted):
         """(time,) to (time,)."""

@@ -7,7 +7,6 @@ resumed ends with the weights of one that was not.
 
 import math
 from contextlib import ExitStack
-from typing import NamedTuple
 
 import numpy
 import speechbrain as sb
@@ -16,24 +15,13 @@ from speechbrain.utils.distributed import if_main_process
 from speechbrain.utils.logger import get_logger
 from speechbrain.utils.train_logger import TensorboardLogger
 
-from lafufu_sb.corpora.pairs import fit, level
+from lafufu_sb.corpora.pairs import Crops, fit, level
 from lafufu_sb.errors import UsageError
 from lafufu_sb.evaluation import ClipReport
 from lafufu_sb.lobes.pre_enhancer import SignalPreEnhancer
 from lafufu_sb.training.means import RunningMeans
 
 logger = get_logger(__name__)
-
-
-class Crops(NamedTuple):
-    """A batch of crops, (batch, time) each, at the level of the distorted side.
-
-    ``enhanced`` is the result of a ``SignalPreEnhancer``, or None.
-    """
-
-    distorted: torch.Tensor
-    clean: torch.Tensor
-    enhanced: torch.Tensor | None = None
 
 
 class RestorationBrain(sb.Brain):

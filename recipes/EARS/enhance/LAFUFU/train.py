@@ -34,7 +34,6 @@ from lafufu_sb.evaluation.runs import evaluate_models, read_manifest
 from lafufu_sb.inference.folder import RECIPE_NAME
 from lafufu_sb.inference.loading import ModelChoice
 from lafufu_sb.inference.weights import load_weights
-from lafufu_sb.lobes.pre_enhancer import SignalPreEnhancer
 from lafufu_sb.training import stages
 from lafufu_sb.training.brains import (
     AutoencoderBrain,
@@ -59,25 +58,21 @@ def datasets(hparams, crop_frames, epoch_counter):
         "seed": hparams["seed"],
         "with_bandwidth": hparams["mask_bandwidth"],
     }
+    train, valid = (
+        common
+        | {
+            "manifest": folder / f"{subset}.json",
+            "enhancer": PairEnhancer.of(
+                hparams["pre_enhancer"],
+                hparams["sample_rate"],
+                folder / "enhanced" / subset,
+            ),
+        }
+        for subset in ("train", "valid")
+    )
     crop = hparams["representation"].samples(crop_frames)
-    pre_enhancer = hparams["pre_enhancer"]
-    if isinstance(pre_enhancer, SignalPreEnhancer):
-        rate, cache = hparams["sample_rate"], folder / "enhanced"
-        train_enhancer = PairEnhancer(pre_enhancer, rate, cache / "train")
-        valid_enhancer = PairEnhancer(pre_enhancer, rate, cache / "valid")
-    else:
-        train_enhancer = valid_enhancer = None
-    train = paired_dataset(
-        folder / "train.json",
-        crop=crop,
-        epoch_counter=epoch_counter,
-        mixer=hparams["mixer"],
-        enhancer=train_enhancer,
-        **common,
-    )
-    return train, paired_dataset(
-        folder / "valid.json", enhancer=valid_enhancer, **common
-    )
+    train |= {"crop": crop, "epoch_counter": epoch_counter, "mixer": hparams["mixer"]}
+    return paired_dataset(**train), paired_dataset(**valid)
 
 
 def stage_brain(
