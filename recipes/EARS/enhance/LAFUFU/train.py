@@ -75,24 +75,21 @@ def datasets(hparams, crop_frames, epoch_counter):
     return paired_dataset(**train), paired_dataset(**valid)
 
 
-def stage_brain(
-    brain_class, stage, hparams, run_opts, *, lr, batch_size, crop_frames, **own
-):
+def stage_brain(brain_class, stage, hparams, run_opts, **own):
     """A stage's brain, and the arguments of its ``fit``."""
-    train, valid = datasets(hparams, crop_frames, stage.counter)
+    names = ("lr", "lr_schedule", "batch_size", "crop_frames")
+    own |= {name: hparams[f"{stage.prefix}_{name}"] for name in names}
+    train, valid = datasets(hparams, own["crop_frames"], stage.counter)
     stage.ema.decay = own.pop("ema_decay", hparams["ema_decay"])
     brain = brain_class(
         modules=stage.modules,
-        opt_class=partial(hparams["optimizer"], lr=lr),
+        opt_class=partial(hparams["optimizer"], lr=own["lr"]),
         hparams=hparams,
         run_opts=run_opts,
         checkpointer=stage.checkpointer,
         ema=stage.ema,
         epoch_counter=stage.counter,
-        lr=lr,
         items=len(train),
-        batch_size=batch_size,
-        crop_frames=crop_frames,
         restorer=own.pop("restorer", hparams["restorer"]),
         seed=hparams["seed"],
         train_logger=hparams["train_logger"],
@@ -103,7 +100,7 @@ def stage_brain(
         report_folder=str(stage.report_folder),
         **own,
     )
-    loader = {"batch_size": batch_size, "num_workers": hparams["num_workers"]}
+    loader = {"batch_size": own["batch_size"], "num_workers": hparams["num_workers"]}
     return brain, {
         "epoch_counter": stage.counter,
         "train_set": train,
@@ -132,10 +129,6 @@ def pre_enhancer_brain(stage, hparams, run_opts):
         loss=hparams["pre_enhancer_loss"],
         options=hparams["pre_enhancer_options"],
         ema_decay=hparams["pre_enhancer_ema_decay"],
-        lr=hparams["pre_enhancer_lr"],
-        lr_schedule=hparams["pre_enhancer_lr_schedule"],
-        batch_size=hparams["pre_enhancer_batch_size"],
-        crop_frames=hparams["pre_enhancer_crop_frames"],
     )
 
 
@@ -182,10 +175,6 @@ def autoencoder_brain(stage, hparams, run_opts):
         run_opts,
         loss=hparams["ae_loss"],
         swap=hparams["ae_swap"],
-        lr=hparams["ae_lr"],
-        lr_schedule=hparams["ae_lr_schedule"],
-        batch_size=hparams["ae_batch_size"],
-        crop_frames=hparams["ae_crop_frames"],
     )
 
 
@@ -215,10 +204,6 @@ def score_brain(stage, hparams, run_opts):
         decoded_loss=hparams["score_decoded_loss"],
         latent_weight=hparams["score_latent_weight"],
         mask_bandwidth=hparams["mask_bandwidth"],
-        lr=hparams["score_lr"],
-        lr_schedule=hparams["score_lr_schedule"],
-        batch_size=hparams["score_batch_size"],
-        crop_frames=hparams["score_crop_frames"],
     )
 
 
@@ -243,10 +228,6 @@ def few_step_brain(stage, hparams, run_opts):
         decoded_loss=hparams["few_step_decoded_loss"],
         latent_weight=hparams["few_step_latent_weight"],
         mask_bandwidth=hparams["mask_bandwidth"],
-        lr=hparams["few_step_lr"],
-        lr_schedule=hparams["few_step_lr_schedule"],
-        batch_size=hparams["few_step_batch_size"],
-        crop_frames=hparams["few_step_crop_frames"],
     )
 
 
