@@ -61,6 +61,7 @@ def result_settings(options, model):
     return values | {
         "input": str(Path(options.input).resolve()),
         "model": [None if n is None else fingerprint(n) for n in networks],
+        "pre_enhancer": type(restorer.pre_enhancer).__name__,
         "recogniser": folder_hash(options.gate.recogniser),
         "speaker_model": folder_hash(options.gate.speaker_model),
         "precision": str(dtype),

@@ -45,6 +45,12 @@ def add_model_options(parser, several=False):
         "precision or cannot compile",
     )
     group.add_argument(
+        "--pre-enhancer",
+        metavar="NAME",
+        help="in place of the model's: deepfilternet3, nsnet2, rnnoise or a model "
+        "folder",
+    )
+    group.add_argument(
         "--trust",
         action="store_true",
         help="let the model's YAML build any object (docs/security.md)",
@@ -135,6 +141,7 @@ def model_choice(options, model=None):
         backend=options.backend,
         threads=options.threads,
         fallback=options.fallback,
+        pre_enhancer=options.pre_enhancer,
         trust=options.trust,
         progress=getattr(options, "progress", False),
     )

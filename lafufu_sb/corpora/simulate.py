@@ -247,10 +247,8 @@ def simulate_corpus(
     chances = shares([s.folder for s in sources], amounts, settings.source_weights)
     speech = scan(speech_files)
     plan = plan_pieces(speech, minutes, seed, subset, **settings.piece_options())
-    with temporary_folder(corpus / subset) as unfinished:  # renamed when complete
-        render = _Render(
-            task, subset, unfinished, seed, settings, speech, sources, chances
-        )
+    with temporary_folder(corpus / subset) as part:  # renamed when complete
+        render = _Render(task, subset, part, seed, settings, speech, sources, chances)
         return _write(render, plan, corpus, workers)
 
 

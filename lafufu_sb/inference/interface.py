@@ -18,6 +18,7 @@ from lafufu_sb.files import refuse_same_file
 from lafufu_sb.inference.asr import read_speech
 from lafufu_sb.inference.backends import usable_run_opts, use_onnx
 from lafufu_sb.inference.opening import OPEN_OPTIONS, open_model
+from lafufu_sb.inference.pre_enhancers import behind
 from lafufu_sb.inference.pretrained import AudioNormalizer, Pretrained
 from lafufu_sb.inference.progress import with_progress
 from lafufu_sb.inference.sources import FETCH_OPTIONS, check_source, explained
@@ -66,6 +67,7 @@ class EnhanceLatent(Pretrained):
         backend: str = "torch",
         backend_options: dict | None = None,
         fallback: bool | None = None,
+        pre_enhancer: str | Path | None = None,
         progress: bool = False,
         trust: bool = False,
         **kwargs: Any,
@@ -74,10 +76,8 @@ class EnhanceLatent(Pretrained):
 
         Arguments
         ---------
-        source : str or Path
-            Folder, or id of the Hub.
-        hparams_file, preset : str
-            Name of the YAML in it, and of a preset.
+        source, hparams_file, preset : str or Path, str, str
+            Folder or id of the Hub, name of the YAML in it, and of a preset.
         run_opts : dict, optional
             ``{"device": "cuda"}``.
         backend, backend_options : str, dict
@@ -85,8 +85,8 @@ class EnhanceLatent(Pretrained):
             CPU; options see ``use_graphs``.
         fallback : bool, optional
             Whether a missing device, precision or compiler is replaced, with a warning.
-        progress : bool
-            Show a progress bar.
+        pre_enhancer, progress : str or Path, bool
+            See ``behind``; whether to show a progress bar.
         trust : bool
             Whether the YAML may build any Python object (docs/security.md).
         **kwargs
@@ -104,8 +104,8 @@ class EnhanceLatent(Pretrained):
         fetched_with = {n: kwargs[n] for n in FETCH_OPTIONS if n in kwargs}
         opening = {n: kwargs.pop(n) for n in OPEN_OPTIONS if n in kwargs}
         hparams = open_model(source, hparams_file, trust=trust, **opening)
-        if hparams is None:
-            return None  # download_only
+        if hparams is None:  # download_only
+            return None
         with explained(source, hparams_file):
             model = cls(hparams["modules"], hparams, run_opts=run_opts, **kwargs)
         if fallback is not None:
@@ -113,7 +113,8 @@ class EnhanceLatent(Pretrained):
         if backend == "onnx":
             settings = {"precision": "fp32", **settings}
             use_onnx(model.restorer, source, fetched_with, backend_options or {}, trust)
-        model.restorer = model.restorer.with_settings(preset=preset, **settings)
+        restorer = behind(model.restorer, pre_enhancer, cls.from_hparams, trust)
+        model.restorer = restorer.with_settings(preset=preset, **settings)
         model.progress = progress
         return model
 
@@ -225,9 +226,7 @@ class EnhanceLatent(Pretrained):
 
     def _stream(self, signals, total, out, progress, settings, fill=False):
         """Blocks of ``Restorer.stream``, with a bar."""
-        restorer = (
-            self.restorer.with_settings(**settings) if settings else self.restorer
-        )
+        restorer = self.restorer.with_settings(**settings)
         restorer.timer = self.restorer.timer
         stream = restorer.stream(signals, out, fill)
         show = self.progress if progress is None else progress

@@ -25,6 +25,8 @@ class ModelChoice:
         CPU threads of this process, 1 to 1024; all by default.
     fallback : bool, optional
         See ``EnhanceLatent.from_hparams``.
+    pre_enhancer : str, optional
+        See ``EnhanceLatent.from_hparams``.
     trust : bool
         See ``EnhanceLatent.from_hparams``.
     progress : bool
@@ -43,6 +45,7 @@ class ModelChoice:
     backend: str = "torch"
     threads: int | None = None
     fallback: bool | None = None
+    pre_enhancer: str | None = None
     trust: bool = False
     progress: bool = False
 
@@ -75,6 +78,7 @@ class ModelChoice:
             preset=self.preset,
             backend=self.backend,
             fallback=self.fallback,
+            pre_enhancer=self.pre_enhancer,
             trust=self.trust,
             progress=self.progress,
             **self.settings,

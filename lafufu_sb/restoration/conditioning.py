@@ -22,11 +22,14 @@ class Conditioning:
         skips, and the decoder's filter sees all (``Representation.join``).
     pre_enhances : bool
         Whether there is a pre-enhancer. Without one nothing is "enhanced".
+    joined_inputs : int
+        How many inputs the representation takes skips of.
 
     Raises
     ------
     UsageError
-        For another name, or "enhanced" without a pre-enhancer.
+        For another name, "enhanced" without a pre-enhancer, or another number of
+        inputs that give skips.
 
     Example
     -------
@@ -35,10 +38,13 @@ class Conditioning:
     ('distorted', 'enhanced')
     """
 
-    def __init__(self, condition, mean, skips, pre_enhances):
+    def __init__(self, condition, mean, skips, pre_enhances, joined_inputs=1):
         skips = (skips,) if isinstance(skips, str) else tuple(skips)
-        if not skips:
-            raise UsageError("skips must name an input")
+        if len(skips) != joined_inputs:
+            raise UsageError(
+                f"skips name {len(skips)} inputs, but the representation takes "
+                f"{joined_inputs} (filter_inputs)"
+            )
         names = [*condition, mean, *skips]
         for name in names:
             if name not in INPUTS:

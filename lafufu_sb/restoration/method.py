@@ -10,6 +10,7 @@ from torch import nn
 from lafufu_sb.diffusion.registry import check_objective
 from lafufu_sb.diffusion.samplers import get_sampler
 from lafufu_sb.errors import UsageError, whole_number
+from lafufu_sb.lobes.pre_enhancer import SignalPreEnhancer
 from lafufu_sb.restoration.conditioning import Conditioning
 from lafufu_sb.restoration.settings import RestoreSettings
 from lafufu_sb.restoration.timing import NoTimer
@@ -106,14 +107,13 @@ class Method(nn.Module):
         self.pre_enhancer = pre_enhancer
         self.process = process
         self.objective = objective
-        pre_enhances = pre_enhancer is not None
-        self.conditioning = Conditioning(condition, mean, skips, pre_enhances)
-        named, joined = len(self.conditioning.skips), representation.joined_inputs
-        if named != joined:
-            raise UsageError(
-                f"skips name {named} inputs, but the representation takes {joined} "
-                "(filter_inputs)"
-            )
+        self.conditioning = Conditioning(
+            condition,
+            mean,
+            skips,
+            pre_enhances=pre_enhancer is not None,
+            joined_inputs=representation.joined_inputs,
+        )
         self.sample_rate = whole_number("sample_rate", sample_rate, 1000, 10**6)
         self.fallback = fallback
         self.frames = window_frames, overlap_frames
@@ -173,6 +173,28 @@ class Method(nn.Module):
         other = copy.copy(self)
         other._copies, other.timer = self._copies, self.timer
         other._use(settings.changed(**changes))
+        return other
+
+    def with_pre_enhancer(self, pre_enhancer) -> Method:
+        """The same networks behind another pre-enhancer of whole signals.
+
+        Arguments
+        ---------
+        pre_enhancer : SignalPreEnhancer
+            Takes the place of the one that the networks were trained with.
+
+        Raises
+        ------
+        UsageError
+            If the networks were trained without one.
+        """
+        if not isinstance(self.pre_enhancer, SignalPreEnhancer):
+            raise UsageError(
+                "the networks of this model were not trained behind a pre-enhancer of "
+                "whole signals, so that it takes none: use a model such as denoise"
+            )
+        other = self.with_settings()
+        other._modules = self._modules | {"pre_enhancer": pre_enhancer}
         return other
 
     def _preset(self, name):

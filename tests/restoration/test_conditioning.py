@@ -83,7 +83,7 @@ def test_roles_are_those_that_were_named(condition, mean, skips, needed):
         ((["distorted"], "clean", "distorted"), True, "got 'clean'"),
         ((["distorted"], "distorted", "enhanced"), False, "there is no pre_enhancer"),
         ((["distorted"], "distorted", "distorted"), True, "do not name 'enhanced'"),
-        ((["distorted"], "distorted", []), False, "skips must name an input"),
+        ((["distorted"], "distorted", []), False, "skips name 0 inputs"),
     ],
 )
 def test_names_that_do_not_fit_are_refused(names, pre_enhances, message):
@@ -146,7 +146,7 @@ def test_signal_pre_enhancer_gets_whole_signals_once(names, factor):
 
 
 def test_sources_of_the_skips_come_in_their_order():
-    roles = Conditioning(["distorted"], "enhanced", ["enhanced", "distorted"], True)
+    roles = Conditioning(["distorted"], "enhanced", ["enhanced", "distorted"], True, 2)
     given = {"distorted": encoded(1), "enhanced": encoded(2)}
     assert roles.sources(given) == [given["enhanced"], given["distorted"]]
 
