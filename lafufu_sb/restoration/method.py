@@ -102,18 +102,11 @@ class Method(nn.Module):
     ):
         super().__init__()
         check_objective(process, objective)
-        self.representation = representation
-        self.score_model = score_model
+        self.representation, self.score_model = representation, score_model
         self.pre_enhancer = pre_enhancer
-        self.process = process
-        self.objective = objective
-        self.conditioning = Conditioning(
-            condition,
-            mean,
-            skips,
-            pre_enhances=pre_enhancer is not None,
-            joined_inputs=representation.joined_inputs,
-        )
+        self.process, self.objective = process, objective
+        pre_enhances, joined = pre_enhancer is not None, representation.joined_inputs
+        self.conditioning = Conditioning(condition, mean, skips, pre_enhances, joined)
         self.sample_rate = whole_number("sample_rate", sample_rate, 1000, 10**6)
         self.fallback = fallback
         self.frames = window_frames, overlap_frames
