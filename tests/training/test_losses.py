@@ -1,10 +1,12 @@
 """Losses of the autoencoder stage, and of decoded estimates."""
 
 import math
+import re
 import sys
 
 import pytest
 import torch
+from runs import RECIPE
 
 from lafufu_sb.errors import MissingPackageError
 from lafufu_sb.evaluation.metrics import evaluate
@@ -261,6 +263,34 @@ def test_pesq_term_orders_what_pesq_orders_and_ignores_level():
     assert of(clean) == pytest.approx(0, abs=1e-3)
     assert 0.05 < of(slightly) < of(badly)
     assert of(0.3 * badly) == pytest.approx(of(badly), rel=1e-3)
+
+
+def recipe_weights(recipe):
+    """Weights of the decoded loss of a recipe."""
+    text = (RECIPE / "hparams" / f"{recipe}.yaml").read_text()
+    loss = text.partition("score_decoded_loss:")[2].partition("\nscore_latent")[0]
+    found = re.findall(r"^    (\w+_(?:weight|exponent)): ([\d.]+)", loss, re.M)
+    return {name: float(value) for name, value in found}
+
+
+@pytest.mark.parametrize("recipe", ["lafufu_mini_wham", "lafufu_mini_reverb"])
+def test_a_click_at_the_first_sample_does_not_pay(recipe):
+    """It raises PESQ, which then hears the rest as quiet (de Oliveira et al. 2024)."""
+    for package in ("torch_pesq", "torch_stoi", "onnx", "speechmos"):
+        pytest.importorskip(package)
+    weights = recipe_weights("lafufu_mini_wham") | recipe_weights(recipe)
+    assert weights["pesq_weight"] > 0
+    loss = perceptual(**weights)
+    clean = speech()
+    noisy = clean + 0.3 * clean.std() * noise(1, 48000)
+    target, losses = loss.spectrogram(clean), []
+    for height in (0.0, 0.1, 1.0, 10.0, 666.0):
+        clicked = noisy.clone()
+        clicked[:, 0] += height
+        losses.append(float(loss(loss.spectrogram(clicked), target)))
+    without, *clicks = losses
+    assert min(clicks) > without - 1e-4 * abs(without)  # a small one costs little
+    assert clicks[-1] > without + 0.01 * abs(without)
 
 
 def test_silent_items_do_not_count_and_gradients_are_finite(tiny_whisper):
