@@ -64,8 +64,8 @@ def test_none_leaves_a_field_unchanged():
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("phase_averages", 0, "phase_averages must be a whole number from 1"),
-        ("phase_averages", 1.5, "phase_averages must be a whole number from 1"),
+        ("phase_averages", 0, "phase_averages must be a whole number of at least 1"),
+        ("phase_averages", 1.5, "phase_averages must be a whole number of at least 1"),
         ("phase_averages", True, "phase_averages must be a whole number"),
         ("windows_per_batch", 0, "windows_per_batch must be a whole number"),
         ("windows_per_batch", "2", "windows_per_batch must be a whole number"),
