@@ -25,13 +25,14 @@ def whole_number(name, value, least, most):
     >>> whole_number("channels", 0, 1, 64)
     Traceback (most recent call last):
     ...
-    lafufu_sb.errors.UsageError: channels must be a whole number of at least 1, got 0
+    lafufu_sb.errors.UsageError: channels must be a whole number from 1 to 64, got 0
     """
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if whole and least <= value <= most:
-        return value
-    limit = f"at most {most}" if whole and value > most else f"at least {least}"
-    raise UsageError(f"{name} must be a whole number of {limit}, got {value!r}")
+    if not whole or not least <= value <= most:
+        raise UsageError(
+            f"{name} must be a whole number from {least} to {most}, got {value!r}"
+        )
+    return value
 
 
 def real_number(name, value, least, most):

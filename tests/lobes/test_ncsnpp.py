@@ -64,10 +64,7 @@ def test_sides_off_the_grid_are_refused(freq, frames):
     ("changes", "message"),
     [
         ({"multipliers": ()}, "multipliers must be a list of 1 to 12"),
-        (
-            {"blocks_per_level": 0},
-            "blocks_per_level must be a whole number of at least 1",
-        ),
+        ({"blocks_per_level": 0}, "blocks_per_level must be a whole number from 1"),
         ({"attention_levels": (3,)}, "must be level indices 0 to 2"),
     ],
 )
