@@ -193,7 +193,7 @@ class Recording:
     def _measure_otherwise(self, error):
         """Measure with PyAV what libsndfile does not read to its end."""
         seconds = error.seconds
-        self._open = functools.partial(open_otherwise, error=error)
+        self._open = functools.partial(open_otherwise, error=error.with_traceback(None))
         try:
             self._measure()
         except MissingPackageError:

@@ -14,15 +14,16 @@ KAISER = 5.65  # shape of its window
 RUMBLE = 10 ** (-45 / 20)  # share of the level up to which low frequencies stay
 ROUNDING = 1e-6  # share of the peak that the filter may leave of a constant
 
-FRAME = 0.02  # seconds; the peak in a frame is the unit of measurement
+FRAME = 0.1  # seconds; the peak in a frame is the unit of measurement
 CONTEXT = 2.0  # seconds on either side of a window that count for its level
-SPARED = 5  # frames that may be louder than the robust level
+SPARED = 2  # frames that may be louder than the robust level
 NORMAL = 9.0  # dB of the peak above the robust level up to which the peak stays
-CREST = 3.0  # dB of the level above the robust level where it does not
+CREST = 2.0  # dB of the level above the robust level where it does not
 SLOPE = 4.0  # dB per dB between the two
 DEEPEST = 30.0  # dB of the peak above the lowest level
+ATTACK = 0.005  # seconds before and after a transient in which it is limited
 
-_FRAMES = 64  # that are measured at once
+_FRAMES = 16  # that are measured at once
 
 
 def levelled(signals, plan, rate):
@@ -68,9 +69,9 @@ class LevelledSignal:
 
     The level of a window is the peak P of the whole signal, which suits nearly all
     recordings, unless the window's robust level R is more than 9 dB lower. R is the
-    sixth largest peak of the frames of 20 ms in the window and 2 s around it, so a
+    third largest peak of the frames of 0.1 s in the window and 2 s around it, so a
     click does not count. From 9 dB on, the level falls by 4 dB for each dB, until it is
-    3 dB above R, and down to 30 dB below P. A click may therefore exceed one.
+    2 dB above R, and down to 30 dB below P. What then exceeds one, see ``limited``.
 
     What lies below 20 Hz is subtracted from the whole signal, without delay, if its
     mean magnitude exceeds -45 dB of the level in any window. At the ends the filter
@@ -138,6 +139,43 @@ class LevelledSignal:
             return self._signal.read(start, stop)
         piece, low = _split(self._signal, start, stop, self._rate)
         return piece - low
+
+
+def limited(function, rate):
+    """Let a function of levelled windows see no sample above one.
+
+    Within 5 ms of a transient that exceeds one, windows are divided by a smooth gain,
+    and results multiplied by it. Elsewhere the gain is exactly one.
+
+    Arguments
+    ---------
+    function : callable
+        See ``stream_windows``.
+    rate : int
+        Hz.
+
+    Returns
+    -------
+    callable
+        With the arguments of ``function``.
+    """
+    half = max(1, round(ATTACK * rate / 2))
+
+    def function_of_limited(windows, places):
+        rows = windows if windows.dim() == 2 else windows[:, 0]
+        excess = rows.abs().clamp(min=1).log()
+        if not excess.any():
+            return function(windows, places)
+        excess = functional.max_pool1d(excess, 4 * half + 1, 1, 2 * half)
+        for _ in range(2):  # together as wide as the maximum: never below the excess
+            excess = functional.avg_pool1d(
+                excess, 2 * half + 1, 1, half, count_include_pad=False
+            )
+        gains = excess.exp()
+        divisors = gains if windows.dim() == 2 else gains[:, None]
+        return function(windows / divisors, places) * gains
+
+    return function_of_limited
 
 
 def _levels(peaks, spans, around):

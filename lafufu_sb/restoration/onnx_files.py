@@ -51,11 +51,10 @@ def refuse_foreign_parts(content, path):
         For external data, operators outside ONNX, or something else than a graph.
     """
     import onnx
-    from google.protobuf.message import DecodeError
 
     try:
         model = onnx.load_model_from_string(content)
-    except DecodeError as error:
+    except Exception as error:  # of protobuf's own class
         raise UsageError(f"{path} is damaged: it is no ONNX graph") from error
     own = {(function.domain, function.name) for function in model.functions}
     for part in _messages(model):

@@ -13,7 +13,7 @@ import torch
 from lafufu_sb.lobes.pre_enhancer import SignalPreEnhancer
 from lafufu_sb.restoration.devices import usable_dtype
 from lafufu_sb.restoration.inference_copies import InferenceNetworks
-from lafufu_sb.restoration.levels import levelled
+from lafufu_sb.restoration.levels import levelled, limited
 from lafufu_sb.restoration.method import Method
 from lafufu_sb.restoration.signal_pre_enhancement import pre_enhanced
 from lafufu_sb.restoration.streaming import batch_signals, gather, stream_windows
@@ -226,7 +226,7 @@ class Restorer(Method):
         if isinstance(self.pre_enhancer, SignalPreEnhancer):
             signals = pre_enhanced(signals, self.pre_enhancer, self.sample_rate)
         return stream_windows(
-            function,
+            limited(function, self.sample_rate),
             self.plan,
             signals,
             size=self.settings.windows_per_batch,

@@ -4,11 +4,13 @@ import io
 
 import pytest
 import torch
-from corpora import small_model, write_noise
+from corpora import Halving, small_model, write_noise
 from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 
+from lafufu_sb.cleaning import job
 from lafufu_sb.cleaning.job import clean
+from lafufu_sb.cleaning.options import CleaningOptions
 from lafufu_sb.cli.clean import cleaning_options
 from lafufu_sb.cli.main import build_parser
 from lafufu_sb.inference.loading import ModelChoice
@@ -65,5 +67,16 @@ def cleaning(monkeypatch):
             arguments += ["--gate", "none"]
         options = build_parser().parse_args(["clean", *arguments])
         return clean(cleaning_options(options))
+
+    return run
+
+
+@pytest.fixture
+def halving(monkeypatch):
+    """``halving(input, output, **options)``: clean with ``Halving``; its rows."""
+
+    def run(source, output, stop_after=None, **options):
+        monkeypatch.setattr(job, "load_cleaner", lambda *_: Halving(stop_after))
+        return clean(CleaningOptions(str(source), str(output), **options))
 
     return run

@@ -1,5 +1,7 @@
 """Corpora of short noises, and a model small enough to clean them fast."""
 
+import os
+
 import numpy as np
 import soundfile
 from small import entangled
@@ -31,3 +33,44 @@ def contents(folder):
         for path in sorted(folder.rglob("*"))
         if path.suffix in (".wav", ".flac", ".part")
     }
+
+
+class Halving:
+    """In place of a ``Cleaner``: results have half the level.
+
+    Arguments
+    ---------
+    stop_after : int, optional
+        Files after which the disk is full.
+    """
+
+    def __init__(self, stop_after=None):
+        self.stop_after, self.meter = stop_after, self
+
+    def summary(self):
+        return ""
+
+    def run(self, files, shard, on_row):
+        for number, file in enumerate(files):
+            if number == self.stop_after:
+                raise OSError("no space left")
+            row = {
+                "source": file.source,
+                "target": file.target,
+                "size": file.size,
+                "mtime_ns": file.mtime_ns,
+                "seconds": file.seconds,
+                "decision": "restored",
+                "reason": "",
+            }
+            try:
+                samples, rate = soundfile.read(file.source)
+            except soundfile.LibsndfileError:
+                row |= {"decision": "failed", "reason": "no audio"}
+            else:
+                with shard.whole(file.target, file.index) as temporary:
+                    soundfile.write(temporary, samples / 2, rate)
+                row |= {"sample_rate": rate, "samples": len(samples)}
+                row |= {"bytes": os.stat(file.target).st_size}
+            shard.note(row)
+            on_row(row)

@@ -26,6 +26,8 @@ from lafufu_sb.inference.loading import ModelChoice
 IN_MEMORY = 1.5  # seconds x channels; a file with more goes from disk to disk
 KEPT = 400  # samples of the recording that the gate keeps
 PACKAGE = "lafufu_sb"
+PRELOADED = [f"{PACKAGE}.cleaning.job", f"{PACKAGE}.inference.interface"]
+PRELOADED += [f"{PACKAGE}.cli.main", "matplotlib.backends.backend_agg"]
 
 
 class Moment(NamedTuple):
@@ -146,7 +148,7 @@ def _child(arguments, moment, act, log):
 def start(manifest, output, *options, moment, act=signal.SIGKILL):
     """Start to clean in a process of its own, which a signal or ``act`` may end."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["lafufu_sb.cleaning.job", "lafufu_sb.cli.main"])
+    context.set_forkserver_preload(PRELOADED)
     log = manifest.parent / "log.txt"
     arguments = (manifest, output, *options)
     process = context.Process(target=_child, args=(arguments, moment, act, log))
@@ -156,7 +158,7 @@ def start(manifest, output, *options, moment, act=signal.SIGKILL):
 
 def end_of(process):
     """Exit status of a process; minus the signal that ended it."""
-    process.join(120)
+    process.join(600)
     if process.exitcode is None:
         process.kill()
         raise TimeoutError("the run does not end")

@@ -1,6 +1,7 @@
 """Manifests: the recordings they name, and rewriting that keeps everything else."""
 
 import csv
+import gzip
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from lafufu_sb.cleaning.manifests import (
     register,
 )
 from lafufu_sb.cleaning.manifests.base import resolve
+from lafufu_sb.cleaning.plan import make_plan
 from lafufu_sb.errors import UsageError
 
 
@@ -37,6 +39,11 @@ def renamed(manifest, drop=()):
 def rewritten(manifest, path, **options):
     manifest.write(path, renamed(manifest, **options))
     return path.read_text()
+
+
+NEMO = '{"audio_filepath": "/a.wav", "duration": 1.5}\n'
+# A quotation mark in the first row that some mark in the last row closes
+LOST = "ID,wav,text\na,/a.wav,{}\n" + "b,/b.wav,x\n" * 13 + "c,/c.wav,{}\n"
 
 
 @pytest.fixture
@@ -170,6 +177,25 @@ def test_relative_paths_start_here_then_beside_the_manifest(tmp_path, monkeypatc
         ("t.csv", "ID,wav\na,/a.wav,more\n", "line 2: 3 fields instead of 2"),
         ("t.csv", 'ID,wav,t\na,/a.wav,x\nb,/b.wav,"y\nc,/c.wav,z\n', "line 3: a quot"),
         ("t.csv", f'ID,wav\na,"{"x" * 140_000}', "line 2: not CSV .* quotation"),
+        ("t.csv", f"ID,wav\na,{'x' * 140_000}\n", "line 2: not CSV .*131072"),
+        ("t.csv", f'"{"x" * 140_000}",wav\na,b\n', "line 1: not CSV .*131072"),
+        ("t.csv", LOST.format('"hello', 'hello"'), "line 2: .* into line 3, which"),
+        ("t.csv", LOST.format('"hello', '"hello"'), "line 2: not CSV"),
+        ("t.csv", LOST.format('"hello', 'hello""'), "line 2: a quotation mark is nev"),
+        ("t.csv", 'ID,t,wav\n"a,x,/a.wav\nb",y,/b.wav\n', "line 2: .* line break"),
+        ("t.csv", 'ID,wav\na,"/a\n.wav"\n', "line 2: a line break in '/a"),
+        ("t.csv", "ID,wav\na,/a.wav\nb,/b.wav\na,/c.wav\n", "line 4: ID 'a' is al"),
+        ("t.csv", "ID,wav,t,t\na,/a.wav,1,2\n", "line 1: two columns named 't'"),
+        ("t.csv", "ID,wav,duration\na,/a.wav,nan\n", "line 2: the duration nan is"),
+        ("t.csv", "ID,wav\na,s3://b/a.wav\n", "line 2: .* is an address: download"),
+        ("t.csv", "ID,wav\n" + "a,/a.wav\n" * 999 + "b,\0", "line 1001: .* not UTF-8"),
+        ("t.csv", "", "names no recordings"),
+        ("t.tsv", "path\tsentence\n", "names no recordings"),
+        ("t.tsv", "path\tsentence\na.mp3\n", "line 2: 1 fields instead of 2"),
+        ("t.tsv", "path\tx\na.mp3\tb\nc.mp3\td\te\n", "line 3: 3 fields instead"),
+        ("t.tsv", "path\tpath\na.mp3\tb\n", "line 1: two columns named 'path'"),
+        ("segments", "a rec 0 1\n", "clean wav.scp. The results .* copy segments"),
+        ("wav.scp", "a /a.wav\na /b.wav\n", "line 2: 'a' is there twice"),
         ("t.csv", "ID,wav,wav\na,/a.wav,/b.wav\n", "line 1: two columns named 'wav'"),
         ("t.csv", "ID,x,y\na,/a.wav,/b.wav\n", "several columns .* with --column"),
         ("t.csv", "ID,x\na,b\n", "no column of audio files"),
@@ -186,6 +212,22 @@ def test_relative_paths_start_here_then_beside_the_manifest(tmp_path, monkeypatc
         ("t.json", '{"a": 1}', "item 'a': a number instead of an object"),
         ("t.json", "[1]", "holds an array, no items"),
         ("t.json", "[" * 100_000, "nested too deeply"),
+        ("t.json", f'{{"a": {{"wav": "/a", "x": {"[" * 200 + "]" * 200}}}}}', "nested"),
+        ("t.json", '{"a": {"wav": "/a"}, "a": {"wav": "/b"}}', "'a' is there twice"),
+        ("t.json", '{"a": {"wav": 5}}', "item 'a': .* not a number"),
+        ("t.json", '{"a": {"wav": null}}', "item 'a': .* not null"),
+        ("t.json", '{"a": {"wav": "/a", "duration": NaN}}', "item 'a': the duration n"),
+        ("t.json", f'{{"a": {"9" * 5000}}}', "t.json cannot be used"),
+        ("t.json", "", "line 1, column 1: not JSON"),
+        ("n.json", NEMO + "\n[1]\n", "line 3: an array instead of"),
+        ("n.json", NEMO + '{"audio_filepath": 5}', "line 2: .* it is a number"),
+        ("n.json", NEMO + '{"text": "x"}', "line 2: 'audio_filepath' .* missing"),
+        ("n.json", NEMO + '{"audio_filepath": ["/a", "/b"]}', "line 2: .* an array"),
+        ("n.json", NEMO + NEMO.replace("1.5", "NaN"), "line 2: the duration nan is no"),
+        ("n.json", NEMO + NEMO.replace("1.5", '"1.5"'), "line 2: .* it is a string"),
+        ("n.json", NEMO.replace("{", '{"shard_id": 1,'), "line 1: .* clean the shards"),
+        ("n.json", NEMO + "{" * 10, "line 2: not JSON"),
+        ("n.json", NEMO + '{"x": ' + "[" * 100_000, "line 2: not JSON .*too deep"),
         ("t.json", '{\n"a"', "line 2, column 4: not JSON"),
         ("t.wav", "", "use `lafufu enhance`"),
         ("t.txt", "", "name the format with --kind"),
@@ -196,6 +238,84 @@ def test_malformed_manifests_are_refused_with_the_place(tmp_path, name, text, me
     path.write_text(text)
     with pytest.raises(UsageError, match=message):
         open_manifest(path)
+
+
+def test_quoted_text_may_have_marks_and_line_breaks(tmp_path):
+    path = tmp_path / "t.csv"
+    rows = [["ID", "wav", "text"], ["a", "/new/a.wav", 'he said "x",\nand more,\n']]
+    with open(path, "w", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    rewritten(open_manifest(path), tmp_path / "new.csv")
+    with open(tmp_path / "new.csv", newline="") as stream:
+        assert list(csv.reader(stream)) == rows
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "marked"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r", b"mixed"])
+def test_line_ends_and_the_mark_of_utf8_do_not_matter(tmp_path, end, mark):
+    path = tmp_path / "t.csv"
+    if end == b"mixed":
+        path.write_bytes(mark + b"ID,wav\r\nu,/a.wav\nv,/b.wav\rw,/c.wav")
+    else:
+        rows = [b"ID,wav", b"u,/a.wav", b"v,/b.wav", b"w,/c.wav"]
+        path.write_bytes(mark + end.join(rows))
+    text = rewritten(open_manifest(path), tmp_path / "new.csv")
+    assert text == "ID,wav\nu,/new/a.wav\nv,/new/b.wav\nw,/new/c.wav\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.json", "wav.scp", "n.jsonl"])
+def test_other_encodings_are_refused(tmp_path, name, encoding):
+    (tmp_path / name).write_text("ID\twav\n", encoding=encoding)
+    kind = "nemo" if name == "n.jsonl" else None
+    with pytest.raises(UsageError, match=f"{name}, line 1: .* convert .* to UTF-8"):
+        open_manifest(tmp_path / name, kind)
+
+
+@pytest.mark.parametrize("damage", ["cut", "header", "body", "not gzip", "name"])
+@pytest.mark.parametrize("name", ["t.csv.gz", "t.tsv.gz", "t.json.gz", "n.jsonl.gz"])
+def test_damaged_gzip_is_refused(tmp_path, name, damage):
+    data = bytearray(gzip.compress(b"ID,wav\nu,/a.wav\n" * 99))
+    path = tmp_path / (name.removesuffix(".gz") if damage == "name" else name)
+    if damage == "cut":
+        del data[-12:]
+    elif damage == "not gzip":
+        data = b"ID,wav\n"
+    elif damage != "name":
+        data[1 if damage == "header" else 14] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(UsageError, match=f"{path.name} is .*gzip"):
+        open_manifest(path, name.split(".")[1].replace("jsonl", "nemo"))
+
+
+def test_pipes_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "t.csv")
+    with pytest.raises(UsageError, match="not a regular file"):
+        open_manifest(tmp_path / "t.csv")
+
+
+def test_a_column_may_be_named_twice(table, tmp_path):
+    manifest = open_manifest(table, columns=["wav", "wav"])
+    assert "/new/a.wav" in rewritten(manifest, tmp_path / "new.csv")
+
+
+@pytest.mark.parametrize(
+    "name, text, seconds",
+    [
+        ("t.csv", "ID,wav,duration\na,/a.wav,2.5\nb,/a.wav,1\n", 2.5),
+        ("t.csv", "ID,wav,duration\na,/a.wav,0:02\n", None),
+        ("t.tsv", "path\tduration\n/a.wav\t2.5\n", 2.5),
+        ("t.json", '{"a": {"wav": "/a.wav", "duration": 2.5}}', 2.5),
+        ("t.json", '{"a": {"wav": "/a.wav", "duration": "long"}}', None),
+        ("n.json", '{"audio_filepath": "/a.wav", "duration": 2, "offset": 7}', 9),
+        ("n.json", '{"audio_filepath": "/a.wav", "duration": null}', None),
+    ],
+)
+def test_stated_lengths_reach_the_plan(tmp_path, name, text, seconds):
+    path = tmp_path / name
+    path.write_text(text)
+    (file,) = make_plan(open_manifest(path), tmp_path / "out")
+    assert (file.source, file.stated) == ("/a.wav", seconds)
 
 
 def test_unknown_column_and_missing_file_are_refused(table):
@@ -250,8 +370,8 @@ def test_two_formats_cannot_claim_one_ending():
 
 def test_formats_are_known_without_their_toolkits():
     code = (
-        "import sys; from lafufu_sb.cleaning.manifests import KINDS; "
-        "print(*KINDS, *{'lhotse', 'speechbrain', 'torch'} & set(sys.modules))"
+        "import sys; from lafufu_sb.cleaning.manifests import KINDS; print(*KINDS, "
+        "*{'lhotse', 'pyarrow', 'speechbrain', 'torch'} & set(sys.modules))"
     )
     command = [sys.executable, "-c", code]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout

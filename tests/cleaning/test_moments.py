@@ -95,7 +95,9 @@ def test_what_was_half_written_is_written_again(manifest, whole, tmp_path, momen
     assert outcome(output) == whole
 
 
-@pytest.mark.parametrize("name, status", [("SIGTERM", -15), ("SIGINT", 130)])
+@pytest.mark.parametrize(
+    "name, status", [("SIGTERM", -15), ("SIGHUP", -1), ("SIGINT", 130)]
+)
 def test_a_signal_ends_a_run_that_resumes(manifest, whole, tmp_path, name, status):
     output = tmp_path / "out"
     moment = Moment("cleaning.partial._sum", 2)

@@ -8,7 +8,7 @@ import torch
 from small import STRIDE, WINDOW, QuieterSignal, entangled, restorer
 
 from lafufu_sb.audio.recordings import Recording
-from lafufu_sb.restoration.levels import levelled
+from lafufu_sb.restoration.levels import levelled, limited
 from lafufu_sb.restoration.streaming import TensorSignal
 from lafufu_sb.restoration.windows import WindowPlan
 
@@ -18,11 +18,13 @@ SECONDS = 16
 
 
 def voice(seconds=SECONDS, seed=0):
-    """Sounds of 0.5 s and pauses of 0.25 s, above 40 Hz, with a peak near one."""
+    """Sounds of half a second between pauses, above 50 Hz, with a peak near one."""
     time = torch.arange(seconds * RATE) / RATE
-    noise = torch.randn(len(time), generator=torch.Generator().manual_seed(seed))
-    sound = noise - noise.roll(1) - 0.5 * (noise.roll(-1) - noise.roll(2))
-    return 0.15 * sound * (time % 0.75 < 0.5)
+    draw = torch.Generator().manual_seed(seed)
+    tones = 60 + 160 * torch.rand(20, 1, generator=draw)
+    phases = 6.3 * torch.rand(20, 1, generator=draw)
+    sound = torch.sin(6.2832 * tones * time + phases).sum(dim=0) / 12
+    return sound * torch.sin(2 * torch.pi * time / 1.5).square()
 
 
 def near_and_far(far=0.03):
@@ -60,7 +62,7 @@ def test_a_click_does_not_set_the_level(size):
     wav = voice()
     usual = float(wav.abs().max())
     for level in measured(clicked(wav, size=size)).levels:
-        assert abs(decibels(level / usual)) < 3.0
+        assert abs(decibels(level / usual)) < 5.0
 
 
 def test_a_click_above_all_reason_is_limited():
@@ -84,6 +86,27 @@ def test_the_level_falls_steadily_with_the_voice(below):
         measured(near_and_far(10 ** (-dB / 20))).levels[-1] for dB in (below, below + 1)
     ]
     assert -1e-6 <= decibels(levels[0] / levels[1]) < 4.1
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_function_sees_no_sample_above_one(rows):
+    plain = torch.rand(3, rows, 2 * RATE) * 2 - 1
+    windows = plain.clone()
+    windows[0, :, 300:303] = 20 * torch.tensor([1.0, -2.0, 1.0])
+    windows[1, :, 0] = -3.0
+    seen = []
+
+    def first_row(given, places):
+        seen.append(given)
+        return given if given.dim() == 2 else given[:, 0]
+
+    given = windows[:, 0] if rows == 1 else windows
+    torch.testing.assert_close(limited(first_row, RATE)(given, None), windows[:, 0])
+    seen = seen[0].reshape(windows.shape)
+    assert float(seen.abs().max()) <= 1 + 1e-6
+    assert torch.equal(seen[2], plain[2])
+    for part in (slice(0, 290), slice(313, None)):
+        assert torch.equal(seen[0, :, part], plain[0, :, part])
 
 
 @pytest.mark.parametrize("wav", [torch.zeros(9 * RATE), torch.zeros(0), torch.zeros(1)])
@@ -231,10 +254,9 @@ def test_reads_rise_and_are_short():
     starts = [start for start, _ in reads]
     falls = [one > other for one, other in zip(starts, starts[1:], strict=False)]
     assert sum(falls) == 1
-    assert max(stop - start for start, stop in reads) <= 64 * 10 + 2 * 46
-    assert len(reads) == -(-len(wav) // 640) + len(
-        WindowPlan(WINDOW, STRIDE).starts(len(wav))
-    )
+    assert max(stop - start for start, stop in reads) <= 16 * 48 + 2 * 46
+    windows = WindowPlan(WINDOW, STRIDE).starts(len(wav))
+    assert len(reads) == -(-len(wav) // (16 * 48)) + len(windows)
 
 
 def test_pre_enhancer_of_signals_hears_no_offset():

@@ -73,7 +73,7 @@ def watched(length, **options):
     return Watched(speech(1, length)[0], **options)
 
 
-MEASURED = (0, 64 * 960)  # of any signal up to this length, for its level
+MEASURED = (0, 16 * 4800)  # of any signal up to this length, for its level
 
 
 def test_each_window_is_read_once_when_it_is_needed():
