@@ -27,8 +27,9 @@ class ParquetManifest(ArrowManifest):
         """See ``ArrowManifest``."""
         import pyarrow.parquet
 
-        # Without a buffer, a row group is read at once.
-        options = {"buffer_size": _BUFFER, "page_checksum_verification": True}
+        # Read page by page: by default, whole row groups are read and kept to the end.
+        options = {"pre_buffer": False, "buffer_size": _BUFFER}
+        options["page_checksum_verification"] = True
         with pyarrow.parquet.ParquetFile(path, **options) as file:
             yield from file.iter_batches(ROWS, columns=columns)
 
