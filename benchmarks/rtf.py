@@ -25,7 +25,7 @@ from lafufu_sb.errors import UsageError
 from systems import PUBLISHED, find_system, known_systems
 
 MEASURES = ("cost", "peak", "latency", "throughput", "memory")
-QUICK = ("sgmse64", "lafufu128", "lafufu_mini_wham")
+QUICK = ("sgmse64", "lafufu128", "denoise_small")
 
 
 class Contender:

@@ -20,7 +20,7 @@ from lafufu_sb.inference.loading import ModelChoice
 from lafufu_sb.restoration.levels import levelled
 from lafufu_sb.restoration.streaming import TensorSignal
 
-CORPORA = {"denoise": "EARS-WHAM", "dereverb": "EARS-Reverb"}
+CORPORA = {"denoise_small": "EARS-WHAM", "dereverb": "EARS-Reverb"}
 
 
 def compare(restorer, piece):

@@ -37,7 +37,7 @@ def mini():
     """A shipped model, whose grid takes windows of 32 frames."""
     from systems import shipped
 
-    return shipped("lafufu_mini_wham")
+    return shipped("denoise_small")
 
 
 @pytest.fixture(scope="session")

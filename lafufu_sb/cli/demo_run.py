@@ -9,6 +9,7 @@ from lafufu_sb.audio.writer import write_recording
 from lafufu_sb.corpora.manifests import pair_recordings
 from lafufu_sb.corpora.mini_corpus import mini_corpus_folder
 from lafufu_sb.corpora.pairs import read_wav
+from lafufu_sb.errors import MissingPackageError
 from lafufu_sb.evaluation import SIDES, ClipReport
 from lafufu_sb.evaluation.figures import save_spectrogram_png
 from lafufu_sb.evaluation.metrics import available, missing_hints
@@ -43,7 +44,7 @@ def run_demo(output_folder, device="cpu", log=print):
     metrics = [name for name in SHOWN if name in available()]
     rows = []
     for task, corpus in TASKS.items():
-        model = ModelChoice(task, device=device).load()
+        model = _model(task, device, log)
         report = ClipReport(metrics, model.sample_rate)
         warm_up(model)
         for key, *paths in pair_recordings(mini_corpus_folder(corpus) / "test"):
@@ -59,6 +60,16 @@ def run_demo(output_folder, device="cpu", log=print):
         log(f"not measured: {hint}")
     log(f"WAV files and spectrograms: {folder.resolve()}")
     return rows
+
+
+def _model(task, device, log):
+    """The shipped model of a task, or the small one if a package is missing."""
+    try:
+        return ModelChoice(task, device=device).load()
+    except MissingPackageError as error:
+        small = f"{task}_small"
+        log(f"{error}. Restoring with {small}")
+        return ModelChoice(small, device=device).load()
 
 
 def warm_up(model):

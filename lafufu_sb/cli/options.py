@@ -21,7 +21,7 @@ def add_model_options(parser, several=False):
         Whether ``--model`` takes several models. Then it has no default.
     """
     group = parser.add_argument_group("model")
-    what = "denoise, dereverb, a model folder or a Hub id"
+    what = "denoise, denoise_small, dereverb, a model folder or a Hub id"
     if several:
         group.add_argument("-m", "--model", nargs="+", help=f"{what}; or several")
     else:

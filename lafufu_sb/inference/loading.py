@@ -12,7 +12,8 @@ class ModelChoice:
     Arguments
     ---------
     model : str
-        A task ("denoise", "dereverb"), a model folder, or a Hub id.
+        A shipped model ("denoise", "denoise_small", "dereverb"), a model folder, or a
+        Hub id.
     preset : str, optional
         One of the model's presets.
     settings : dict

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lafufu_sb.errors import UsageError
 
-TASKS = {"denoise": "lafufu_mini_wham", "dereverb": "lafufu_mini_reverb"}
+NAMES = ("denoise", "denoise_small", "dereverb")
 ALIASES = {"wham": "denoise", "reverb": "dereverb"}
 
 
@@ -21,7 +21,8 @@ def shipped_model(name):
     Arguments
     ---------
     name : str
-        A folder name, or a task: "denoise" or "dereverb".
+        One of ``NAMES``, or an alias ("wham", "reverb"). "denoise" needs the extra
+        ``deepfilternet``, "denoise_small" is a model without it.
 
     Returns
     -------
@@ -34,18 +35,16 @@ def shipped_model(name):
 
     Example
     -------
-    >>> shipped_model("dereverb").name
-    'lafufu_mini_reverb'
+    >>> shipped_model("reverb").name
+    'dereverb'
     """
-    folder = models_folder() / TASKS.get(ALIASES.get(name, name), name)
-    if not (folder / "hyperparams.yaml").is_file():
-        known = sorted(p.parent.name for p in models_folder().glob("*/hyper*.yaml"))
-        choices = ", ".join([*TASKS, *known])
+    name = ALIASES.get(name, name)
+    if name not in NAMES:
         raise UsageError(
-            f"no shipped model {name!r}: choose {choices}, or give "
+            f"no shipped model {name!r}: choose {', '.join(NAMES)}, or give "
             "the path of a model folder"
         )
-    return folder
+    return models_folder() / name
 
 
 def model_folder(model):
@@ -54,8 +53,8 @@ def model_folder(model):
     Arguments
     ---------
     model : str or Path
-        A task ("denoise", "dereverb", or the aliases "wham", "reverb"), or a model
-        folder or Hub id, which is returned unchanged.
+        One of ``NAMES``, an alias ("wham", "reverb"), or a model folder or Hub id,
+        which is returned unchanged.
 
     Returns
     -------
@@ -64,6 +63,6 @@ def model_folder(model):
     Example
     -------
     >>> model_folder("denoise").name, model_folder("my/model")
-    ('lafufu_mini_wham', 'my/model')
+    ('denoise', 'my/model')
     """
-    return shipped_model(model) if model in TASKS or model in ALIASES else model
+    return shipped_model(model) if model in NAMES or model in ALIASES else model

@@ -31,7 +31,7 @@ class Restorer(Method):
     Example
     -------
     >>> from lafufu_sb import EnhanceLatent, shipped_model
-    >>> restorer = EnhanceLatent.from_hparams(source=shipped_model("denoise")).restorer
+    >>> restorer = EnhanceLatent.from_hparams(source=shipped_model("dereverb")).restorer
     >>> restorer.describe()
     'preset balanced, 1 call, 2 phase averages'
     >>> restorer.with_settings(preset="fast").restore(torch.randn(1, 4800)).shape
@@ -148,7 +148,7 @@ class Restorer(Method):
         -------
         >>> from lafufu_sb import EnhanceLatent, shipped_model
         >>> from lafufu_sb.restoration.streaming import TensorSignal
-        >>> model = EnhanceLatent.from_hparams(source=shipped_model("denoise"))
+        >>> model = EnhanceLatent.from_hparams(source=shipped_model("dereverb"))
         >>> signals = (TensorSignal(torch.zeros(n), key=n) for n in (480, 100_000))
         >>> blocks = model.restorer.stream(signals)
         >>> [(signal.key, len(block)) for signal, block in blocks]

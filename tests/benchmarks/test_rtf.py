@@ -38,7 +38,7 @@ def test_one_run_measures_everything_of_a_shipped_model(tmp_path, monkeypatch, c
     alone = {"bytes": 5e8, "empty_process": 1e8}
     monkeypatch.setattr(rtf, "run_alone", lambda *arguments: alone)
     small = ["--window-frames", 32, "--max-batch", 1, "--rounds", 1, "--threads", 1]
-    asked = ["--systems", "lafufu_mini_wham", "--precision", "bf16", "--end-to-end", 1]
+    asked = ["--systems", "denoise_small", "--precision", "bf16", "--end-to-end", 1]
     call(monkeypatch, *asked, *small, "-o", tmp_path / "folder" / "a")
     results = json.loads((tmp_path / "folder" / "a.json").read_text())
     (contender,) = results["contenders"]
@@ -50,20 +50,20 @@ def test_one_run_measures_everything_of_a_shipped_model(tmp_path, monkeypatch, c
     (run,) = results["runs"]
     assert run["peak"] == {"bf16": 1e12}
     assert run["window_seconds"] == pytest.approx(31 * 384 / 48000)
-    assert "--systems lafufu_mini_wham" in run["command"]
+    assert "--systems denoise_small" in run["command"]
     assert (tmp_path / "folder" / "a.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "folder" / "a.md").read_text() == capsys.readouterr().out
 
 
 def test_the_process_for_memory_prints_its_peak(monkeypatch, capsys):
     monkeypatch.setattr(rtf.timing, "measure_memory", lambda restorer: 5e8)
-    call(monkeypatch, "--alone", "lafufu_mini_wham", "bf16", "--window-frames", 32)
+    call(monkeypatch, "--alone", "denoise_small", "bf16", "--window-frames", 32)
     found = json.loads(capsys.readouterr().out)
     assert found["bytes"] == 5e8 and found["empty_process"] > 0
 
 
 def test_files_of_slices_become_one_report_in_the_document(tmp_path, monkeypatch):
-    small = ["--rounds", 1, "--systems", "lafufu_mini_wham", "--measure", "latency"]
+    small = ["--rounds", 1, "--systems", "denoise_small", "--measure", "latency"]
     files = [tmp_path / "a.json", tmp_path / "b.json"]
     for file, precision in zip(files, ("fp32", "bf16"), strict=True):
         stem = file.with_suffix("")

@@ -32,7 +32,7 @@ def test_neighbours_differ_by_less_than_seeds_do(place):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task, calls", [("denoise", 50), ("dereverb", 4)])
+@pytest.mark.parametrize("task, calls", [("denoise_small", 50), ("dereverb", 4)])
 def test_trained_models_join_windows_more_closely_than_seeds_agree(task, calls):
     """The error of a seam is the difference to one window around it, on real speech.
 

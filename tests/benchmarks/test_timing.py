@@ -111,11 +111,11 @@ def test_systems_are_those_of_the_recipes_and_shipped_folders(mini):
     assert names[:6] == [f"sgmse{n}" for n in (128, 96, 64)] + [
         f"lafufu{n}" for n in (128, 192, 256)
     ]
-    assert {"lafufu_mini_wham", "lafufu_mini_reverb"} <= set(names[6:])
+    assert {"denoise", "denoise_small", "dereverb"} <= set(names[6:])
     assert find_system("lafufu192").name == "LAFUFU 192"
     assert find_system("sgmse96").full_band and not mini.full_band
     assert find_system(mini.key).text == mini.text
-    with pytest.raises(UsageError, match="sgmse128.*lafufu_mini_wham"):
+    with pytest.raises(UsageError, match="sgmse128.*denoise_small"):
         find_system("sgmse1024")
 
 

@@ -129,14 +129,14 @@ def test_a_model_is_timed_in_parts_and_restores_the_same():
 
 
 def test_evaluate_measures_seeds_of_a_model(corpus, tmp_path, capsys):
-    arguments = ["-m", "denoise", "-d", corpus, "--clips", "1", "--seeds", "2"]
+    arguments = ["-m", "denoise_small", "-d", corpus, "--clips", "1", "--seeds", "2"]
     arguments += ["--metrics", "si_sdr", "--jobs", "1", "-o", tmp_path / "out"]
     assert evaluate(*arguments, "--sampler", "bridge_sde", "--num-steps", "2") == 0
     out = capsys.readouterr().out
     assert "si_sdr" in out and "rtf_decoder" in out
     result = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert result["task"] == "dereverberation" and result["calls"] == 2
-    assert result["system"] == "lafufu_mini_wham"
+    assert result["system"] == "denoise_small"
     assert [run["seed"] for run in result["runs"]] == [0, 1]
     first, second = (read_rows(tmp_path / "out" / f"run{i}") for i in (1, 2))
     assert first[0]["si_sdr"] != second[0]["si_sdr"]  # the sampler's noise

@@ -21,7 +21,7 @@ TINY = {  # presets that restore the noisy and the quiet recording
     "crp": ("fast",),
 }
 WEIGHTS = {"crp": "bridge"}  # the same networks, other process and objective
-SHIPPED = ("denoise", "dereverb")
+SHIPPED = ("denoise_small", "dereverb")
 SIGNALS = ("noisy", "quiet")
 
 
