@@ -107,7 +107,7 @@ class Method(nn.Module):
         self.process, self.objective = process, objective
         pre_enhances, joined = pre_enhancer is not None, representation.joined_inputs
         self.conditioning = Conditioning(condition, mean, skips, pre_enhances, joined)
-        self.sample_rate = whole_number("sample_rate", sample_rate, 1000, 10**6)
+        self.sample_rate = whole_number("sample_rate", sample_rate, 100, 10**6)
         self.fallback = fallback
         self.frames = window_frames, overlap_frames
         base = RestoreSettings(

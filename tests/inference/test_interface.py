@@ -11,7 +11,7 @@ from lafufu_sb.audio.resampling import resample
 from lafufu_sb.corpora.mini_corpus import mini_corpus_folder
 from lafufu_sb.corpora.pairs import read_wav
 from lafufu_sb.errors import NotFiniteError, UsageError
-from lafufu_sb.inference.shipped import TASKS, shipped_model
+from lafufu_sb.inference.shipped import NAMES, shipped_model
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_sampler_and_steps_override_the_preset(tiny_model, asked, sampling):
     assert model.restorer.describe() == sampling
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", NAMES)
 def test_shipped_models_have_presets_and_default_to_the_balanced_one(task):
     restorer = EnhanceLatent.from_hparams(source=shipped_model(task)).restorer
     assert set(restorer.presets) == {"fast", "balanced", "paper"}
@@ -150,7 +150,7 @@ def test_any_length_is_kept(model, samples):
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("bf16", 0.03)])
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", NAMES)
 @torch.no_grad()
 def test_shipped_model_is_the_formula_of_its_parts(task, precision, tolerance, noisy):
     """One window by hand, with the original networks and without a restorer."""
