@@ -15,7 +15,7 @@ RUMBLE = 10 ** (-45 / 20)  # share of the level up to which low frequencies stay
 ROUNDING = 1e-6  # share of the peak that the filter may leave of a constant
 
 FRAME = 0.1  # seconds; the peak in a frame is the unit of measurement
-CONTEXT = 2.0  # seconds on either side of a window that count for its level
+CONTEXT = 1.0  # seconds on either side of a window that count for its level
 SPARED = 2  # frames that may be louder than the robust level
 NORMAL = 9.0  # dB of the peak above the robust level up to which the peak stays
 CREST = 2.0  # dB of the level above the robust level where it does not
@@ -69,7 +69,7 @@ class LevelledSignal:
 
     The level of a window is the peak P of the whole signal, which suits nearly all
     recordings, unless the window's robust level R is more than 9 dB lower. R is the
-    third largest peak of the frames of 0.1 s in the window and 2 s around it, so a
+    third largest peak of the frames of 0.1 s in the window and 1 s around it, so a
     click does not count. From 9 dB on, the level falls by 4 dB for each dB, until it is
     2 dB above R, and down to 30 dB below P. What then exceeds one, see ``limited``.
 
