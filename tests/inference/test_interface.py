@@ -99,7 +99,7 @@ def test_an_item_alone_and_in_a_batch_of_four_is_the_same(model, noisy):
 
 @pytest.mark.parametrize("kind", [str, lambda path: path])
 def test_file_is_restored_and_written(model, noisy, tmp_path, kind):
-    soundfile.write(tmp_path / "in.wav", noisy[1].numpy(), 48000)
+    soundfile.write(tmp_path / "in.wav", noisy[1].numpy(), 48000, subtype="FLOAT")
     out = model.enhance_file(kind(tmp_path / "in.wav"))
     assert out.shape == noisy[1].shape
     target = tmp_path / "out.wav"

@@ -35,7 +35,7 @@ def latent_representation():
 
 @pytest.mark.parametrize("samples", LENGTHS)
 def test_network_that_changes_nothing_returns_the_input(samples):
-    wavs = speech(2, samples)
+    wavs = speech(min(2, samples), samples)
     torch.testing.assert_close(restorer().restore(wavs), wavs, atol=1e-5, rtol=0)
 
 
@@ -46,7 +46,7 @@ def test_windows_of_the_paper_return_the_input():
         overlap_frames=32,
     )
     assert model.plan.window == 97920
-    wavs = speech(1, 100000)
+    wavs = speech(1, 100001).diff()  # nothing below 20 Hz
     torch.testing.assert_close(model.restore(wavs), wavs, atol=1e-5, rtol=0)
 
 
