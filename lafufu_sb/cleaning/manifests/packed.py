@@ -43,7 +43,7 @@ class PackedManifest(Manifest):
     @classmethod
     def recognises(cls, path):
         """See ``Manifest``: a folder with such parts and no recordings."""
-        from lafufu_sb.audio.files import AUDIO_SUFFIXES
+        from lafufu_sb.audio.suffixes import AUDIO_SUFFIXES
 
         found = False
         for _, _, names in os.walk(path):
@@ -223,7 +223,7 @@ def _safe_name(name):
 
 def is_audio(name):
     """Whether a file name has the suffix of an audio format."""
-    from lafufu_sb.audio.files import AUDIO_SUFFIXES
+    from lafufu_sb.audio.suffixes import AUDIO_SUFFIXES
 
     return name.lower().endswith(AUDIO_SUFFIXES)
 
