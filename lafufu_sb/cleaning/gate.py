@@ -12,16 +12,12 @@ import torch
 from speechbrain.utils.edit_distance import count_ops, op_table
 
 from lafufu_sb.audio.resampling import resample
+from lafufu_sb.cleaning.attenuation import count_lost
+from lafufu_sb.cleaning.opinions import OPINIONS, opinions
 from lafufu_sb.cleaning.sound import spread
-from lafufu_sb.errors import MissingPackageError
-from lafufu_sb.evaluation.metrics import check_metrics, dnsmos
+from lafufu_sb.cleaning.speech import find_speech, heard_speech
 from lafufu_sb.inference.asr import normalise_text
 
-# The model hears 9.01 s; a longer piece costs one more run per second.
-_DNSMOS_SECONDS = 9.02
-# Overall opinions of two networks: name in reports to part and label. The shipped
-# models have the first in their loss, so it must not judge them alone.
-_OPINIONS = {"dnsmos": ("ovr", "DNSMOS"), "p808": ("p808", "DNSMOS P.808")}
 _SPEECH_SECONDS = 30.0  # the window of Whisper
 _SPEECH_RATE = 16000  # Hz
 
@@ -68,80 +64,121 @@ class Gate:
         return Verdict(measures, "; ".join(objections))
 
 
-class DNSMOSJudge:
-    """Objects if a predicted overall opinion drops.
+class OpinionJudge:
+    """Objects if a predicted opinion of the speech drops.
 
-    The opinions are DNSMOS P.835 ovr and DNSMOS P.808, of two separately trained
-    networks. Hears pieces of 9 s; shorter recordings are repeated to fill one.
+    Hears speech alone, see ``find_speech``: noise that is gone from the pauses must not
+    make up for speech that is damaged.
 
     Arguments
     ---------
-    drop : float
-        Points by which either opinion of a channel may drop.
+    drops : dict of str to float
+        Name of each opinion (of ``OPINIONS``) to the points by which it may drop in a
+        channel.
     pieces : int
-        Largest number of pieces, spread over the recording; 0 for all of it.
+        Largest number of pieces of 9 s, spread over the speech; 0 for all of it.
+    speech_only : bool
+        False hears whole recordings, which needs no silero-vad.
 
-    Raises
-    ------
-    MissingPackageError
-        If speechmos is missing.
+    Example
+    -------
+    >>> from lafufu_sb.cleaning.sound import MemorySound
+    >>> silence = MemorySound(torch.zeros(1, 16000), 16000)
+    >>> OpinionJudge({"dnsmos": 0.0}, speech_only=False)(silence, silence).objection
+    'nothing can be judged: the recording is silent'
     """
 
-    def __init__(self, drop=0.0, pieces=3):
-        try:
-            check_metrics(["dnsmos"])
-        except ImportError as error:
-            raise MissingPackageError(
-                f"the do-no-harm gate has no judge: {error}, or accept restored files "
-                "unchecked with --gate none"
-            ) from error
-        self.drop, self.pieces = drop, pieces
+    def __init__(self, drops, pieces=3, speech_only=True):
+        self.drops, self.pieces, self.speech_only = dict(drops), pieces, speech_only
 
     def __call__(self, before, after):
         """``Verdict`` on a restoration."""
-        starts = spread(before.seconds, _DNSMOS_SECONDS, self.pieces)
-        old, new = (self._scores(sound, starts) for sound in (before, after))
+        stretches = None
+        if self.speech_only:
+            stretches = find_speech(before)
+            if not any(stretches):  # noise may have hidden it
+                stretches = find_speech(after)
+            if not any(stretches):
+                return Verdict({}, "nothing can be judged: no speech was found")
+        old, new = (self._scores(sound, stretches) for sound in (before, after))
         heard = ~old[:, 0].isnan()
         if not heard.any():
-            return Verdict({}, "DNSMOS cannot judge silence")
+            return Verdict({}, "nothing can be judged: the recording is silent")
         old, new = old[heard], new[heard]
         measures = {
             f"{name}_{side}": float(mean)
             for side, scores in (("before", old), ("after", new))
-            for name, mean in zip(_OPINIONS, scores.mean(dim=0), strict=True)
+            for name, mean in zip(self.drops, scores.mean(dim=0), strict=True)
         }
         if new.isnan().any():
             return Verdict(measures, "the restoration is silent")
-        objections = []
-        for i, (_, label) in enumerate(_OPINIONS.values()):
+        return Verdict(measures, ", ".join(self._objections(old, new)))
+
+    def _scores(self, sound, stretches):
+        """Opinions of each channel, (channels, opinions); NaN where none can be had."""
+        none = torch.full((len(self.drops),), math.nan, dtype=torch.float64)
+        return torch.stack(
+            [
+                opinions(speech, tuple(self.drops), self.pieces) if speech else none
+                for speech in heard_speech(sound, stretches)
+            ]
+        )
+
+    def _objections(self, old, new):
+        for i, (name, drop) in enumerate(self.drops.items()):
             worst = int((old - new)[:, i].argmax())
             was, became = float(old[worst, i]), float(new[worst, i])
-            if was - became > self.drop:
-                objections.append(f"{label} {was:.2f} fell to {became:.2f}")
-        return Verdict(measures, ", ".join(objections))
+            if was - became > drop:
+                yield f"{OPINIONS[name]} {was:.2f} fell to {became:.2f}"
 
-    def _scores(self, sound, starts):
-        """Opinions per channel, means over pieces, (channels, 2); NaN for silence."""
-        length = round(_DNSMOS_SECONDS * sound.rate)
-        rows = [
-            [
-                _opinions(_repeated(wav, length), sound.rate)
-                for wav in sound.read(start, _DNSMOS_SECONDS)
+
+class SpeechLossJudge:
+    """Objects if bands of speech are attenuated by 6 dB, see ``count_lost``.
+
+    Opinions hardly notice what is missing. This judge is for noise reduction: removing
+    reverberation attenuates speech too.
+
+    Arguments
+    ---------
+    limit : float
+        Largest share of the bands of speech that may be lost in a channel, 0 to 1.
+    pieces : int
+        Largest number of pieces of 30 s, spread over the recording; 0 for all of it.
+    """
+
+    def __init__(self, limit, pieces=3):
+        self.limit, self.pieces = limit, pieces
+
+    def __call__(self, before, after):
+        """``Verdict`` on a restoration."""
+        shares = []
+        for channel, stretches in enumerate(find_speech(before)):
+            lost, heard = self._count(before, after, channel, stretches)
+            if heard:
+                shares.append(lost / heard)
+        if not shares:
+            return Verdict({})
+        objection = ""
+        if max(shares) > self.limit:
+            objection = f"{100 * max(shares):.1f} % of the bands of speech are lost"
+        return Verdict({"speech_loss": max(shares)}, objection)
+
+    def _count(self, before, after, channel, stretches):
+        lost = heard = 0
+        for start in spread(before.seconds, _SPEECH_SECONDS, self.pieces):
+            inside = [
+                (max(first - start, 0.0), min(last - start, _SPEECH_SECONDS))
+                for first, last in stretches
+                if first < start + _SPEECH_SECONDS and last > start
             ]
-            for start in starts
-        ]
-        return torch.tensor(rows, dtype=torch.float64).nanmean(dim=0)
-
-
-def _opinions(wav, rate):
-    if not wav.any():
-        return [math.nan] * len(_OPINIONS)
-    scores = dnsmos(wav, rate)
-    return [scores[part] for part, _ in _OPINIONS.values()]
-
-
-def _repeated(wav, length):
-    return wav.repeat(-(-length // len(wav)))[:length]
+            if inside:
+                old, new = (
+                    sound.read(start, _SPEECH_SECONDS)[channel]
+                    for sound in (before, after)
+                )
+                counts = count_lost(old, new, before.rate, after.rate, inside)
+                lost, heard = lost + counts[0], heard + counts[1]
+        return lost, heard
 
 
 class RecogniserJudge:

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from lafufu_sb.audio.writer import check_subtype
+from lafufu_sb.cleaning.judges import choose_judges
 from lafufu_sb.cleaning.loading import load_cleaner
 from lafufu_sb.cleaning.manifests import Cleaned, open_manifest
 from lafufu_sb.cleaning.plan import make_plan, refuse_output, split
@@ -43,6 +44,9 @@ def clean(options):
     OSError
         If results cannot be written.
     """
+    judges = choose_judges(options.gate.gate, options.model.model)
+    if judges.note:
+        print(f"lafufu: {judges.note}", file=sys.stderr)
     state = State(options.output)
     manifest, files = plan_of(options, state)
     options = replace(options, subtype=options.subtype or manifest.subtype)
@@ -130,15 +134,9 @@ def collect(options, manifest, files, state):
         See ``clean`` and ``plan_of``.
     """
     with state.locked():
-        found = state.rows(files)
-        missing = len(files) - len(found)
-        if missing:
-            print(
-                f"{missing} of {len(files)} files belong to other shards: the last "
-                "shard to end writes the manifest and the report"
-            )
+        rows = state.complete(files)
+        if rows is None:
             return
-        rows = [found[file.source] for file in files]
         _write_results(options, manifest, rows, state.output)
         state.forget_temporary()
     totals = ", ".join(f"{number} {name}" for name, number in count(rows).items())
@@ -162,5 +160,8 @@ def _write_results(options, manifest, rows, output):
         write_csv(temporary, rows)
     model = options.model
     facts = {"model": model.model, "preset": model.preset, **model.settings}
+    judges = choose_judges(options.gate.gate, model.model)
+    facts |= asdict(options.gate) | {"judges": ", ".join(judges.names)}
+    facts["speech_only"] = judges.speech_only
     with written_whole(output / PAGE_NAME) as temporary:
-        write_page(temporary, rows, options.input, facts | asdict(options.gate))
+        write_page(temporary, rows, options.input, facts)

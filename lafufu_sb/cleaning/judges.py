@@ -1,14 +1,25 @@
-"""Loading the judges of a gate: recognisers and speaker models from their folders."""
+"""Choosing and loading the judges of a gate."""
 
 import contextlib
 import hashlib
 import json
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from lafufu_sb.audio.resampling import resample
-from lafufu_sb.cleaning.gate import DNSMOSJudge, Gate, RecogniserJudge, SpeakerJudge
-from lafufu_sb.errors import UsageError
+from lafufu_sb.cleaning.gate import (
+    Gate,
+    OpinionJudge,
+    RecogniserJudge,
+    SpeakerJudge,
+    SpeechLossJudge,
+)
+from lafufu_sb.cleaning.opinions import OPINIONS
+from lafufu_sb.cleaning.speech import vad_hint
+from lafufu_sb.errors import MissingPackageError, UsageError
+from lafufu_sb.evaluation.metrics import missing_hints
 from lafufu_sb.inference.asr import (
     RECOGNISER_RATE,
     as_text,
@@ -17,8 +28,83 @@ from lafufu_sb.inference.asr import (
     rate_of,
 )
 
+# Judge to the option with its limit. The shipped models have DNSMOS in their loss, so
+# it must not judge them alone.
+JUDGES = {
+    "dnsmos": "max_dnsmos_drop",
+    "dnsmos_p808": "max_p808_drop",
+    "distillmos": "max_distillmos_drop",
+    "speech_loss": "max_speech_loss",
+}
+_TITLES = OPINIONS | {"speech_loss": "lost speech"}
 
-def load_gate(options, device="cpu"):
+
+class JudgeChoice(NamedTuple):
+    """Names of judges, whether opinions are of speech alone, and what is missing."""
+
+    names: tuple
+    speech_only: bool
+    note: str  # one line for the user, or empty
+
+
+def choose_judges(gate, model=""):
+    """Which of ``JUDGES`` a gate has.
+
+    Arguments
+    ---------
+    gate : str
+        See ``GateOptions``.
+    model : str
+        Name of the model that restores. One with "reverb" in its name rightly
+        attenuates the reverberation of speech, so "all" leaves out ``speech_loss``.
+
+    Returns
+    -------
+    JudgeChoice
+
+    Raises
+    ------
+    MissingPackageError
+        If a named judge lacks its package, or all judges do.
+    UsageError
+        For an unknown name.
+    """
+    if gate == "none":
+        return JudgeChoice((), False, "")
+    names = gate.split(",")
+    if gate == "all":
+        reverb = "reverb" in Path(model).name.lower()
+        names = [name for name in JUDGES if not (reverb and name == "speech_loss")]
+    if unknown := [name for name in names if name not in JUDGES]:
+        raise UsageError(
+            f"--gate {unknown[0]!r} is no judge: choose all, none, or from "
+            f"{', '.join(JUDGES)} with commas between them"
+        )
+    hints = {name: hint for name in names if (hint := _hint(name))}
+    found = tuple(name for name in names if name not in hints)
+    if not found or (hints and gate != "all"):
+        raise MissingPackageError(
+            f"the do-no-harm gate lacks judges: {'; '.join(hints.values())}, or accept "
+            "restored files unchecked with --gate none"
+        )
+    missing = [_TITLES[name] for name in hints]
+    if vad_hint():
+        missing.append("speech without its pauses")
+    if not missing:
+        return JudgeChoice(found, True, "")
+    note = (
+        f"the gate judges {'whole recordings' if vad_hint() else 'speech'} by "
+        f"{', '.join(_TITLES[name] for name in found)} alone; for "
+        f'{", ".join(missing)}: pip install "lafufu_sb[judges]"'
+    )
+    return JudgeChoice(found, not vad_hint(), note)
+
+
+def _hint(name):
+    return "".join(missing_hints([name])) if name in OPINIONS else vad_hint()
+
+
+def load_gate(options, device="cpu", model=""):
     """Load the gate of a cleaning.
 
     Arguments
@@ -27,6 +113,8 @@ def load_gate(options, device="cpu"):
         Judges and limits.
     device : str
         Of recogniser and speaker model.
+    model : str
+        See ``choose_judges``.
 
     Returns
     -------
@@ -40,8 +128,13 @@ def load_gate(options, device="cpu"):
         If a folder does not exist or holds no such model.
     """
     pieces, judges = options.judge_pieces, []
-    if options.gate == "dnsmos":
-        judges.append(DNSMOSJudge(options.max_dnsmos_drop, pieces))
+    chosen = choose_judges(options.gate, model)
+    limits = {name: getattr(options, JUDGES[name]) for name in chosen.names}
+    drops = {name: limit for name, limit in limits.items() if name in OPINIONS}
+    if drops:
+        judges.append(OpinionJudge(drops, pieces, chosen.speech_only))
+    if "speech_loss" in limits:
+        judges.append(SpeechLossJudge(limits["speech_loss"], pieces))
     if options.recogniser:
         transcribe = load_transcriber(options.recogniser, device)
         judges.append(RecogniserJudge(transcribe, options.max_cer, pieces))

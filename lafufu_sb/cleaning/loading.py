@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from lafufu_sb import __version__
-from lafufu_sb.cleaning.judges import folder_hash, load_gate
+from lafufu_sb.cleaning.judges import choose_judges, folder_hash, load_gate
 from lafufu_sb.cleaning.work import Cleaner
 from lafufu_sb.lobes.fingerprint import fingerprint
 from lafufu_sb.restoration.devices import usable_dtype
@@ -34,7 +34,7 @@ def load_cleaner(options, state):
         with other settings.
     """
     model = options.model.load()
-    gate = load_gate(options.gate, str(model.device))
+    gate = load_gate(options.gate, str(model.device), options.model.model)
     state.agree(result_settings(options, model))
     return Cleaner(
         model,
@@ -58,10 +58,13 @@ def result_settings(options, model):
     dtype = usable_dtype(settings.precision, restorer.device, restorer.fallback)
     networks = restorer.representation, restorer.pre_enhancer, restorer.score_model
     values = asdict(settings) | asdict(options.gate)
+    judges = choose_judges(options.gate.gate, options.model.model)
     return values | {
         "input": str(Path(options.input).resolve()),
         "model": [None if n is None else fingerprint(n) for n in networks],
         "pre_enhancer": type(restorer.pre_enhancer).__name__,
+        "judges": judges.names,
+        "speech_only": judges.speech_only,
         "recogniser": folder_hash(options.gate.recogniser),
         "speaker_model": folder_hash(options.gate.speaker_model),
         "precision": str(dtype),

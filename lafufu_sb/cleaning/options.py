@@ -16,9 +16,14 @@ class GateOptions:
     Arguments
     ---------
     gate : str
-        "dnsmos" or "none". The models below judge in either case, if given.
-    max_dnsmos_drop : float
-        Points by which DNSMOS ovr or DNSMOS P.808 may fall, 0 to 4.
+        "all" for the judges whose packages are installed, names of judges (``JUDGES``)
+        with commas between them, or "none". The models below judge in any case, if
+        given.
+    max_dnsmos_drop, max_p808_drop, max_distillmos_drop : float
+        Points by which DNSMOS ovr, DNSMOS P.808 and DistillMOS of the speech may fall,
+        0 to 4.
+    max_speech_loss : float
+        Share of the bands of speech that may be lost, 0 to 1, see ``SpeechLossJudge``.
     recogniser : str, optional
         Model folder of a recogniser, see ``load_recogniser``.
     max_cer : float
@@ -36,8 +41,11 @@ class GateOptions:
         For a number outside its range.
     """
 
-    gate: str = "dnsmos"
+    gate: str = "all"
     max_dnsmos_drop: float = 0.0
+    max_p808_drop: float = 0.0
+    max_distillmos_drop: float = 0.0
+    max_speech_loss: float = 0.1
     recogniser: str | None = None
     max_cer: float = 0.1
     speaker_model: str | None = None
@@ -46,6 +54,9 @@ class GateOptions:
 
     def __post_init__(self):
         real_number("--max-dnsmos-drop", self.max_dnsmos_drop, 0, 4)
+        real_number("--max-p808-drop", self.max_p808_drop, 0, 4)
+        real_number("--max-distillmos-drop", self.max_distillmos_drop, 0, 4)
+        real_number("--max-speech-loss", self.max_speech_loss, 0, 1)
         real_number("--max-cer", self.max_cer, 0, 1)
         real_number("--min-cosine", self.min_cosine, -1, 1)
         whole_number("--judge-pieces", self.judge_pieces, 0, 1000)

@@ -76,11 +76,27 @@ def make_plan(manifest, output, audio_format="same"):
                 while not os.path.lexists(folder):
                     folder = os.path.dirname(folder)
                 _refuse_obstacle(folder, is_folder=True)
+    return planned_files(sources, targets, manifest.seconds)
+
+
+def planned_files(sources, targets, stated):
+    """Read the headers of recordings.
+
+    Arguments
+    ---------
+    sources, targets : sequence of str
+        Recordings, and the path of the result of each; empty where there is none.
+    stated : dict of str to float
+        See ``Manifest.seconds``.
+
+    Returns
+    -------
+    list of PlannedFile
+    """
+    with ThreadPoolExecutor(_SCANNERS) as pool:
         headers = list(pool.map(_examine, sources))
     return [
-        PlannedFile(
-            index, source, target, stated=manifest.seconds.get(source, 0.0), **header
-        )
+        PlannedFile(index, source, target, stated=stated.get(source, 0.0), **header)
         for index, (source, target, header) in enumerate(
             zip(sources, targets, headers, strict=True)
         )

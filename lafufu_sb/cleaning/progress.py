@@ -20,10 +20,12 @@ class Progress:
         Journal rows of the finished files.
     stream : text file, optional
         Where to print, by default standard error.
+    decisions : sequence of str
+        Those that the line counts.
     """
 
-    def __init__(self, files, rows=(), stream=None):
-        self.rows = list(rows)
+    def __init__(self, files, rows=(), stream=None, decisions=("kept", "failed")):
+        self.rows, self._decisions = list(rows), decisions
         self._costs = {file.source: file.cost for file in files}
         self._total = sum(self._costs.values())
         self._before = self._done = sum(self._costs[row["source"]] for row in rows)
@@ -60,13 +62,13 @@ class Progress:
 
     def line(self):
         """Files and audio done, speed, and the time that is left at that speed."""
-        decisions = count(self.rows)
+        decisions = count(self.rows, self._decisions)
         left = (self._total - self._done) / self.speed if self.speed > 0 else 0.0
         return (
             f"{len(self.rows)} of {len(self._costs)} files, "
             f"{_duration(self._done)} of {_duration(self._total)}, "
             f"{self.speed:.1f} x real time, {_duration(left)} left, "
-            f"{decisions['kept']} kept, {decisions['failed']} failed"
+            + ", ".join(f"{number} {name}" for name, number in decisions.items())
         )
 
     def _write(self, text):

@@ -5,6 +5,7 @@ import csv
 import html
 import io
 
+from lafufu_sb.cleaning.opinions import OPINIONS
 from lafufu_sb.evaluation.metrics import summarise
 
 CSV_NAME = "cleaning_report.csv"
@@ -22,8 +23,11 @@ COLUMNS = {  # of the CSV, with the decimals of their numbers
     "snr": 2,
     "dnsmos_before": 3,
     "dnsmos_after": 3,
-    "p808_before": 3,
-    "p808_after": 3,
+    "dnsmos_p808_before": 3,
+    "dnsmos_p808_after": 3,
+    "distillmos_before": 3,
+    "distillmos_after": 3,
+    "speech_loss": 4,
     "character_error": 4,
     "speaker_cosine": 4,
     "gain_db": 2,
@@ -38,7 +42,7 @@ img{max-width:100%}
 """
 
 
-def write_csv(path, rows):
+def write_csv(path, rows, columns=COLUMNS):
     """Write a line per file; cells without a measurement are empty.
 
     Arguments
@@ -47,14 +51,16 @@ def write_csv(path, rows):
         The file.
     rows : sequence of dict
         Journal rows in the order of the plan.
+    columns : dict of str to (int or None)
+        Keys of the rows to the decimals of their numbers.
     """
     # File names are bytes in any encoding.
     with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as out:
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow(columns)
         for row in rows:
             writer.writerow(
-                _cell(row.get(name), decimals) for name, decimals in COLUMNS.items()
+                _cell(row.get(name), decimals) for name, decimals in columns.items()
             )
 
 
@@ -94,7 +100,7 @@ def write_page(path, rows, title, facts):
     path.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
-def count(rows):
+def count(rows, decisions=("restored", "kept", "failed")):
     """Number of files by decision.
 
     Example
@@ -102,8 +108,8 @@ def count(rows):
     >>> count([{"decision": "kept"}, {"decision": "restored"}])
     {'restored': 1, 'kept': 1, 'failed': 0}
     """
-    decisions = [row["decision"] for row in rows]
-    return {name: decisions.count(name) for name in ("restored", "kept", "failed")}
+    found = [row["decision"] for row in rows]
+    return {name: found.count(name) for name in decisions}
 
 
 def _totals(rows):
@@ -114,7 +120,7 @@ def _totals(rows):
 
 def _means(rows):
     judged = [row for row in rows if row["decision"] != "failed"]
-    for name, label in (("dnsmos", "DNSMOS ovr"), ("p808", "DNSMOS P.808")):
+    for name, label in OPINIONS.items():
         sides = f"{name}_before", f"{name}_after"
         scored = [{side: row[side] for side in sides} for row in _with(judged, *sides)]
         if scored:

@@ -28,12 +28,14 @@ UNPACKED, RESTORED = "unpacked", "restored"
 
 
 class State:
-    """The state of a cleaning in its output folder.
+    """The state of a cleaning or scoring in its output folder.
 
     Arguments
     ---------
     output : str or Path
         Folder of the results.
+    name : str
+        Of the folder of the state below it.
 
     Attributes
     ----------
@@ -43,9 +45,9 @@ class State:
         Folders for the originals and results of a packed manifest.
     """
 
-    def __init__(self, output):
+    def __init__(self, output, name=FOLDER):
         self.output = Path(os.path.abspath(checked_path(output)))
-        self.folder = self.output / FOLDER
+        self.folder = self.output / name
         self.unpacked, self.restored = self.folder / UNPACKED, self.folder / RESTORED
         self._settings = self.folder / "settings.json"
 
@@ -66,8 +68,10 @@ class State:
         if self.output.exists() and not self.output.is_dir():
             raise UsageError(f"{self.output} is a file: choose an output folder")
         if not self.folder.is_dir():
-            # Another process may make the folder of the state at this moment.
-            if self.output.exists() and set(os.listdir(self.output)) - {FOLDER}:
+            # Another process may make the folder of the state at this moment. Scores
+            # may be among other files.
+            alone = self.folder.name == FOLDER and self.output.exists()
+            if alone and set(os.listdir(self.output)) - {FOLDER}:
                 raise UsageError(
                     f"{self.output} is not empty and has no results of `lafufu clean`: "
                     "choose another output folder"
@@ -184,6 +188,27 @@ class State:
                     found[file.source] = row
         return found
 
+    def complete(self, files):
+        """Rows of all files in the order of the plan; None, with a line, if some miss.
+
+        Arguments
+        ---------
+        files : sequence of PlannedFile
+            Of a plan.
+
+        Returns
+        -------
+        list of dict or None
+        """
+        found = self.rows(files)
+        if missing := len(files) - len(found):
+            print(
+                f"{missing} of {len(files)} files belong to other shards: the last "
+                "shard to end writes the results of all"
+            )
+            return None
+        return [found[file.source] for file in files]
+
     def pending(self, files, name="*"):
         """Split files into those to clean, failures included, and finished ones.
 
@@ -246,9 +271,9 @@ def _holds(row, file):
     if mark != (file.target, file.size, file.mtime_ns):
         return False
     try:
-        return row["decision"] == "failed" or (
-            os.stat(file.target).st_size == row.get("bytes")
-        )
+        if row["decision"] == "failed" or not file.target:
+            return True
+        return os.stat(file.target).st_size == row.get("bytes")
     except OSError:
         return False
 

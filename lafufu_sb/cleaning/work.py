@@ -7,7 +7,6 @@ result depends on its file and the settings alone.
 
 import contextlib
 import math
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from lafufu_sb.audio.files import write_blocks
 from lafufu_sb.audio.recordings import Recording
 from lafufu_sb.audio.resampling import resample
 from lafufu_sb.cleaning.gate import Verdict
+from lafufu_sb.cleaning.originals import change_of, memory_errors, one_line, opened
 from lafufu_sb.cleaning.partial import PartialResult
 from lafufu_sb.cleaning.pipeline import Meter, WriteBehind, read_ahead
 from lafufu_sb.cleaning.results import convert, save, transfer
@@ -30,8 +30,6 @@ IN_MEMORY = 600.0  # seconds x channels; longer files are restored from disk to 
 # Largest number of files that are read ahead, and that wait for each finisher. Either
 # group has at most IN_MEMORY seconds of audio in all.
 _AHEAD, _BEHIND = 64, 8
-# A recording may be a little shorter than its manifest states: share and seconds.
-_SHARE, _TOLERANCE = 0.99, 0.1
 
 
 @dataclass
@@ -156,7 +154,7 @@ class Cleaner:
     def _read(self, file):
         job = _Job(file)
         try:
-            with _memory_errors(file), _opened(file) as recording:
+            with memory_errors(file), opened(file) as recording:
                 rate, job.note = recording.sample_rate, recording.note
                 cost = recording.samples / rate * recording.channels
                 job.long = cost > max(file.cost, IN_MEMORY)
@@ -165,7 +163,7 @@ class Cleaner:
                 before = torch.cat(list(recording.blocks()), dim=1)
                 wavs = resample(before, rate, self.model.sample_rate)
         except (OSError, UsageError, MemoryError) as error:
-            job.problem = _one_line(error)
+            job.problem = one_line(error)
             return job
         job.before = MemorySound(before, rate)
         job.signals = tuple(
@@ -198,9 +196,9 @@ class Cleaner:
         """Restore, judge and write a file from disk to disk; returns its row."""
         file, start = job.file, self.meter.computing
         try:
-            recording = _opened(file, self.model.sample_rate)
+            recording = opened(file, self.model.sample_rate)
         except (OSError, UsageError) as error:
-            return _row(job, "failed", _one_line(error))
+            return _row(job, "failed", one_line(error))
         job.before, job.note = FileSound(recording), recording.note
         lengths = self.model.restorer.plan.blocks(recording.samples)
         result = PartialResult(shard.partial(file), recording.channels, lengths)
@@ -217,7 +215,7 @@ class Cleaner:
                 put = partial(convert, recording=restored, source=file.source)
                 row = self._place(job, after, verdict, put, shard)
         except NotFiniteError as error:
-            verdict = Verdict({}, _one_line(error))
+            verdict = Verdict({}, one_line(error))
             row = self._place(job, None, verdict, None, shard)
         except UsageError:  # the file was damaged or changed meanwhile
             result.remove()
@@ -239,7 +237,7 @@ class Cleaner:
                 gain = transfer(
                     temporary, file.source, before.rate, rate, self.subtype, copy
                 )
-                if problem := _change_of(file):
+                if problem := change_of(file):
                     raise UsageError(problem)
             else:
                 gain = put(temporary, rate=rate, subtype=self.subtype)
@@ -258,31 +256,6 @@ class Cleaner:
         more = measures | verdict.measures | gain
         reason = "; ".join(filter(None, [verdict.objection, job.note]))
         return _row(job, decision, reason, **more)
-
-
-def _opened(file, sample_rate=None):
-    """The recording of a planned file, which is as long as the manifest states."""
-    recording = Recording(file.source, sample_rate)
-    seconds = recording.frames / recording.file_rate
-    if seconds < _SHARE * file.stated - _TOLERANCE:
-        raise UsageError(
-            f"{file.source} has {seconds:.2f} seconds, but the manifest states "
-            f"{file.stated:.2f}"
-        )
-    return recording
-
-
-@contextlib.contextmanager
-def _memory_errors(file):
-    """Raise a MemoryError that names the file, for those of numpy and torch."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
-            raise MemoryError(
-                f"{file.source} needs more memory than is free"
-            ) from error
-        raise
 
 
 def _row(job, decision, reason, **measures):
@@ -309,29 +282,12 @@ def _row(job, decision, reason, **measures):
 def _row_of(function, job, shard):
     """Row of a job; what is wrong with the recording itself makes it a failed one."""
     try:
-        with _memory_errors(job.file):
+        with memory_errors(job.file):
             return function(job, shard)
     except (UsageError, MemoryError) as error:
-        return _row(job, "failed", _one_line(error))
+        return _row(job, "failed", one_line(error))
     except OSError:
-        problem = _change_of(job.file)
+        problem = change_of(job.file)
         if not problem:
             raise
         return _row(job, "failed", problem)
-
-
-def _change_of(file):
-    """What has happened to a recording since it was planned, or an empty text."""
-    try:
-        status = os.stat(file.source)
-    except OSError as error:
-        return f"{file.source} has vanished ({error.strerror})"
-    if not os.access(file.source, os.R_OK):
-        return f"{file.source} may not be read any more"
-    if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns):
-        return f"{file.source} has changed since the run began: run it again"
-    return ""
-
-
-def _one_line(error):
-    return " ".join(str(error).split())

@@ -1,11 +1,15 @@
 """``lafufu clean``: restore a corpus."""
 
-import argparse
 from dataclasses import fields
 
-from lafufu_sb.cleaning.manifests import KINDS
 from lafufu_sb.cleaning.options import CleaningOptions, GateOptions
-from lafufu_sb.cli.options import add_model_options, add_subtype, model_choice
+from lafufu_sb.cli.options import (
+    add_manifest_options,
+    add_model_options,
+    add_subtype,
+    model_choice,
+    shard_of,
+)
 
 _DATA, _GATE = CleaningOptions, GateOptions  # whose defaults the options have
 
@@ -33,28 +37,7 @@ def add_parser(commands):
 
 def _add_data_options(parser):
     group = parser.add_argument_group("data")
-    group.add_argument(
-        "--kind",
-        choices=KINDS,
-        help="format of the input, by default chosen by its name",
-    )
-    group.add_argument(
-        "--column",
-        dest="columns",
-        action="append",
-        default=[],
-        help="column or field that holds audio, may be repeated; by default wav, or "
-        "the only one that has nothing but names of audio files",
-    )
-    group.add_argument(
-        "--placeholder",
-        dest="placeholders",
-        type=_placeholder,
-        action="append",
-        default=[],
-        metavar="NAME=FOLDER",
-        help="value of a placeholder in paths, such as {data_root}; may be repeated",
-    )
+    add_manifest_options(group)
     group.add_argument(
         "--sample-rate",
         choices=["keep", "model"],
@@ -74,15 +57,30 @@ def _add_gate_options(parser):
     group = parser.add_argument_group("do-no-harm gate")
     group.add_argument(
         "--gate",
-        choices=["dnsmos", "none"],
         default=_GATE.gate,
-        help="none leaves out DNSMOS; a recogniser or speaker model still judges",
+        metavar="JUDGES",
+        help="all that are installed (default), some of dnsmos,dnsmos_p808,distillmos,"
+        "speech_loss with commas between them, or none; a recogniser or speaker model "
+        "judges in any case",
     )
+    for name, opinion in (
+        ("dnsmos", "DNSMOS"),
+        ("p808", "DNSMOS P.808"),
+        ("distillmos", "DistillMOS"),
+    ):
+        group.add_argument(
+            f"--max-{name}-drop",
+            type=float,
+            default=getattr(_GATE, f"max_{name}_drop"),
+            help=f"points by which {opinion} of the speech may fall (default "
+            "%(default)s)",
+        )
     group.add_argument(
-        "--max-dnsmos-drop",
+        "--max-speech-loss",
         type=float,
-        default=_GATE.max_dnsmos_drop,
-        help="points by which DNSMOS of a file may fall (default %(default)s)",
+        default=_GATE.max_speech_loss,
+        help="share of the bands of speech that may be attenuated by 6 dB (default "
+        "%(default)s)",
     )
     group.add_argument(
         "--recogniser",
@@ -129,7 +127,7 @@ def _add_engine_options(parser):
     )
     group.add_argument(
         "--shard",
-        type=_shard,
+        type=shard_of,
         default=_DATA.shard,
         metavar="I/N",
         help="clean only this share of the files, for job arrays: 1/8 to 8/8",
@@ -172,17 +170,3 @@ def cleaning_options(options):
     values |= {"columns": tuple(options.columns)}
     values |= {"placeholders": dict(options.placeholders)}
     return CleaningOptions(**values, model=model_choice(options), gate=gate)
-
-
-def _placeholder(text):
-    name, equals, folder = text.partition("=")
-    if not (name and equals and folder):
-        raise argparse.ArgumentTypeError(f"must be NAME=FOLDER, got {text!r}")
-    return name, folder
-
-
-def _shard(text):
-    number, _, count = text.partition("/")
-    if not (number.isdigit() and count.isdigit()):
-        raise argparse.ArgumentTypeError(f"must be I/N such as 1/8, got {text!r}")
-    return int(number), int(count)

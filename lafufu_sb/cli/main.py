@@ -9,7 +9,15 @@ from lafufu_sb.cli.output import complain, escape_logs, show_traceback
 from lafufu_sb.errors import UsageError
 
 # Modules with ``add_parser(commands)``, in the order of the help.
-SUBCOMMANDS = ("demo", "enhance", "clean", "evaluate", "export", "import_sgmse")
+SUBCOMMANDS = (
+    "demo",
+    "enhance",
+    "clean",
+    "score",
+    "evaluate",
+    "export",
+    "import_sgmse",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,9 +1,10 @@
-"""Options of the sub-commands that load a model, made from ``RestoreSettings``."""
+"""Options that sub-commands share: of models and their settings, of manifests."""
 
 import argparse
 from dataclasses import fields
 
 from lafufu_sb.audio.formats import SUBTYPES
+from lafufu_sb.cleaning.manifests import KINDS
 from lafufu_sb.inference.loading import ModelChoice
 from lafufu_sb.restoration.settings import RestoreSettings
 
@@ -68,6 +69,32 @@ def add_subtype(parser):
         choices=SUBTYPES,
         help="sample format of the results, by default that of the input (of MP3 and "
         "the like 16 bits)",
+    )
+
+
+def add_manifest_options(group):
+    """Add the options that ``open_manifest`` takes: kind, columns, placeholders."""
+    group.add_argument(
+        "--kind",
+        choices=KINDS,
+        help="format of the input, by default chosen by its name",
+    )
+    group.add_argument(
+        "--column",
+        dest="columns",
+        action="append",
+        default=[],
+        help="column or field that holds audio, may be repeated; by default wav, or "
+        "the only one that has nothing but names of audio files",
+    )
+    group.add_argument(
+        "--placeholder",
+        dest="placeholders",
+        type=_placeholder,
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="value of a placeholder in paths, such as {data_root}; may be repeated",
     )
 
 
@@ -145,3 +172,18 @@ def model_choice(options, model=None):
         trust=options.trust,
         progress=getattr(options, "progress", False),
     )
+
+
+def _placeholder(text):
+    name, equals, folder = text.partition("=")
+    if not (name and equals and folder):
+        raise argparse.ArgumentTypeError(f"must be NAME=FOLDER, got {text!r}")
+    return name, folder
+
+
+def shard_of(text):
+    """(number, count) of a share such as 1/8."""
+    number, _, count = text.partition("/")
+    if not (number.isdigit() and count.isdigit()):
+        raise argparse.ArgumentTypeError(f"must be I/N such as 1/8, got {text!r}")
+    return int(number), int(count)

@@ -30,9 +30,37 @@ def bandwidth(signal, sample_rate):
     """
     size = next_fast_len(signal.size, real=True)  # primes are slow
     power = np.abs(np.fft.rfft(signal * np.hanning(signal.size), size)) ** 2
+    return highest_band(power, size, sample_rate)
+
+
+def highest_band(power, size, sample_rate, floor=0.0):
+    """Find the highest band of a power spectrum that has content, see ``bandwidth``.
+
+    Arguments
+    ---------
+    power : numpy.ndarray
+        (size // 2 + 1,), from a Fourier transform over ``size`` samples.
+    size : int
+        Length of the transform.
+    sample_rate : int
+        Hz.
+    floor : float
+        Power of a band below which it has no content, however quiet the others are.
+
+    Returns
+    -------
+    float
+        Hz, the upper edge of the band; 0 if no band has content.
+
+    Example
+    -------
+    >>> highest_band(np.array([0.0, 1.0, 0.0, 1e-9, 0.0]), 8, 4000)
+    1000.0
+    """
     edges = np.arange(0.0, sample_rate / 2, BAND_HZ) * size / sample_rate
     bands = np.add.reduceat(power, np.round(edges).astype(int))
-    heard = np.flatnonzero(bands > bands.max() * 10 ** (BANDWIDTH_FLOOR_DB / 10))
+    floor = max(floor, bands.max() * 10 ** (BANDWIDTH_FLOOR_DB / 10))
+    heard = np.flatnonzero(bands > floor)
     return float((heard[-1] + 1) * BAND_HZ) if heard.size else 0.0
 
 

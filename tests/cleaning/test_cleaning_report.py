@@ -17,8 +17,8 @@ ROWS = [
         "restored",
         dnsmos_before=2.0,
         dnsmos_after=3.0,
-        p808_before=2.5,
-        p808_after=3.5,
+        dnsmos_p808_before=2.5,
+        dnsmos_p808_after=3.5,
         snr=5.0,
         rtf=0.2,
     ),
@@ -46,7 +46,7 @@ def test_page_sums_up_and_names_what_was_not_restored(tmp_path):
     page = path.read_text()
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
     assert "Cleaning of my &lt;corpus&gt;" in text
-    expected = "restored 1 1.00", "DNSMOS ovr 3.00 3.25", "SNR, dB 10"
+    expected = "restored 1 1.00", "DNSMOS 3.00 3.25", "SNR, dB 10"
     for cells in (*expected, "DNSMOS P.808 2.50 3.50"):
         assert cells in text
     assert "/b.wav &lt;fell&gt;" in text and "/c.wav not audio" in text

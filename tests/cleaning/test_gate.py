@@ -5,17 +5,19 @@ import math
 import pytest
 import torch
 
-from lafufu_sb.cleaning import gate as module
+from lafufu_sb.audio.resampling import resample
+from lafufu_sb.cleaning import gate
+from lafufu_sb.cleaning import opinions as module
 from lafufu_sb.cleaning.gate import (
-    DNSMOSJudge,
     Gate,
+    OpinionJudge,
     RecogniserJudge,
     SpeakerJudge,
+    SpeechLossJudge,
     Verdict,
     character_error,
 )
 from lafufu_sb.cleaning.sound import MemorySound
-from lafufu_sb.errors import MissingPackageError
 
 
 def sound(*levels, seconds=1.0, rate=16000):
@@ -27,15 +29,23 @@ def sound(*levels, seconds=1.0, rate=16000):
 
 @pytest.fixture
 def heard(monkeypatch):
-    """Lengths heard by a fake DNSMOS, which gives ten times the level."""
+    """Lengths heard by fake opinions: ten times the mean and the largest sample."""
     lengths = []
 
-    def score(wav, rate):
+    def score(wav, rate, names):
         lengths.append(len(wav) / rate)
-        return {"ovr": 10 * float(wav.mean()), "p808": 10 * float(wav.amax())}
+        if not wav.any():
+            return [math.nan] * len(names)
+        found = {"dnsmos": 10 * float(wav.mean()), "distillmos": 10 * float(wav.amax())}
+        return [found[name] for name in names]
 
-    monkeypatch.setattr(module, "dnsmos", score)
+    monkeypatch.setattr(module, "_of_piece", score)
     return lengths
+
+
+def judge(dnsmos=0.0, distillmos=0.0, **options):
+    drops = {"dnsmos": dnsmos, "distillmos": distillmos}
+    return OpinionJudge(drops, **{"speech_only": False} | options)
 
 
 @pytest.mark.parametrize(
@@ -50,64 +60,136 @@ def heard(monkeypatch):
         ([0.0, 0.3], [0.0, 0.4], 0.0, True),  # silence is not judged
     ],
 )
-def test_dnsmos_must_not_drop(heard, before, after, drop, passes):
-    verdict = DNSMOSJudge(drop)(sound(*before), sound(*after))
+def test_no_opinion_may_drop(heard, before, after, drop, passes):
+    verdict = judge(drop, drop)(sound(*before), sound(*after))
     assert (verdict.objection == "") is passes
 
 
-def test_dnsmos_reports_its_scores(heard):
-    verdict = DNSMOSJudge()(sound(0.3, 0.1), sound(0.2, 0.2))
-    assert (
-        verdict.objection == "DNSMOS 3.00 fell to 2.00, DNSMOS P.808 3.00 fell to 2.00"
-    )
-    names = "dnsmos_before", "dnsmos_after", "p808_before", "p808_after"
+def test_opinions_are_reported(heard):
+    verdict = judge()(sound(0.3, 0.1), sound(0.2, 0.2))
+    assert verdict.objection == "DNSMOS 3.00 fell to 2.00, DistillMOS 3.00 fell to 2.00"
+    names = "dnsmos_before", "dnsmos_after", "distillmos_before", "distillmos_after"
     assert verdict.measures == pytest.approx(dict.fromkeys(names, 2))
 
 
-def test_each_of_the_two_opinions_counts(heard):
+def test_each_opinion_has_its_own_limit(heard):
     before = sound(0.2)
     after = sound(0.2)
-    after.wavs[0, ::2] *= 0.5  # a lower mean, the same maximum
+    after.wavs[0, ::2] *= 0.5  # a lower mean, a higher maximum
     after.wavs[0, 1::2] *= 1.1
-    assert DNSMOSJudge()(before, after).objection == "DNSMOS 2.00 fell to 1.60"
-    assert DNSMOSJudge()(after, before).objection == "DNSMOS P.808 2.20 fell to 2.00"
+    assert judge()(before, after).objection == "DNSMOS 2.00 fell to 1.60"
+    assert judge()(after, before).objection == "DistillMOS 2.20 fell to 2.00"
+    assert judge(dnsmos=0.5)(before, after).objection == ""
+    assert judge(dnsmos=0.5)(after, before).objection
+    assert judge(distillmos=0.5)(before, after).objection
 
 
 @pytest.mark.parametrize(
     "before, after, objection",
     [
-        (0.0, 0.0, "DNSMOS cannot judge silence"),
+        (0.0, 0.0, "nothing can be judged: the recording is silent"),
         (0.1, 0.0, "the restoration is silent"),
     ],
 )
 def test_silence_keeps_the_original(heard, before, after, objection):
-    assert DNSMOSJudge()(sound(before), sound(after)).objection == objection
+    assert judge()(sound(before), sound(after)).objection == objection
 
 
 @pytest.mark.parametrize(
     "seconds, pieces, runs", [(1.0, 3, 1), (60.0, 3, 3), (27.0, 0, 3)]
 )
-def test_dnsmos_hears_pieces_of_one_length(heard, seconds, pieces, runs):
-    DNSMOSJudge(pieces=pieces)(sound(0.1, seconds=seconds), sound(0.1, seconds=seconds))
+def test_opinions_are_of_pieces_of_one_length(heard, seconds, pieces, runs):
+    long = sound(0.1, seconds=seconds)
+    judge(pieces=pieces)(long, long)
     assert heard == [9.02] * 2 * runs
 
 
-def test_dnsmos_of_speech_is_that_of_one_window():
+def test_only_speech_is_judged(heard, monkeypatch):
+    """The pauses get louder and the speech fainter."""
+    before, after = sound(0.2, seconds=4.0), sound(0.4, seconds=4.0)
+    before.wavs[:, 16000:32000], after.wavs[:, 16000:32000] = 0.3, 0.2
+    assert judge()(before, after).objection == ""
+    monkeypatch.setattr(gate, "find_speech", lambda sound: [[(1.0, 2.0)]])
+    verdict = judge(speech_only=True)(before, after)
+    assert verdict.objection == "DNSMOS 3.00 fell to 2.00, DistillMOS 3.00 fell to 2.00"
+
+
+def test_speech_that_noise_hides_is_looked_for_in_the_restoration(heard, monkeypatch):
+    before, after = sound(0.2, 0.2), sound(0.3, 0.1)
+    found = {id(before): [[], []], id(after): [[(0.0, 1.0)], []]}
+    monkeypatch.setattr(gate, "find_speech", lambda sound: found[id(sound)])
+    assert judge(speech_only=True)(before, after).objection == ""  # of channel 0 alone
+    found[id(after)] = [[], []]
+    verdict = judge(speech_only=True)(before, after)
+    assert verdict.objection == "nothing can be judged: no speech was found"
+
+
+def test_dnsmos_of_noise_is_that_of_one_window():
     noise = torch.randn(1, 160000, generator=torch.Generator().manual_seed(0))
     clean = MemorySound(0.1 * noise[:, :100000], 16000)
-    verdict = DNSMOSJudge()(clean, clean)
+    names = dict.fromkeys(["dnsmos", "dnsmos_p808"], 0.0)
+    verdict = OpinionJudge(names, speech_only=False)(clean, clean)
     assert verdict.objection == ""
     assert 1.0 < verdict.measures["dnsmos_before"] < 2.0
+    assert 1.0 < verdict.measures["dnsmos_p808_after"] < 4.0
 
 
-def test_without_speechmos_the_gate_has_no_judge(monkeypatch):
-    def check(names):
-        raise ImportError(f"{names[0]} needs speechmos")
+@pytest.fixture
+def spoken(monkeypatch):
+    """Tones from 1 s to 3 s of 4 s are speech: a function from levels to a sound."""
+    monkeypatch.setattr(
+        gate, "find_speech", lambda sound: [[(1.0, 3.0)]] * sound.channels
+    )
+    time = torch.arange(4 * 16000) / 16000
+    hiss = 1e-4 * torch.randn(2, len(time), generator=torch.Generator().manual_seed(0))
 
-    monkeypatch.setattr(module, "check_metrics", check)
-    message = "has no judge: dnsmos needs speechmos.*--gate none"
-    with pytest.raises(MissingPackageError, match=message):
-        DNSMOSJudge()
+    def make(low, high, rate=16000):
+        wav = low * torch.sin(2000 * time) + high * torch.sin(20000 * time)
+        wav[:16000] = wav[48000:] = 0.0
+        return MemorySound(resample(wav + hiss, 16000, rate), rate)
+
+    return make
+
+
+def test_lost_bands_of_speech_are_an_objection(spoken):
+    before = spoken(0.1, 0.1)
+    for after, share in (
+        (before, 0.0),
+        (spoken(0.1, 0.06), 0.0),  # by 4 dB
+        (spoken(0.3, 0.2, rate=48000), 0.0),
+        (spoken(0.03, 0.03), 1.0),  # by 10 dB
+        (spoken(0.1, 0.01), 0.5),
+    ):
+        verdict = SpeechLossJudge(0.3)(before, after)
+        assert verdict.measures["speech_loss"] == pytest.approx(share, abs=0.15)
+        assert bool(verdict.objection) is (share > 0.3)
+    assert "% of the bands of speech are lost" in verdict.objection
+    assert SpeechLossJudge(0.8)(before, after).objection == ""
+
+
+def test_noise_may_be_removed_and_each_channel_counts(spoken):
+    before, after = spoken(0.1, 0.1), spoken(0.1, 0.1)
+    before.wavs += 0.003 * torch.randn(before.wavs.shape)
+    assert SpeechLossJudge(0.05)(before, after).objection == ""
+    after.wavs[1] = spoken(0.01, 0.01).wavs[1]
+    assert SpeechLossJudge(0.5)(before, after).objection
+
+
+def test_speech_is_lost_anywhere_in_a_long_recording(monkeypatch):
+    stretches = [(10.0 * i, 10.0 * i + 8.0) for i in range(10)]
+    monkeypatch.setattr(gate, "find_speech", lambda sound: [stretches])
+    noise = torch.randn(1, 100 * 8000, generator=torch.Generator().manual_seed(0))
+    before = noise.clone()
+    for _, end in stretches:
+        before[:, int(8000 * end) : int(8000 * (end + 2))] *= 0.01
+    after = before.clone()
+    after[:, 40 * 8000 : 60 * 8000] *= 0.1
+    sounds = MemorySound(before, 8000), MemorySound(after, 8000)
+    assert SpeechLossJudge(0.1, 2)(*sounds).measures["speech_loss"] == 0.0
+    share = SpeechLossJudge(0.1, 0)(*sounds).measures["speech_loss"]
+    assert share == pytest.approx(0.2, abs=0.1)
+    steady = MemorySound(noise, 8000), MemorySound(0.1 * noise, 8000)
+    assert SpeechLossJudge(0.1)(*steady).objection == ""  # no louder than its pauses
 
 
 @pytest.mark.parametrize("limit, passes", [(0.1, False), (0.3, True)])

@@ -8,7 +8,7 @@ import soundfile
 from corpora import contents, small_model, write_noise
 from films import write_container
 
-from lafufu_sb.cleaning import gate
+from lafufu_sb.cleaning import gate, opinions
 from lafufu_sb.cli.main import main
 from lafufu_sb.errors import UsageError
 
@@ -94,10 +94,11 @@ def test_kaldi_and_json_point_to_results(cleaning, corpus, tmp_path):
 
 
 def test_the_gate_of_the_options_decides(cleaning, corpus, tmp_path, monkeypatch):
-    def score(wav, rate):
-        return dict.fromkeys(("ovr", "p808"), 3.0 if rate == 48000 else 2.0)
+    def score(wav, rate, names):
+        return [3.0 if rate == 48000 else 2.0] * len(names)
 
-    monkeypatch.setattr(gate, "dnsmos", score)
+    monkeypatch.setattr(opinions, "_of_piece", score)
+    monkeypatch.setattr(gate, "find_speech", lambda s: [[(0, s.seconds)]] * s.channels)
     arguments = [corpus, "-o", tmp_path / "out", "--gate", "dnsmos"]
     rows = cleaning(*arguments, "--sample-rate", "model", "--max-dnsmos-drop", "0.5")
     assert {row["decision"] for row in rows} == {"restored"}

@@ -6,14 +6,17 @@ import pytest
 import sentencepiece
 import torch
 
+from lafufu_sb.cleaning import judges as module
 from lafufu_sb.cleaning.judges import (
+    JUDGES,
+    choose_judges,
     folder_hash,
     load_gate,
     load_speaker_model,
     load_transcriber,
 )
 from lafufu_sb.cleaning.options import GateOptions
-from lafufu_sb.errors import UsageError
+from lafufu_sb.errors import MissingPackageError, UsageError
 
 SPEAKER = """
 sample_rate: 16000
@@ -101,6 +104,72 @@ def test_options_make_the_gate(speaker_model):
     )
     (judge,) = load_gate(options).judges
     assert (judge.limit, judge.pieces) == (0.5, 2)
+
+
+@pytest.fixture
+def missing(monkeypatch):
+    """``missing(opinions, vad)``: these packages are not installed."""
+
+    def pretend(names=(), vad=False):
+        hint = {name: [f"{name} needs a package"] for name in names}
+        monkeypatch.setattr(module, "missing_hints", lambda n: hint.get(n[0], []))
+        monkeypatch.setattr(module, "vad_hint", lambda: "needs silero" if vad else "")
+
+    return pretend
+
+
+def test_all_judges_hear_speech_by_default(missing):
+    missing()
+    assert choose_judges("all") == (tuple(JUDGES), True, "")
+    assert choose_judges("none") == ((), False, "")
+    assert choose_judges("all", "my/denoiser") == choose_judges("all")
+    assert choose_judges("distillmos,dnsmos") == (("distillmos", "dnsmos"), True, "")
+    options = GateOptions(max_p808_drop=0.1, max_distillmos_drop=0.2, judge_pieces=5)
+    opinion, loss = load_gate(options).judges
+    assert (opinion.pieces, opinion.speech_only) == (5, True)
+    drops = {"dnsmos": options.max_dnsmos_drop, "dnsmos_p808": 0.1, "distillmos": 0.2}
+    assert opinion.drops == drops
+    assert (loss.limit, loss.pieces) == (options.max_speech_loss, 5)
+
+
+@pytest.mark.parametrize("model", ["dereverb", "models/LAFUFU_reverb/"])
+def test_dereverberation_may_attenuate_speech(missing, model):
+    missing()
+    assert choose_judges("all", model).names == tuple(JUDGES)[:-1]
+    assert choose_judges("speech_loss", model).names == ("speech_loss",)
+
+
+def test_a_weaker_gate_says_so_in_one_line(missing):
+    missing(["distillmos"], vad=True)
+    chosen = choose_judges("all")
+    assert chosen[:2] == (("dnsmos", "dnsmos_p808"), False)
+    assert chosen.note == (
+        "the gate judges whole recordings by DNSMOS, DNSMOS P.808 alone; for "
+        "DistillMOS, lost speech, speech without its pauses: pip install "
+        '"lafufu_sb[judges]"'
+    )
+    missing(["dnsmos", "dnsmos_p808"])
+    note = choose_judges("all").note
+    assert "judges speech by DistillMOS, lost speech alone; for DNSMOS, D" in note
+
+
+@pytest.mark.parametrize(
+    "gate, without, message",
+    [
+        ("all", list(JUDGES), "dnsmos needs a package.*needs silero.*--gate none"),
+        ("dnsmos,distillmos", ["distillmos"], "lacks judges: distillmos needs"),
+        ("dnsmos,speech_loss", [], "lacks judges: needs silero"),
+    ],
+)
+def test_a_gate_without_its_judges_is_refused(missing, gate, without, message):
+    missing(without, vad=True)
+    with pytest.raises(MissingPackageError, match=message):
+        choose_judges(gate)
+
+
+def test_unknown_judges_are_refused():
+    with pytest.raises(UsageError, match="'polqa' is no judge: choose all, none, or"):
+        choose_judges("dnsmos,polqa")
 
 
 def test_folders_of_no_model_are_refused(tmp_path):

@@ -3,6 +3,8 @@
 import os
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from lafufu_sb.errors import UsageError
@@ -24,8 +26,9 @@ class Cleaned(NamedTuple):
     """A result, as the rewritten manifest describes it."""
 
     path: str
-    sample_rate: int  # Hz
-    samples: int
+    sample_rate: int | None = None  # Hz; None if it has not changed
+    samples: int | None = None
+    fields: Mapping[str, object] = MappingProxyType({})  # to add to its entry
 
 
 def register(manifest):
@@ -74,6 +77,8 @@ class Manifest(ABC):
         "file", "folder" or both.
     has_columns : bool
         Whether ``columns`` may be given.
+    adds_fields : bool
+        Whether ``write`` adds ``Cleaned.fields`` to the entries, see ``added``.
     placeholder : re.Pattern or None
         Matches a placeholder in a path; its first group is the name. None if the
         format has no placeholders.
@@ -113,6 +118,7 @@ class Manifest(ABC):
     endings = ()
     takes = ("file",)
     has_columns = False
+    adds_fields = False
     placeholder = None
     subtype = None
     packed = False
@@ -227,6 +233,29 @@ class Manifest(ABC):
         """Path of the result of a text in ``sources``; None if it has no result."""
         result = cleaned[self.sources[text]]
         return None if result is None else result.path
+
+    def added(self, texts, cleaned):
+        """Fields to add to an entry.
+
+        Arguments
+        ---------
+        texts : dict of str to (str or None)
+            Name of each field that holds audio to its text in ``sources``; empty or
+            None where this entry has none.
+        cleaned : dict of str to (Cleaned or None)
+            See ``write``.
+
+        Returns
+        -------
+        dict of str to object
+            Where several fields hold audio, each name begins with theirs.
+        """
+        added = {}
+        for name, text in texts.items():
+            result = cleaned[self.sources[text]] if text else None
+            for key, value in result.fields.items() if result else ():
+                added[f"{name}_{key}" if len(texts) > 1 else key] = value
+        return added
 
     def error(self, place, message):
         """A UsageError to raise: ``message`` with the file and the place in it."""

@@ -25,7 +25,7 @@ class JsonManifest(Manifest):
 
     kind = "json"
     endings = (".json", ".json.gz")
-    has_columns = True
+    has_columns = adds_fields = True
     placeholder = re.compile(r"\{(\w+)\}")
 
     def read(self):
@@ -97,6 +97,8 @@ class JsonManifest(Manifest):
                 else target
                 for name, target in new.items()
             }
+            texts = {name: _path_of(item.get(name)) for name in self._audio}
+            out[key] |= self.added(texts, cleaned)
         with text_writer(path, self.path.name.lower().endswith(".gz")) as stream:
             stream.write(json_text(out, indent=2) + "\n")
 

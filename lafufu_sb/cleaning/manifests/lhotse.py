@@ -16,6 +16,7 @@ class LhotseManifest(Manifest):
 
     kind = "lhotse"
     endings = (".jsonl", ".jsonl.gz")
+    adds_fields = True  # to the custom fields of cuts; recordings have none
 
     def read(self):
         """See ``Manifest``; the files of all recordings are the paths."""
@@ -128,7 +129,12 @@ class LhotseManifest(Manifest):
         if getattr(item, "recording", None) is None:
             return item  # padding
         recording = self._replaced_recording(item.recording, cleaned)
-        return None if recording is None else fastcopy(item, recording=recording)
+        if recording is None:
+            return None
+        texts = {str(s.source): str(s.source) for s in item.recording.sources}
+        if fields := self.added(texts, cleaned):
+            item = fastcopy(item, custom=(item.custom or {}) | fields)
+        return fastcopy(item, recording=recording)
 
     def _replaced_recording(self, recording, cleaned):
         from lhotse.utils import fastcopy
@@ -141,7 +147,7 @@ class LhotseManifest(Manifest):
             for source, result in zip(recording.sources, new, strict=True)
         ]
         rate = new[0].sample_rate
-        if recording.transforms or rate == recording.sampling_rate:
+        if recording.transforms or rate in (None, recording.sampling_rate):
             return fastcopy(recording, sources=sources)  # all counts stay right
         return fastcopy(
             recording,

@@ -29,7 +29,7 @@ class NemoManifest(Manifest):
     """
 
     kind = "nemo"
-    has_columns = True
+    has_columns = adds_fields = True
 
     @classmethod
     def recognises(cls, path):
@@ -111,4 +111,5 @@ class NemoManifest(Manifest):
             for _, item in self._items:
                 new = {n: self.new_path(item[n], cleaned) for n in self.columns}
                 if None not in new.values():
+                    new |= self.added({n: item[n] for n in self.columns}, cleaned)
                     stream.write(json_text(item | new) + "\n")

@@ -22,7 +22,7 @@ class TableManifest(Manifest):
         Names of columns whose values may not repeat.
     """
 
-    has_columns = True
+    has_columns = adds_fields = True
     unique = ()
 
     @abstractmethod
@@ -93,13 +93,26 @@ class TableManifest(Manifest):
     def write(self, path, cleaned):
         """See ``Manifest``."""
         with text_writer(path, self.path.name.lower().endswith(".gz")) as stream:
-            self.write_rows(stream, [self._header, *self._new_rows(cleaned)])
+            self.write_rows(stream, self._new_rows(cleaned))
 
     def _new_rows(self, cleaned):
-        for _, row in self._rows:
+        """The header and the rows, with the columns of the results at the end."""
+        added = [
+            self.added({self._header[i]: row[i] for i in self._audio}, cleaned)
+            for _, row in self._rows
+        ]
+        names = list(dict.fromkeys(name for fields in added for name in fields))
+        kept = [i for i, name in enumerate(self._header) if name not in names]
+        yield [self._header[i] for i in kept] + names
+        for (_, row), fields in zip(self._rows, added, strict=True):
             row = list(row)
             for column in self._audio:
                 if row[column]:
                     row[column] = self.new_path(row[column], cleaned)
             if None not in row:
-                yield row
+                yield [row[i] for i in kept] + [_cell(fields.get(n)) for n in names]
+
+
+def _cell(value):
+    """A value in one cell of one line."""
+    return "" if value is None else " ".join(str(value).split())
