@@ -75,7 +75,8 @@ def _claims(sources, targets, manifest, output):
     """All paths that will be written, and the folders that they need, once each."""
     for name, what in ((CSV_NAME, "report"), (PAGE_NAME, "report"), (FOLDER, "state")):
         yield _Claim(str(output / name), False, f"the {what} of the cleaning")
-    for name, path in manifest.outputs().items():
+    embedded = manifest.packed and manifest.embedded  # it is written elsewhere
+    for name, path in () if embedded else manifest.outputs().items():
         yield _Claim(str(output / name), False, f"the new version of {path}")
     folders, top = set(), str(output)
     for source, target in zip(sources, targets, strict=True):

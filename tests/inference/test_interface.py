@@ -71,11 +71,13 @@ def test_sampler_and_steps_override_the_preset(tiny_model, asked, sampling):
     assert model.restorer.describe() == sampling
 
 
-@pytest.mark.parametrize("task", NAMES)
-def test_shipped_models_have_presets_and_default_to_the_balanced_one(task):
-    restorer = EnhanceLatent.from_hparams(source=shipped_model(task)).restorer
+@pytest.mark.parametrize("name", NAMES)
+def test_shipped_models_have_presets_and_a_default(name):
+    restorer = EnhanceLatent.from_hparams(source=shipped_model(name)).restorer
     assert set(restorer.presets) == {"fast", "balanced", "paper"}
-    assert restorer.describe() == "preset balanced, 1 call, 2 phase averages"
+    fast = name == "denoise"  # its pre-enhancer takes time too
+    default = "fast, 1 call" if fast else "balanced, 1 call, 2 phase averages"
+    assert restorer.describe() == f"preset {default}"
 
 
 def test_unknown_preset_is_refused(tiny_model):
@@ -150,7 +152,7 @@ def test_any_length_is_kept(model, samples):
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("bf16", 0.03)])
-@pytest.mark.parametrize("task", NAMES)
+@pytest.mark.parametrize("task", ["denoise_small", "dereverb"])
 @torch.no_grad()
 def test_shipped_model_is_the_formula_of_its_parts(task, precision, tolerance, noisy):
     """One window by hand, with the original networks and without a restorer."""
@@ -261,8 +263,8 @@ def test_all_dry_is_the_input(model, noisy):
     ("options", "message"),
     [
         ({"dry": 1.5}, "dry must lie between"),
-        ({"num_steps": 0}, "at least 1, got 0"),
-        ({"phase_averages": 5}, "at most 4 for this representation, got 5"),
+        ({"num_steps": 0}, "from 1 to 10000, got 0"),
+        ({"phase_averages": 5}, "from 1 to 4, got 5"),
         ({"sampler": "magic"}, "'magic' is unknown"),
         ({"precision": "fp8"}, "precision must be one of"),
         ({"window": 0.01}, "window must be some seconds, at least"),
@@ -311,7 +313,7 @@ def test_loaded_audio_is_what_a_batch_takes(model, tmp_path, monkeypatch, rate):
     soundfile.write("in.wav", wav, rate, subtype="FLOAT")
     loaded = model.load_audio("in.wav", savedir="unused")
     assert loaded.shape == (12000,)
-    assert torch.equal(
+    torch.testing.assert_close(
         model.enhance_batch(loaded[None])[0], model.enhance_file("in.wav")
     )
     assert model.audio_normalizer(torch.zeros(rate, 2), rate).shape == (48000,)
