@@ -156,7 +156,7 @@ def training_loss(restorer, decoded_loss):
     for i, name in enumerate(("distorted", "enhanced")):
         features = representation.features(0.3 * noise(1, samples, seed=i))
         encoded[name] = representation.encode(features)
-    mean, condition, source = restorer.conditioning.roles(encoded)
+    mean, condition, (source,) = restorer.conditioning.roles(encoded)
     clean = representation.features(0.3 * noise(1, samples, seed=2))
     loss = restorer.objective(
         lambda x_t, t: restorer.score_model(x_t, condition, t),

@@ -86,7 +86,9 @@ def test_seed_and_dry_are_the_models(corpus, tmp_path):
         wavs.append(soundfile.read(tmp_path / name / "one" / "c.wav")[0])
     original = soundfile.read(corpus / "one" / "c.wav")[0]
     assert not np.array_equal(wavs[0], wavs[1])
-    np.testing.assert_allclose(wavs[2], original, atol=1e-6)
+    # What lies below 20 Hz is gone from the share of the input too.
+    change = np.diff(wavs[2] - original)
+    np.testing.assert_allclose(change, 0.0, atol=1e-4)
 
 
 def test_what_a_judge_objects_to_is_kept_byte_for_byte(corpus, tmp_path):
@@ -187,7 +189,7 @@ def test_long_files_go_from_disk_to_disk_with_the_same_result(
     for name, row in short.items():
         old, _ = soundfile.read(row["target"])
         new, _ = soundfile.read(long[name]["target"])
-        np.testing.assert_allclose(new, old, atol=1e-5)
+        np.testing.assert_allclose(new, old, atol=2**-14)  # of 16 bits
         assert row["decision"] == long[name]["decision"]
         assert row["snr"] == pytest.approx(long[name]["snr"], abs=0.01)
     assert sorted(contents(tmp_path / "long")) == sorted(contents(tmp_path / "short"))
