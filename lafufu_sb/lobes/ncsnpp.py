@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lafufu_sb.errors import UsageError, real_number, whole_number, whole_numbers
+from lafufu_sb.errors import UsageError, whole_number, whole_numbers
 from lafufu_sb.lobes.ncsnpp_layers import (
     Attention,
     ResidualBlock,
@@ -155,9 +155,6 @@ class NCSNpp(ScoreNetwork):
         multipliers = whole_numbers("multipliers", multipliers, 1, 2**10, longest=12)
         last = len(multipliers) - 1
         whole_number("blocks_per_level", blocks_per_level, 1, 64)
-        whole_number("base_channels", base_channels, 1, 2**16)
-        whole_number("data_channels", data_channels, 1, 2**16)
-        real_number("fourier_scale", fourier_scale, 0, 1e6)
         if not set(attention_levels) <= set(range(last + 1)):
             raise UsageError(
                 f"attention_levels {attention_levels} must be level indices 0 to {last}"
@@ -165,7 +162,8 @@ class NCSNpp(ScoreNetwork):
         if condition_channels is None:
             condition_channels = data_channels
         whole_number("condition_channels", condition_channels, 0, 2**16)
-        self.data_channels = data_channels
+        base_channels = whole_number("base_channels", base_channels, 1, 2**16)
+        self.data_channels = whole_number("data_channels", data_channels, 1, 2**16)
         self.condition_channels = condition_channels
         self.multipliers = multipliers
         self.attention_levels = tuple(attention_levels)

@@ -121,7 +121,7 @@ def load_recipe(path, overrides="", debug=False):
     except (ImportError, ValueError, TypeError) as error:
         # No such class or key, or arguments that a class does not take.
         if isinstance(error, UsageError):
-            raise
+            raise type(error)(f"{path}: {error}") from error
         reason = ": ".join(str(part) for part in error.args)
         raise UsageError(f"{path}: {reason}") from error
 

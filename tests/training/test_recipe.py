@@ -177,7 +177,7 @@ def test_the_text_gives_the_same_values_again(folder):
     ("overrides", "reason"),
     [
         ("score_model: {wings: 2}", "NCSNpp.*unexpected keyword argument 'wings'"),
-        ("latent_channels: eight", "Invalid argument to class .*LatentRepresentation"),
+        ("latent_channels: eight", "latent_channels must be a whole number"),
         ("process: !new:nosuch.Thing", "no such class as nosuch.Thing"),
         ("score_lr: !ref <nothing>", 'reference "nothing" is not valid'),
     ],
