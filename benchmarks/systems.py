@@ -47,7 +47,8 @@ class System:
         options = {"precision": "fp32" if way == PUBLISHED else way}
         options |= {"window_frames": window_frames, "compile": compiled}
         options["overlap_frames"] = window_frames // 4
-        model = UntrustedModel(self.text.encode(), self.key, {"restorer": options})
+        changes = {"restorer": options}
+        model = UntrustedModel(self.text.encode(), self.key, overrides=changes)
         restorer = model.build()["restorer"]
         if way == PUBLISHED:
             restorer.score_model = PublishedNCSNpp(restorer.score_model)

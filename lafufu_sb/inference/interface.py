@@ -84,14 +84,14 @@ class EnhanceLatent(Pretrained):
             "torch", or "onnx" for the graphs of ``lafufu export --format onnx``, on the
             CPU; options see ``use_graphs``.
         fallback : bool, optional
-            Whether a missing device, precision or compiler is replaced, with a warning.
+            Whether CPU, fp32 or none replace a missing device, precision or compiler.
         pre_enhancer, progress : str or Path, bool
             See ``behind``; whether to show a progress bar.
         trust : bool
             Whether the YAML may build any Python object (docs/security.md).
         **kwargs
-            Fields of ``RestoreSettings`` that differ from the preset. The rest goes to
-            SpeechBrain: ``savedir``, ``overrides``, ``fetch_config``, ...
+            Fields of ``RestoreSettings`` that differ from the preset; ``savedir``,
+            ``overrides``, ``fetch_config`` and others of SpeechBrain.
 
         Raises
         ------
@@ -104,7 +104,7 @@ class EnhanceLatent(Pretrained):
         fetched_with = {n: kwargs[n] for n in FETCH_OPTIONS if n in kwargs}
         opening = {n: kwargs.pop(n) for n in OPEN_OPTIONS if n in kwargs}
         hparams = open_model(source, hparams_file, trust=trust, **opening)
-        if hparams is None:  # download_only
+        if hparams is None:
             return None
         with explained(source, hparams_file):
             model = cls(hparams["modules"], hparams, run_opts=run_opts, **kwargs)

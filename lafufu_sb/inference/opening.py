@@ -19,7 +19,7 @@ from lafufu_sb.inference.yaml_nodes import MAX_BYTES
 
 OPEN_OPTIONS = ("overrides", "overrides_must_match", "download_only", *FETCH_OPTIONS)
 # Keys that SpeechBrain takes from a YAML, and that are for the caller to choose.
-RESERVED = {*RunOptions().as_dict(), "audio_normalizer", "savedir"}
+RESERVED = (*RunOptions().as_dict(), "audio_normalizer", "savedir")
 
 
 def open_model(
@@ -59,34 +59,40 @@ def open_model(
     """
     fetcher = _Fetcher(source, trust, fetched_with)
     path = fetcher.file(hparams_file)
+    describe = _Trusted if trust else _untrusted
     with explained(source, hparams_file):
-        if trust:
-            with open(path, encoding="utf-8") as file:
-                hparams = load_hyperpyyaml(file, overrides, overrides_must_match)
-            model, parts = None, _parts(hparams)
-        else:
-            content = _beginning(path)
-            model = UntrustedModel(content, str(path), overrides, overrides_must_match)
-            parts = model.parts()
+        model = describe(path, overrides, overrides_must_match)
+        parts = model.parts()
     files = {name: fetcher.weights(name) for name in parts}
     if download_only:
         return None
     for name, part in parts.items():  # before any memory is taken
         check_weights(part, files[name])
-    if model is not None:
-        with explained(source, hparams_file):
-            built = model.build().items()
-        hparams = {key: value for key, value in built if key not in RESERVED}
-        parts = _parts(hparams)
-    for name, part in parts.items():
+    with explained(source, hparams_file):
+        hparams = model.build()
+    for name, part in _parts(hparams).items():
         load_weights(part, files[name])
-    hparams["savedir"] = fetched_with.get("savedir")
-    return hparams
+    return hparams | {"savedir": fetched_with.get("savedir")}
 
 
-def _beginning(path):
+class _Trusted:
+    """What HyperPyYAML makes of a file, with the methods of ``UntrustedModel``."""
+
+    def __init__(self, path, overrides, overrides_must_match):
+        with open(path, encoding="utf-8") as file:
+            self._built = load_hyperpyyaml(file, overrides, overrides_must_match)
+
+    def parts(self):
+        return _parts(self._built)
+
+    def build(self):
+        return self._built
+
+
+def _untrusted(path, *overrides):
     with open(path, "rb") as file:
-        return file.read(MAX_BYTES + 1)
+        content = file.read(MAX_BYTES + 1)
+    return UntrustedModel(content, str(path), RESERVED, *overrides)
 
 
 def _parts(hparams):

@@ -67,6 +67,8 @@ class UntrustedModel:
         The YAML.
     name : str
         Of the file, for messages.
+    hidden : sequence of str
+        Keys that ``build`` leaves out; references may use them.
     overrides : dict or str
         The caller's changes.
     overrides_must_match : bool
@@ -85,8 +87,10 @@ class UntrustedModel:
     lafufu_sb.errors.UsageError: a.yaml asks for !apply:os.system (line 1), ...
     """
 
-    def __init__(self, content, name, overrides=None, overrides_must_match=True):
-        self.name = name
+    def __init__(
+        self, content, name, hidden=(), overrides=None, overrides_must_match=True
+    ):
+        self.name, self.hidden = name, hidden
         self.root = compose(content, name)
         with_overrides(self.root, overrides, overrides_must_match)
         self._pretrainer = self._take("pretrainer")
@@ -149,7 +153,7 @@ class UntrustedModel:
         mark = builder.keys.get("representation_fingerprint")
         if mark is not None:  # digits alone are a string too
             values["representation_fingerprint"] = mark.value
-        return values
+        return {key: value for key, value in values.items() if key not in self.hidden}
 
     def _take(self, name):
         """Remove a top-level key; its node, or None."""

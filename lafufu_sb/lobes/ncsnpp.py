@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lafufu_sb.errors import UsageError, real_number, whole_number, whole_numbers
+from lafufu_sb.errors import UsageError, whole_number, whole_numbers
 from lafufu_sb.lobes.ncsnpp_layers import (
     Attention,
     ResidualBlock,

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lafufu_sb.errors import real_number
+
 # Stands for "start at zero" where a weight still needs a direction (Song et al. 2021).
 NEAR_ZERO = 1e-10
 
@@ -111,6 +113,7 @@ class TimeEmbedding(nn.Module):
 
     def __init__(self, features, scale):
         super().__init__()
+        scale = real_number("fourier_scale", scale, 0, 1e6)
         frequencies = torch.randn(features) * scale
         # Frozen, yet no buffer: published checkpoints and parameter counts include it.
         self.frequencies = nn.Parameter(frequencies, requires_grad=False)

@@ -120,6 +120,8 @@ def load_recipe(path, overrides="", debug=False):
         return load_hyperpyyaml(text), text
     except (ImportError, ValueError, TypeError) as error:
         # No such class or key, or arguments that a class does not take.
+        if isinstance(error, UsageError):
+            raise type(error)(f"{path}: {error}") from error
         reason = ": ".join(str(part) for part in error.args)
         raise UsageError(f"{path}: {reason}") from error
 
