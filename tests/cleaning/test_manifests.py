@@ -290,7 +290,7 @@ def test_damaged_gzip_is_refused(tmp_path, name, damage):
 
 def test_pipes_are_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "t.csv")
-    with pytest.raises(UsageError, match="not a regular file"):
+    with pytest.raises(UsageError, match="neither a file nor a folder"):
         open_manifest(tmp_path / "t.csv")
 
 
