@@ -155,9 +155,6 @@ class NCSNpp(ScoreNetwork):
         multipliers = whole_numbers("multipliers", multipliers, 1, 2**10, longest=12)
         last = len(multipliers) - 1
         whole_number("blocks_per_level", blocks_per_level, 1, 64)
-        for name, width in ("base", base_channels), ("data", data_channels):
-            whole_number(f"{name}_channels", width, 1, 2**16)
-        real_number("fourier_scale", fourier_scale, 0, 1e6)
         if not set(attention_levels) <= set(range(last + 1)):
             raise UsageError(
                 f"attention_levels {attention_levels} must be level indices 0 to {last}"
@@ -165,7 +162,9 @@ class NCSNpp(ScoreNetwork):
         if condition_channels is None:
             condition_channels = data_channels
         whole_number("condition_channels", condition_channels, 0, 2**16)
-        self.data_channels, self.condition_channels = data_channels, condition_channels
+        base_channels = whole_number("base_channels", base_channels, 1, 2**16)
+        self.data_channels = whole_number("data_channels", data_channels, 1, 2**16)
+        self.condition_channels = condition_channels
         self.multipliers = multipliers
         self.attention_levels = tuple(attention_levels)
         self.divide_by_time = divide_by_time
@@ -196,7 +195,8 @@ class NCSNpp(ScoreNetwork):
             below = width
 
         self.tail = Tail(below, data_channels, output_layer)
-        self._shift_widths = [b.time.out_features for b in self._residual_blocks()]
+        blocks = self._residual_blocks()
+        self._shift_widths = [block.time.out_features for block in blocks]
 
     @property
     def grid(self):

