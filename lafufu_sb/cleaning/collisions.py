@@ -75,8 +75,9 @@ def _claims(sources, targets, manifest, output):
     """All paths that will be written, and the folders that they need, once each."""
     for name, what in ((CSV_NAME, "report"), (PAGE_NAME, "report"), (FOLDER, "state")):
         yield _Claim(str(output / name), False, f"the {what} of the cleaning")
-    embedded = manifest.packed and manifest.embedded  # it is written elsewhere
-    for name, path in () if embedded else manifest.outputs().items():
+    # Parts with embedded audio are written to another folder than the results.
+    outputs = {} if manifest.embedded else manifest.outputs()
+    for name, path in outputs.items():
         yield _Claim(str(output / name), False, f"the new version of {path}")
     folders, top = set(), str(output)
     for source, target in zip(sources, targets, strict=True):

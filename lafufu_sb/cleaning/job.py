@@ -2,7 +2,6 @@
 
 import sys
 from dataclasses import asdict, replace
-from pathlib import Path
 
 from lafufu_sb.audio.writer import check_subtype
 from lafufu_sb.cleaning.judges import choose_judges
@@ -80,13 +79,9 @@ def plan_of(options, state):
     UsageError, FileNotFoundError
         See ``clean``.
     """
-    path = Path(options.input)
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise UsageError(
-            f"{path} is neither a file nor a folder: save the manifest to a file that "
-            "a resumed run can read again"
-        )
-    manifest = open_manifest(path, options.kind, options.columns, options.placeholders)
+    manifest = open_manifest(
+        options.input, options.kind, options.columns, options.placeholders
+    )
     if options.sample_rate == "model":
         manifest.check_rate_change()
     for name in {CSV_NAME, PAGE_NAME} & manifest.outputs().keys():

@@ -41,6 +41,32 @@ def test_outputs(folder, inputs, output, targets):
 
 
 @pytest.mark.parametrize(
+    "source, output",
+    [
+        ("rec", "rec"),
+        ("rec", "rec/out"),
+        ("rec/../rec", "rec/new/out"),
+        ("rec", "link/out"),
+        ("link", "rec/out"),
+        (".", "rec"),
+        ("rec", "."),
+        ("rec", "results"),
+    ],
+)
+@pytest.mark.parametrize("command", ["enhance", "clean"])
+def test_results_are_never_restored_again(folder, capsys, command, source, output):
+    (folder / "link").symlink_to("rec")
+    (folder / "results").mkdir()
+    (folder / "a.wav").rename(folder / "results" / "a.wav")
+    (folder / "rec" / "earlier.wav").symlink_to("../results/a.wav")
+    before = sorted(folder.rglob("*"))
+    assert main([command, source, "-o", output]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "is inside" in error
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
     "arguments, message",
     [
         (["a.wav", "-o", "x.xyz"], "x.xyz: cannot write .xyz, use .wav"),

@@ -57,8 +57,8 @@ def open_manifest(path, kind=None, columns=(), placeholders=None):
         raise FileNotFoundError(f"{path} does not exist")
     if not (path.is_file() or path.is_dir()):
         raise UsageError(
-            f"{path} is not a regular file: a manifest is read more than once, so "
-            "save it to a file"
+            f"{path} is neither a file nor a folder: save the manifest to a file that "
+            "a resumed run can read again"
         )
     kind = kind or _kind_of(path)
     if kind not in FORMATS:

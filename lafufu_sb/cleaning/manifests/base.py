@@ -86,6 +86,8 @@ class Manifest(ABC):
         Sample format of results that its readers need, unless another is chosen.
     packed : bool
         Whether ``sources`` is empty until ``unpack`` has been called.
+    embedded : bool
+        Whether all recordings were inside a packed manifest, and the results will be.
 
     Attributes
     ----------
@@ -121,7 +123,7 @@ class Manifest(ABC):
     adds_fields = False
     placeholder = None
     subtype = None
-    packed = False
+    packed = embedded = False
 
     def __init__(self, path, columns=(), placeholders=None):
         self.path, self.name, self.root = path, path.name, None

@@ -31,8 +31,6 @@ class PackedManifest(Manifest):
     ----------
     parts : dict of str to Path
         Relative name of each part to its file.
-    embedded : bool
-        Whether all recordings were inside the parts. They may name files, too.
     """
 
     takes = ("file", "folder")
