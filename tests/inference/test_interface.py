@@ -313,8 +313,9 @@ def test_loaded_audio_is_what_a_batch_takes(model, tmp_path, monkeypatch, rate):
     soundfile.write("in.wav", wav, rate, subtype="FLOAT")
     loaded = model.load_audio("in.wav", savedir="unused")
     assert loaded.shape == (12000,)
+    restored = model.enhance_batch(loaded[None])[0]
     torch.testing.assert_close(
-        model.enhance_batch(loaded[None])[0], model.enhance_file("in.wav")
+        restored, model.enhance_file("in.wav"), atol=1e-5, rtol=0
     )
     assert model.audio_normalizer(torch.zeros(rate, 2), rate).shape == (48000,)
     assert [p.name for p in tmp_path.iterdir()] == ["in.wav"]
