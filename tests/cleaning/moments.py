@@ -139,6 +139,8 @@ def _child(arguments, moment, act, log):
     for number in (1, 2):
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # nohup ignores the latter
+        signal.signal(number, signal.SIG_DFL)
     if isinstance(act, int):
         number, act = act, lambda *_: os.kill(os.getpid(), number)
     with acting(moment, act):
