@@ -438,7 +438,10 @@ def test_truncated_tables_are_refused(tmp_path, recordings, form, share):
         ("state.json", "[]"),
         ("state.json", "{}"),
         ("state.json", '{"_data_files": [{"filename": "../../x.arrow"}]}'),
+        ("state.json", '{"_data_files": [{"filename": "\\u0000"}]}'),
+        ("state.json", '{"_data_files": ["\\ud800"]}'),
         ("state.json", '{"_data_files": [], "_indices_files": ["x"]}'),
+        ("../dataset_dict.json", '{"splits": ["../saved/train"]}'),
         ("../dataset_dict.json", '{"splits": 5}'),
     ],
 )

@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -286,6 +287,49 @@ def test_damaged_gzip_is_refused(tmp_path, name, damage):
     path.write_bytes(data)
     with pytest.raises(UsageError, match=f"{path.name} is .*gzip"):
         open_manifest(path, name.split(".")[1].replace("jsonl", "nemo"))
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("t.csv", 'ID,duration,wav,w\n"a",1.5,/d/a.wav,"x, ""y"""\nb,2,/d/b.wav,z\n'),
+        ("t.tsv", 'path\tduration\tw\n/d/a.wav\t1.5\t"x\n/d/b.wav\t2\tz\n'),
+        ("t.json", '{"a": {"wav": {"file": "/d/a.wav"}, "duration": 1.5, "w": [{}]}}'),
+        ("n.json", NEMO + '{"audio_filepath": "/b", "offset": 0.5, "w": [{}]}\n'),
+        ("wav.scp", "a /d/a.wav\nb /d/b.wav\n"),
+    ],
+)
+def test_no_damage_ends_in_a_traceback(tmp_path, name, text):
+    chance = random.Random(name)
+    inserts = [
+        '"',
+        "\0",
+        "\n",
+        "\r",
+        ",",
+        "\t",
+        "NaN",
+        "null",
+        "5",
+        "[]",
+        "{}",
+        "\\ud8ff",
+    ]
+    inserts += ["-1", "1e999", "9" * 5000, "x" * 140_000, "[" * 9999, "://", "\udcff"]
+    path, said = tmp_path / name, set()
+    for _ in range(150):
+        start = chance.randrange(len(text))
+        stop = min(len(text), start + chance.choice([0, 1, 4, 40]))
+        insert = chance.choice(["", *inserts])
+        damaged = text[:start] + insert + text[stop:]
+        path.write_bytes(damaged.encode(errors="surrogateescape"))
+        try:
+            manifest = open_manifest(path)
+            manifest.write(tmp_path / "new", renamed(manifest))
+        except UsageError as error:
+            assert str(path) in str(error)
+            said.add(re.sub(r"\d+", "", str(error)))
+    assert len(said) > 2
 
 
 def test_pipes_are_not_waited_for(tmp_path):

@@ -97,8 +97,8 @@ class ArrowManifest(PackedManifest):
     def recordings(self, part):
         """See ``PackedManifest``."""
         row = 0
-        for batch in self._batches(part, self.columns):
-            for values in batch.to_pylist():
+        for batch in self._batches(part):  # all columns: they will be written
+            for values in batch.select(self.columns).to_pylist():
                 for name in self.columns:
                     place = _place(name, row)
                     data, path = self._content(part, place, values[name])

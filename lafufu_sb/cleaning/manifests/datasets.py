@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import re
 
 from lafufu_sb.cleaning.manifests.arrow import ROWS, ArrowManifest
 from lafufu_sb.cleaning.manifests.base import register
@@ -10,6 +11,7 @@ from lafufu_sb.errors import UsageError
 from lafufu_sb.files import written_whole
 
 _STATE, _SPLITS = "state.json", "dataset_dict.json"
+_NAME = re.compile("[^/\\\\\0\ud800-\udfff]+")
 _END = b"\xff\xff\xff\xff\0\0\0\0"  # of a stream of record batches
 
 
@@ -28,13 +30,11 @@ class DatasetsManifest(ArrowManifest):
 
     def find_parts(self):
         """See ``PackedManifest``: the files that ``state.json`` lists, in its order."""
+        self._folders, found = [self.path], {}
         if (self.path / _SPLITS).is_file():
             names = self._json(self.path / _SPLITS, "splits", list)
-            folders = [self.path / str(name) for name in names]
-        else:
-            folders = [self.path]
-        self._folders, found = folders, {}
-        for folder in folders:
+            self._folders = [_child(self.path, name, _SPLITS) for name in names]
+        for folder in self._folders:
             state = self._json(folder / _STATE)
             if state.get("_indices_files"):
                 raise UsageError(
@@ -42,9 +42,8 @@ class DatasetsManifest(ArrowManifest):
                     "again after flatten_indices()"
                 )
             for file in self._json(folder / _STATE, "_data_files", list):
-                path = folder / str(file.get("filename") if _is_dict(file) else file)
-                if path.resolve().parent != folder.resolve():
-                    raise UsageError(f"{folder / _STATE}: {path} is outside the folder")
+                name = file.get("filename") if isinstance(file, dict) else file
+                path = _child(folder, name, _STATE)
                 found[str(path.relative_to(self.path))] = path
         return found
 
@@ -118,8 +117,11 @@ def _hash(paths):
     return found.hexdigest()[:16]
 
 
-def _is_dict(value):
-    return isinstance(value, dict)
+def _child(folder, name, where):
+    """Path of a file or folder that a file beside it names."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in (".", ".."):
+        raise UsageError(f"{folder / where}: {name!r} is no name in its folder")
+    return folder / name
 
 
 def _write(path, data):

@@ -7,6 +7,7 @@ from lafufu_sb.cleaning.manifests.base import register
 
 _GROUP = 100, 2**26  # largest row group: rows, bytes
 _BUFFER = 2**20  # bytes
+_CODECS = ("brotli", "gzip", "lz4", "snappy", "zstd")  # that Arrow writes
 
 
 @register
@@ -21,7 +22,9 @@ class ParquetManifest(ArrowManifest):
         """See ``ArrowManifest``."""
         import pyarrow.parquet
 
-        return pyarrow.parquet.read_schema(path)
+        with pyarrow.parquet.ParquetFile(path) as file:
+            _codecs(file.metadata)  # damaged names would end the writing
+            return file.schema_arrow
 
     def batches(self, path, columns=None):
         """See ``ArrowManifest``."""
@@ -69,5 +72,5 @@ def _codecs(metadata):
         return "snappy"
     group = metadata.row_group(0)
     columns = map(group.column, range(group.num_columns))
-    names = {c.path_in_schema: c.compression.lower() for c in columns}
-    return {n: "none" if name == "uncompressed" else name for n, name in names.items()}
+    codecs = {c.path_in_schema: c.compression.lower() for c in columns}
+    return {n: codec if codec in _CODECS else "none" for n, codec in codecs.items()}
