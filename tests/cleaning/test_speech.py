@@ -8,6 +8,7 @@ import pytest
 import soundfile
 import torch
 
+from lafufu_sb.audio.recordings import Recording
 from lafufu_sb.cleaning import speech as module
 from lafufu_sb.cleaning.sound import FileSound, MemorySound
 from lafufu_sb.cleaning.speech import SpeechSound, find_speech, heard_speech
@@ -49,7 +50,7 @@ def test_memory_and_file_agree_and_channels_are_independent(padded, tmp_path):
     path = tmp_path / "a.wav"
     soundfile.write(path, wavs.T.numpy(), rate, "FLOAT")
     found = find_speech(MemorySound(wavs, rate))
-    assert found == find_speech(FileSound(path))
+    assert found == find_speech(FileSound(Recording(path)))
     assert found[0] == find_speech(MemorySound(wavs[:1], rate))[0] and found[0]
     assert found[1] == []
 
