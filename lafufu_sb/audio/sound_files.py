@@ -3,6 +3,7 @@
 import contextlib
 import struct
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy
 import soundfile
