@@ -48,8 +48,6 @@ class Stage:
     ----------
     modules : dict of str to torch.nn.Module
         The trained networks.
-    prefix : str
-        Of the stage's keys in a recipe.
     counter : EpochCounter
     ema : ExponentialMovingAverage
         Average of all ``modules``, started from their weights at construction.
@@ -62,8 +60,8 @@ class Stage:
         self.report_folder = self.folder.with_name(report_name(name))
         self.best_key = hparams["best_key"]
         self.modules = trained_modules(name, hparams)
-        self.prefix = PREFIXES.get(name, name)
-        self.counter = EpochCounter(limit=hparams[f"{self.prefix}_epochs"])
+        prefix = PREFIXES.get(name, name)
+        self.counter = EpochCounter(limit=hparams[f"{prefix}_epochs"])
         followed = list(self.modules.values())
         one = len(followed) == 1
         self.ema = ExponentialMovingAverage(

@@ -199,7 +199,7 @@ def test_classes_beside_the_script_are_trained_exported_and_tested(tmp_path):
     summary = json.loads((tmp_path / "run" / "report" / "summary.json").read_text())
     assert summary["si_sdr"]["n"] == 2
     assert "my_method.Network" in (tmp_path / "run/model/hyperparams.yaml").read_text()
-    with pytest.raises(UsageError, match="asks for !new:my_method.Pr.*trust=True"):
+    with pytest.raises(UsageError, match=r"asks for !new:my_method\..*trust=True"):
         EnhanceLatent.from_hparams(source=tmp_path / "run" / "model")
 
 

@@ -34,13 +34,7 @@ from lafufu_sb.evaluation.runs import evaluate_models, read_manifest
 from lafufu_sb.inference.folder import RECIPE_NAME
 from lafufu_sb.inference.loading import ModelChoice
 from lafufu_sb.inference.weights import load_weights
-from lafufu_sb.training import stages
-from lafufu_sb.training.brains import (
-    AutoencoderBrain,
-    FewStepBrain,
-    PreEnhancerBrain,
-    ScoreBrain,
-)
+from lafufu_sb.training import brains, stages
 from lafufu_sb.training.checkpoints import check_latent
 from lafufu_sb.training.cost import warn_of_cost
 from lafufu_sb.training.export import export_run
@@ -77,8 +71,6 @@ def datasets(hparams, crop_frames, epoch_counter):
 
 def stage_brain(brain_class, stage, hparams, run_opts, **own):
     """A stage's brain, and the arguments of its ``fit``."""
-    names = ("lr", "lr_schedule", "batch_size", "crop_frames")
-    own |= {name: hparams[f"{stage.prefix}_{name}"] for name in names}
     train, valid = datasets(hparams, own["crop_frames"], stage.counter)
     stage.ema.decay = own.pop("ema_decay", hparams["ema_decay"])
     brain = brain_class(
@@ -122,13 +114,17 @@ def train_pre_enhancer(hparams, run_opts, folder):
 def pre_enhancer_brain(stage, hparams, run_opts):
     """Brain of the stage before stage one."""
     return stage_brain(
-        PreEnhancerBrain,
+        brains.PreEnhancerBrain,
         stage,
         hparams,
         run_opts,
         loss=hparams["pre_enhancer_loss"],
         options=hparams["pre_enhancer_options"],
         ema_decay=hparams["pre_enhancer_ema_decay"],
+        lr=hparams["pre_enhancer_lr"],
+        lr_schedule=hparams["pre_enhancer_lr_schedule"],
+        batch_size=hparams["pre_enhancer_batch_size"],
+        crop_frames=hparams["pre_enhancer_crop_frames"],
     )
 
 
@@ -169,12 +165,16 @@ def take_representation(hparams, run_opts, folder):
 def autoencoder_brain(stage, hparams, run_opts):
     """Brain of stage one."""
     return stage_brain(
-        AutoencoderBrain,
+        brains.AutoencoderBrain,
         stage,
         hparams,
         run_opts,
         loss=hparams["ae_loss"],
         swap=hparams["ae_swap"],
+        lr=hparams["ae_lr"],
+        lr_schedule=hparams["ae_lr_schedule"],
+        batch_size=hparams["ae_batch_size"],
+        crop_frames=hparams["ae_crop_frames"],
     )
 
 
@@ -194,7 +194,7 @@ def score_brain(stage, hparams, run_opts):
     """Brain of stage two."""
     restorer = hparams["restorer"]
     return stage_brain(
-        ScoreBrain,
+        brains.ScoreBrain,
         stage,
         hparams,
         run_opts,
@@ -203,6 +203,10 @@ def score_brain(stage, hparams, run_opts):
         objective=hparams["objective"],
         decoded_loss=hparams["score_decoded_loss"],
         latent_weight=hparams["score_latent_weight"],
+        lr=hparams["score_lr"],
+        lr_schedule=hparams["score_lr_schedule"],
+        batch_size=hparams["score_batch_size"],
+        crop_frames=hparams["score_crop_frames"],
         mask_bandwidth=hparams["mask_bandwidth"],
     )
 
@@ -210,25 +214,22 @@ def score_brain(stage, hparams, run_opts):
 def train_few_step(hparams, run_opts, folder):
     """Stage three."""
     stages.take_parts("few_step", hparams, folder)
-    brain, data = few_step_brain(
-        stages.begin_few_step(hparams, folder), hparams, run_opts
-    )
-    brain.fit(**data)
-
-
-def few_step_brain(stage, hparams, run_opts):
-    """Brain of stage three."""
-    return stage_brain(
-        FewStepBrain,
-        stage,
+    brain, data = stage_brain(
+        brains.FewStepBrain,
+        stages.begin_few_step(hparams, folder),
         hparams,
         run_opts,
         process=hparams["process"],
         objective=hparams["objective"],
         decoded_loss=hparams["few_step_decoded_loss"],
         latent_weight=hparams["few_step_latent_weight"],
+        lr=hparams["few_step_lr"],
+        lr_schedule=hparams["few_step_lr_schedule"],
+        batch_size=hparams["few_step_batch_size"],
+        crop_frames=hparams["few_step_crop_frames"],
         mask_bandwidth=hparams["mask_bandwidth"],
     )
+    brain.fit(**data)
 
 
 @main_process_only  # the others are done: nothing in here may wait for them
