@@ -2,6 +2,7 @@
 
 import math
 
+import numpy
 import torch
 from torch.nn import functional
 from torchaudio.functional import fftconvolve
@@ -121,6 +122,9 @@ class LevelledSignal:
             (start // frame, -(-(start + plan.window) // frame))
             for start in plan.starts(signal.samples)
         ]
+        self._middles = [
+            start + plan.window / 2 for start in plan.starts(signal.samples)
+        ]
         around = round(CONTEXT / FRAME)
         levels = _levels(rest, spans, around)
         self._filtered = any(
@@ -132,6 +136,15 @@ class LevelledSignal:
 
     def __getattr__(self, name):  # key, samples, seed and begin
         return getattr(self._signal, name)
+
+    def level_curve(self, start, stop):
+        """A level for each sample, (samples,), interpolated between windows."""
+        highest = max(self.levels)
+        if highest == min(self.levels):
+            return torch.full((stop - start,), highest)
+        shares = numpy.log(numpy.array(self.levels) / highest)
+        shares = numpy.interp(numpy.arange(start, stop), self._middles, shares)
+        return torch.from_numpy(highest * numpy.exp(shares)).float()
 
     def read(self, start, stop):
         """Samples from ``start`` up to ``stop``, fewer where the signal ends."""

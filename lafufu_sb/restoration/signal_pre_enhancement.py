@@ -10,8 +10,8 @@ BLOCK = 48_000  # samples that a stream is fed at a time
 class PreEnhancedSignal:
     """A signal whose ``read`` also returns its pre-enhanced version.
 
-    The pre-enhancer gets the signal divided by its highest level, so that a signal's
-    level does not change what it removes.
+    The pre-enhancer gets the signal divided by its levels, which are interpolated
+    between windows, so that the level does not change what it removes.
 
     Arguments
     ---------
@@ -37,17 +37,21 @@ class PreEnhancedSignal:
 
 
 class _Source:
-    """The distorted signal divided by its highest level, on the CPU."""
+    """The distorted signal divided by its levels, on the CPU."""
 
     def __init__(self, signal):
         self.signal = signal
         self.samples = signal.samples
-        self.level = max(signal.levels)
 
     def read(self, start, stop):
         piece = self.signal.read(start, stop)
         piece = piece if piece.dim() == 1 else piece[0]
-        return piece.detach().float().cpu() / self.level
+        levels = self.signal.level_curve(start, start + piece.shape[-1])
+        return piece.detach().float().cpu() / levels
+
+    def at_level(self, start, enhanced):
+        """Enhanced samples from ``start`` on, at the level of the signal."""
+        return enhanced * self.signal.level_curve(start, start + len(enhanced))
 
 
 class _Whole:
@@ -62,7 +66,7 @@ class _Whole:
         if self._enhanced is None:
             signal = self._source.read(0, self._source.samples)
             self._enhanced = self._enhance(signal)
-        return self._enhanced[start:stop] * self._source.level
+        return self._source.at_level(start, self._enhanced[start:stop])
 
 
 class _Streamed:
@@ -88,7 +92,7 @@ class _Streamed:
         while self._begin + len(self._kept) < stop:
             self._feed(start)
         self._drop(start)
-        return self._kept[: stop - start] * self._source.level
+        return self._source.at_level(start, self._kept[: stop - start])
 
     def _feed(self, start):
         block = self._source.read(self._fed, self._fed + BLOCK)

@@ -259,6 +259,41 @@ def test_reads_rise_and_are_short():
     assert len(reads) == -(-len(wav) // (16 * 100)) + len(windows)
 
 
+def test_level_curve_is_smooth_and_that_of_the_windows_in_their_middle():
+    signal = measured(near_and_far())
+    curve = signal.level_curve(0, SECONDS * RATE)
+    middles = [start + PLAN.window // 2 for start in PLAN.starts(SECONDS * RATE)]
+    torch.testing.assert_close(curve[middles], torch.tensor(signal.levels))
+    step = (curve[1:] / curve[:-1]).log().abs().max()
+    assert float(step) * RATE < math.log(max(signal.levels) / min(signal.levels)) + 0.1
+    torch.testing.assert_close(signal.level_curve(5500, 6500), curve[5500:6500])
+    same = measured(voice())
+    assert same.level_curve(3, 5).tolist() == same.levels[:2]
+
+
+def test_pre_enhancer_of_signals_hears_a_far_voice_at_full_level():
+    heard = []
+
+    class Heard(QuieterSignal):
+        def enhance(self, signal, sample_rate):
+            heard.append(signal)
+            return signal
+
+    plan = {"window_frames": 64, "overlap_frames": 32}  # about a second at this rate
+    model = restorer(sample_rate=RATE, pre_enhancer=Heard(), mean="enhanced", **plan)
+    wav = near_and_far()
+    restored = model.restore(wav[None])[0]
+    quarter = len(wav) // 4
+    near, far = (
+        float(heard[0][part].abs().max())
+        for part in (slice(quarter), slice(-quarter, None))
+    )
+    assert 0.5 < near <= 1 and 0.5 < far < 1.6
+    for part in (slice(quarter), slice(-quarter, None)):
+        error = float((restored - wav)[part].abs().max())
+        assert error < 1e-5 * float(wav[part].abs().max())
+
+
 def test_pre_enhancer_of_signals_hears_no_offset():
     heard = []
 
