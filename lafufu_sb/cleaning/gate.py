@@ -13,13 +13,15 @@ from speechbrain.utils.edit_distance import count_ops, op_table
 
 from lafufu_sb.audio.resampling import resample
 from lafufu_sb.cleaning.attenuation import count_lost
+from lafufu_sb.cleaning.measures import measure_all
 from lafufu_sb.cleaning.opinions import OPINIONS, opinions
 from lafufu_sb.cleaning.sound import spread
-from lafufu_sb.cleaning.speech import find_speech, heard_speech
+from lafufu_sb.cleaning.speech import find_speech, heard_speech, pieces_of
 from lafufu_sb.inference.asr import normalise_text
 
 _SPEECH_SECONDS = 30.0  # the window of Whisper
 _SPEECH_RATE = 16000  # Hz
+_LIGHT_NOISE_DB = 12.0
 
 
 class Verdict(NamedTuple):
@@ -135,8 +137,9 @@ class OpinionJudge:
 class SpeechLossJudge:
     """Objects if bands of speech are attenuated by 6 dB, see ``count_lost``.
 
-    Opinions hardly notice what is missing. This judge is for noise reduction: removing
-    reverberation attenuates speech too.
+    Opinions hardly notice what is missing. This judge is for light noise, with an
+    estimated SNR of 12 dB: below, what it finds lost outweighs the noise that is gone.
+    It is not for dereverberation, which attenuates speech by design.
 
     Arguments
     ---------
@@ -151,15 +154,15 @@ class SpeechLossJudge:
 
     def __call__(self, before, after):
         """``Verdict`` on a restoration."""
-        shares = []
-        for channel, stretches in enumerate(find_speech(before)):
+        found, shares = find_speech(before), []
+        for channel, stretches in enumerate(found):
             lost, heard = self._count(before, after, channel, stretches)
             if heard:
                 shares.append(lost / heard)
         if not shares:
             return Verdict({})
         objection = ""
-        if max(shares) > self.limit:
+        if max(shares) > self.limit and _snr(before, found) >= _LIGHT_NOISE_DB:
             objection = f"{100 * max(shares):.1f} % of the bands of speech are lost"
         return Verdict({"speech_loss": max(shares)}, objection)
 
@@ -179,6 +182,10 @@ class SpeechLossJudge:
                 counts = count_lost(old, new, before.rate, after.rate, inside)
                 lost, heard = lost + counts[0], heard + counts[1]
         return lost, heard
+
+
+def _snr(sound, stretches):
+    return measure_all(sound, pieces_of(sound), ["snr"], stretches)["snr"]
 
 
 class RecogniserJudge:

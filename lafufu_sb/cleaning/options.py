@@ -23,7 +23,8 @@ class GateOptions:
         Points by which DNSMOS ovr, DNSMOS P.808 and DistillMOS of the speech may fall,
         0 to 4.
     max_speech_loss : float
-        Share of the bands of speech that may be lost, 0 to 1, see ``SpeechLossJudge``.
+        Share of the bands of speech that may be lost where noise is light, 0 to 1, see
+        ``SpeechLossJudge``.
     recogniser : str, optional
         Model folder of a recogniser, see ``load_recogniser``.
     max_cer : float
@@ -45,7 +46,7 @@ class GateOptions:
     max_dnsmos_drop: float = 0.0
     max_p808_drop: float = 0.0
     max_distillmos_drop: float = 0.0
-    max_speech_loss: float = 0.1
+    max_speech_loss: float = 0.05
     recogniser: str | None = None
     max_cer: float = 0.1
     speaker_model: str | None = None

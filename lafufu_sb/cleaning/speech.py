@@ -70,13 +70,14 @@ def _find_speech(sound):
         raise MissingPackageError(hint)
     gains = _gains(sound)
     detectors = [_Detector() for _ in range(sound.channels)]
-    for block in resample_blocks(_pieces(sound), sound.rate, _RATE):
+    for block in resample_blocks(pieces_of(sound), sound.rate, _RATE):
         for detector, wav in zip(detectors, gains * block, strict=True):
             detector.hear(wav.numpy())
     return [detector.stretches(sound.seconds) for detector in detectors]
 
 
-def _pieces(sound):
+def pieces_of(sound):
+    """Iterate over a sound in pieces of 30 s, (channels, time)."""
     start = 0.0
     while start < sound.seconds:
         yield sound.read(start, _READ_SECONDS)
@@ -86,7 +87,7 @@ def _pieces(sound):
 def _gains(sound):
     """Gain of each channel, (channels, 1), at least 1."""
     size, levels = max(1, round(_LEVEL_SECONDS * sound.rate)), []
-    for block in _pieces(sound):
+    for block in pieces_of(sound):
         parts = block.split(size, dim=1)
         levels += [part.square().mean(dim=1).sqrt() for part in parts]
     level = np.percentile(torch.stack(levels).numpy(), _LEVEL_PERCENTILE, axis=0)

@@ -79,8 +79,8 @@ def _add_gate_options(parser):
         "--max-speech-loss",
         type=float,
         default=_GATE.max_speech_loss,
-        help="share of the bands of speech that may be attenuated by 6 dB (default "
-        "%(default)s)",
+        help="share of the bands of speech that may be attenuated by 6 dB where noise "
+        "is light (default %(default)s)",
     )
     group.add_argument(
         "--recogniser",

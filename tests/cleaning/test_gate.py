@@ -167,6 +167,16 @@ def test_lost_bands_of_speech_are_an_objection(spoken):
     assert SpeechLossJudge(0.8)(before, after).objection == ""
 
 
+def test_heavy_noise_is_left_to_the_other_judges(spoken):
+    before, after = spoken(0.1, 0.1), spoken(0.1, 0.01)
+    noise = torch.randn(before.wavs.shape, generator=torch.Generator().manual_seed(1))
+    for level, objects in ((0.01, True), (0.03, False)):  # SNRs of 20 and 10 dB
+        noisy = MemorySound(before.wavs + level * noise, 16000)
+        verdict = SpeechLossJudge(0.1)(noisy, after)
+        assert verdict.measures["speech_loss"] > 0.1
+        assert bool(verdict.objection) is objects
+
+
 def test_noise_may_be_removed_and_each_channel_counts(spoken):
     before, after = spoken(0.1, 0.1), spoken(0.1, 0.1)
     before.wavs += 0.003 * torch.randn(before.wavs.shape)
