@@ -289,10 +289,10 @@ def measure_all(sound, blocks, names, stretches=None):
     -------
     >>> import torch
     >>> from lafufu_sb.cleaning.sound import MemorySound
-    >>> tone = 0.1 * torch.sin(2 * torch.pi * 997 / 48000 * torch.arange(48000))[None]
+    >>> tone = 0.1 * torch.sin(2 * torch.pi * 1100 / 48000 * torch.arange(48000))[None]
     >>> found = measure_all(MemorySound(tone, 48000), [tone], ["bandwidth", "loudness"])
     >>> {name: round(value, 1) for name, value in found.items()}
-    {'bandwidth': 1000.0, 'loudness': -23.0}
+    {'bandwidth': 1500.0, 'loudness': -22.8}
     """
     measures = {name: MEASURES[name](sound, stretches) for name in names}
     for block in blocks:

@@ -45,7 +45,7 @@ def test_a_system_is_measured_once(pairs, tmp_path):
 
 
 def test_a_model_may_carry_settings():
-    system = quality.ModelByText("denoise?num_steps=2&sampler=bridge_sde")
+    system = quality.ModelByText("denoise_small?num_steps=2&sampler=bridge_sde")
     assert system.facts["sampling"] == "bridge_sde, 2 calls, 2 phase averages"
     wav = torch.randn(9000, generator=torch.Generator().manual_seed(0))
     restored, times = system(wav, None)
@@ -53,7 +53,7 @@ def test_a_model_may_carry_settings():
 
 
 def test_the_autoencoder_bound_sees_the_clean_recording(pairs):
-    system = quality.ModelByText("denoise?autoencoder_bound")
+    system = quality.ModelByText("denoise_small?autoencoder_bound")
     (_, _, clean_path) = pairs[0]
     wav = torch.randn(9600, generator=torch.Generator().manual_seed(0))
     restored, times = system(wav, clean_path)
