@@ -176,7 +176,7 @@ def _update(node, changes, must_match=False):
 
 
 def nodes_of(root):
-    """All nodes below a node and itself, each once, because aliases can form cycles."""
+    """All nodes below a node and itself, each once, in the order of the text."""
     seen, waiting = {}, [root]
     while waiting:
         node = waiting.pop()
@@ -187,7 +187,7 @@ def nodes_of(root):
             waiting += [part for pair in node.value for part in pair]
         elif isinstance(node, yaml.SequenceNode):
             waiting += node.value
-    return list(seen.values())
+    return sorted(seen.values(), key=lambda node: node.start_mark.index)
 
 
 def plain_value(node):

@@ -127,6 +127,12 @@ def test_documents_beyond_a_models_are_refused(text):
         UntrustedModel(content, "a.yaml")
 
 
+def test_the_first_line_that_is_refused_is_named():
+    text = b"a: 1\nb: {c: 1, d: !apply:os.abort []}\ne: !apply:os.abort []"
+    with pytest.raises(UsageError, match=r"abort \(line 2\).*trust=True"):
+        UntrustedModel(text, "a.yaml")
+
+
 @pytest.mark.parametrize("text", ["", "- a list", "a word", "# nothing", "!!null"])
 def test_documents_of_no_model_say_so(text):
     with pytest.raises((NoModelError, UsageError)):
