@@ -32,7 +32,7 @@ def open_audio(path):
         channels that no recording has.
     """
     path = Path(path)
-    _check_readable(path)
+    check_readable(path)
     if path.suffix.lower() in CONTAINER_SUFFIXES:
         return _open_container(path)
     try:
@@ -79,7 +79,14 @@ def _checked(file, path):
     return file
 
 
-def _check_readable(path):
+def check_readable(path):
+    """Refuse what is no file, empty or headerless, without waiting for a pipe.
+
+    Raises
+    ------
+    UsageError, OSError
+        See ``open_audio``.
+    """
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, not a recording")
     if not path.exists():

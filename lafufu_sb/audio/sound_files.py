@@ -3,11 +3,12 @@
 import contextlib
 import struct
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy
 import soundfile
 
-from lafufu_sb.audio.opening import open_audio
+from lafufu_sb.audio.opening import check_readable, open_audio
 from lafufu_sb.audio.recordings import sndfile_name
 
 TAGS = ("title", "artist", "album", "tracknumber", "genre", "date", "comment")
@@ -115,6 +116,7 @@ def read_metadata(path):
     UsageError, OSError
         See ``open_audio``.
     """
+    check_readable(Path(path))
     try:
         file = soundfile.SoundFile(sndfile_name(path))
     except soundfile.LibsndfileError:
