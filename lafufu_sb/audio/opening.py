@@ -80,7 +80,13 @@ def _checked(file, path):
 
 
 def check_readable(path):
-    """Refuse what is no file of audio before a library opens it, see ``open_audio``."""
+    """Refuse what is no file, empty or headerless, without waiting for a pipe.
+
+    Raises
+    ------
+    UsageError, OSError
+        See ``open_audio``.
+    """
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, not a recording")
     if not path.exists():

@@ -1,5 +1,6 @@
 """New sound files: no time stamps, and what the source says about itself."""
 
+import os
 import struct
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from lafufu_sb.audio import sound_files
 from lafufu_sb.audio.sound_files import create, read_metadata
 from lafufu_sb.audio.writer import recording_writer, write_recording
+from lafufu_sb.errors import UsageError
 
 FRONT_AND_SURROUND = [2, 3, 4, 11, 12, 13]  # libsndfile's numbers of 5.1
 
@@ -97,3 +99,9 @@ def test_recordings_without_source_say_nothing(tmp_path):
     write_recording(tmp_path / "a.wav", torch.zeros(1, 10), 48000)
     metadata = read_metadata(tmp_path / "a.wav")
     assert (metadata.tags, metadata.channel_map, metadata.broadcast) == ({}, b"", b"")
+
+
+def test_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "a.wav")
+    with pytest.raises(UsageError, match="is not a regular file"):
+        read_metadata(tmp_path / "a.wav")
