@@ -1,5 +1,6 @@
 """A cleaning that ends at any moment, in any way, resumes to the same bytes."""
 
+import contextlib
 import itertools
 import os
 import signal
@@ -27,7 +28,7 @@ KILLS = [  # in about the order of a run
     Moment("cleaning.journal.tempfile.mkdtemp", after=True),
     Moment("cleaning.state.to_disk"),
     Moment("cleaning.state.State.agree", after=True),
-    Moment("cleaning.work._opened", 2),
+    Moment("cleaning.work.opened", 2),
     Moment("cleaning.gate.Gate.__call__", 2),
     Moment("cleaning.work.save"),
     Moment("cleaning.journal.to_disk", 2),
@@ -68,6 +69,18 @@ def whole(manifest, tmp_path_factory):
     assert decisions == ["restored", "kept", "restored", "restored", "restored"]
     assert made["left"] == ["journal.jsonl", "settings.json"]
     return made
+
+
+def test_all_moments_are_moments_of_an_undisturbed_run(manifest, tmp_path):
+    """Also of those below that only run by name."""
+    chosen = [*KILLS, *(moment for moment, _ in [*HALVES, *ERRORS])]
+    with contextlib.ExitStack() as stack:
+        come = {
+            moment: stack.enter_context(acting(moment, lambda *_: None))
+            for moment in dict.fromkeys(chosen)
+        }
+        assert clean_here(manifest, tmp_path / "out") == 0
+    assert [str(moment) for moment in come if not come[moment]] == []
 
 
 @pytest.mark.parametrize(
