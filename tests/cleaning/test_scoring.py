@@ -164,17 +164,65 @@ def test_other_tables_get_columns_too(score, corpus, tmp_path, name):
     assert [float(item["score_bandwidth"]) for item in found] == [8000, 4000]
 
 
-def test_recordings_in_tar_shards_are_scored(score, corpus, tmp_path):
+def test_tar_shards_get_a_file_for_each_sample(score, corpus, tmp_path):
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
-        tar.add(corpus / "a.wav", "u1.wav")
-        tar.add(corpus / "two" / "e.wav", "u2.wav")
+        for number, name in enumerate(("a.wav", "two/e.wav"), 1):
+            tar.add(corpus / name, f"u{number}.wav")
+            (tmp_path / "words").write_text(f"word {number}")
+            tar.add(tmp_path / "words", f"u{number}.txt")
     score(tmp_path / "a.tar", "-o", tmp_path / "s.csv")
     rows = table(tmp_path / "s.csv")
     assert [row["source"].endswith(f"(u{i}.wav)") for i, row in enumerate(rows, 1)]
     assert [row["sample_rate"] for row in rows] == ["16000", "8000"]
-    before = (tmp_path / "s.csv").read_bytes()
-    assert score(tmp_path / "a.tar", "-o", tmp_path / "s.csv") == 0
-    assert (tmp_path / "s.csv").read_bytes() == before
+    new = tmp_path / "s-manifest" / "a.tar"
+    for source in (new, tmp_path / "a.tar"):  # scores of the scored: once
+        score(source, "-o", tmp_path / "t.csv", "--restart")
+        with tarfile.open(tmp_path / "t-manifest" / "a.tar") as tar:
+            found = {m.name: tar.extractfile(m).read() for m in tar}
+        kinds = ("wav", "txt", "score.json")
+        assert list(found) == [f"u{i}.{kind}" for i in (1, 2) for kind in kinds]
+        scores = json.loads(found["u2.score.json"])
+        assert scores["score_bandwidth"] == 4000 and scores["score_reason"] == ""
+        assert found["u1.wav"] == (corpus / "a.wav").read_bytes()
+        assert found["u2.txt"] == b"word 2"
+
+
+@pytest.mark.parametrize("form", ["parquet", "datasets"])
+def test_datasets_get_columns(score, corpus, tmp_path, form):
+    pyarrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet")
+    datasets = pytest.importorskip("datasets")
+    audio = [
+        {"bytes": (corpus / name).read_bytes(), "path": f"{i}.wav"}
+        for i, name in enumerate(["a.wav", "two/e.wav"])
+    ]
+    noted = {"audio": {"_type": "Audio", "decode": False}}
+    for name, dtype in (("words", "string"), ("score_clipping", "int64")):
+        noted[name] = {"dtype": dtype, "_type": "Value"}
+    values = {"audio": audio, "words": ["one", "two"], "score_clipping": [9, 9]}
+    metadata = {"huggingface": json.dumps({"info": {"features": noted}})}
+    rows = pyarrow.table(values).replace_schema_metadata(metadata)
+    path, new = tmp_path / "d", tmp_path / "s-manifest"
+    if form == "parquet":
+        path = tmp_path / "d.parquet"
+        pyarrow.parquet.write_table(rows, path)
+    else:
+        datasets.Dataset(rows).save_to_disk(path)
+    assert score(path, "-o", tmp_path / "s.csv") == 0
+    if form == "parquet":
+        read = datasets.Dataset(pyarrow.parquet.read_table(new / "d.parquet"))
+    else:
+        read = datasets.load_from_disk(new)
+    found = read.data.to_pydict()
+    assert found["audio"] == audio and found["words"] == ["one", "two"]
+    assert found["score_bandwidth"] == [8000, 4000] and found["score_clipping"] == [
+        0,
+        0,
+    ]
+    assert found["score_loudness"] == [None, None]  # too short
+    assert read.features["score_clipping"] == datasets.Value("float64")
+    assert read.features["score_reason"] == datasets.Value("string")
+    assert read.features["audio"]._type == "Audio" and "score_snr" not in found
 
 
 def test_a_recording_shorter_than_stated_or_changing_is_a_failed_row(

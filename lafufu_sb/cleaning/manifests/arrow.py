@@ -5,6 +5,7 @@ import json
 from abc import abstractmethod
 from pathlib import Path
 
+from lafufu_sb.cleaning.manifests.arrow_fields import extended, kinds, with_columns
 from lafufu_sb.cleaning.manifests.packed import PackedManifest, new_name
 from lafufu_sb.cleaning.manifests.text import choose_columns
 from lafufu_sb.errors import MissingPackageError, UsageError
@@ -27,8 +28,10 @@ class ArrowManifest(PackedManifest):
     def batches(self, path, columns=None):
         """Iterate over record batches of at most ``ROWS`` rows."""
 
+    adds_fields = True
+
     @abstractmethod
-    def writer(self, path, like):
+    def writer(self, path, like, schema):
         """Context of a function that writes a table, in the form of the part."""
 
     def read(self):
@@ -129,8 +132,9 @@ class ArrowManifest(PackedManifest):
         """See ``PackedManifest``; a row needs the results of all its recordings."""
         import pyarrow
 
-        row = 0
-        with self.writer(path, self.parts[part]) as write:
+        row, like, added = 0, self.parts[part], kinds(self.columns, cleaned)
+        schema = extended(self.schema(like), added)
+        with self.writer(path, like, schema) as write:
             for batch in self._batches(part):
                 table = pyarrow.Table.from_batches([batch])
                 keep = [True] * batch.num_rows
@@ -147,8 +151,20 @@ class ArrowManifest(PackedManifest):
                             values[offset] = self._replaced(part, place, value, result)
                     column = pyarrow.array(values, field.type)
                     table = table.set_column(index, field, column)
+                if added:
+                    rows = range(row, row + batch.num_rows)
+                    fields = [self._fields(part, number, cleaned) for number in rows]
+                    table = with_columns(table, schema, added, fields)
                 row += batch.num_rows
                 write(table if all(keep) else table.filter(keep))
+
+    def _fields(self, part, row, cleaned):
+        """See ``Manifest.added``."""
+        texts = {}
+        for name in self.columns:
+            place = _place(name, row)
+            texts[name] = f"{part} {place}" if self.has(part, place) else None
+        return self.added(texts, cleaned)
 
     def _replaced(self, part, place, value, result):
         data, path = self._content(part, place, value)

@@ -6,11 +6,12 @@ import json
 import re
 
 from lafufu_sb.cleaning.manifests.arrow import ROWS, ArrowManifest
+from lafufu_sb.cleaning.manifests.arrow_fields import kinds, note
 from lafufu_sb.cleaning.manifests.base import register
 from lafufu_sb.errors import UsageError
 from lafufu_sb.files import written_whole
 
-_STATE, _SPLITS = "state.json", "dataset_dict.json"
+_STATE, _SPLITS, _INFO = "state.json", "dataset_dict.json", "dataset_info.json"
 _NAME = re.compile("[^/\\\\\0\ud800-\udfff]+")
 _END = b"\xff\xff\xff\xff\0\0\0\0"  # of a stream of record batches
 
@@ -82,13 +83,13 @@ class DatasetsManifest(ArrowManifest):
                     yield batch.slice(start, ROWS)
 
     @contextlib.contextmanager
-    def writer(self, path, like):
+    def writer(self, path, like, schema):
         """See ``ArrowManifest``."""
         import pyarrow
 
         with (
             pyarrow.OSFile(str(path), "wb") as file,
-            pyarrow.ipc.new_stream(file, self.schema(like)) as stream,
+            pyarrow.ipc.new_stream(file, schema) as stream,
         ):
             yield stream.write_table
 
@@ -98,7 +99,11 @@ class DatasetsManifest(ArrowManifest):
         for split in self._folders:
             new = folder / split.relative_to(self.path)
             for path in split.glob("*.json"):
-                if path.name not in (_STATE, _SPLITS):
+                if path.name == _INFO:
+                    info = self._json(path)
+                    note(info, kinds(self.columns, cleaned))
+                    _write(new / _INFO, json.dumps(info, indent=2).encode())
+                elif path.name not in (_STATE, _SPLITS):
                     _write(new / path.name, path.read_bytes())
             state = self._json(split / _STATE)
             # `datasets` finds its caches by this name of the content.

@@ -37,13 +37,13 @@ class ParquetManifest(ArrowManifest):
             yield from file.iter_batches(ROWS, columns=columns)
 
     @contextlib.contextmanager
-    def writer(self, path, like):
+    def writer(self, path, like, schema):
         """See ``ArrowManifest``; each column keeps its compression."""
         import pyarrow
         import pyarrow.parquet
 
         with pyarrow.parquet.ParquetFile(like) as file:
-            schema, codecs = file.schema_arrow, _codecs(file.metadata)
+            codecs = _codecs(file.metadata)
         waiting = []
 
         def flush():

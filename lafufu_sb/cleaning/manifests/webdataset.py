@@ -2,22 +2,28 @@
 
 import contextlib
 import copy
+import io
 import os
 import tarfile
 
 from lafufu_sb.cleaning.manifests.base import register
 from lafufu_sb.cleaning.manifests.packed import PackedManifest, is_audio, new_name
+from lafufu_sb.cleaning.manifests.text import json_text
 from lafufu_sb.errors import UsageError
 
 _BLOCK = 512  # bytes; two blocks of zeros end an archive
+_ADDED = "score.json"  # extension of the fields that are added
 
 
 @register
 class WebDatasetManifest(PackedManifest):
     """Files of a sample follow each other and share the name up to the first dot.
 
-    Columns are extensions: what follows that dot, such as "flac" or "noisy.wav".
+    Columns are extensions: what follows that dot, such as "flac" or "noisy.wav". Fields
+    are added to a sample as a file "score.json".
     """
+
+    adds_fields = True
 
     kind = "webdataset"
     endings = (".tar",)
@@ -97,16 +103,40 @@ class WebDatasetManifest(PackedManifest):
                 for place, sample, _ in members
                 if self.has(part, place) and self.result(part, place, cleaned) is None
             }
+            last = {sample: place for place, sample, _ in members}
+            added = self._added(part, members, cleaned)
             for place, sample, member in members:
                 if sample in failed:
                     continue
-                if not self.has(part, place):
+                if added and _split(member)[1] == _ADDED:
+                    pass  # of an earlier run
+                elif not self.has(part, place):
                     data = tar.extractfile(member) if member.isreg() else None
                     out.addfile(member, data)
-                    continue
-                result = self.result(part, place, cleaned)
-                with open(result.path, "rb") as data:
-                    out.addfile(_replaced(member, result, names), data)
+                else:
+                    result = self.result(part, place, cleaned)
+                    with open(result.path, "rb") as data:
+                        out.addfile(_replaced(member, result, names), data)
+                if last[sample] == place and sample in added:
+                    _add_json(out, member, added[sample])
+
+    def _added(self, part, members, cleaned):
+        """Fields of each sample, see ``Manifest.added``."""
+        texts = {}
+        for place, sample, member in members:
+            if self.has(part, place):
+                found = texts.setdefault(sample, dict.fromkeys(self.columns))
+                found[_split(member)[1]] = f"{part} {place}"
+        fields = {s: self.added(found, cleaned) for s, found in texts.items()}
+        return {sample: values for sample, values in fields.items() if values}
+
+
+def _add_json(tar, member, values):
+    """Append the fields of a sample, like its last member."""
+    data = (json_text(values) + "\n").encode()
+    new = tarfile.TarInfo(f"{_split(member)[0]}.{_ADDED}")
+    new.size, new.mtime, new.mode = len(data), member.mtime, member.mode
+    tar.addfile(new, io.BytesIO(data))
 
 
 def _replaced(member, result, names):
