@@ -1,4 +1,4 @@
-"""The options of a cleaning, independent of the command line."""
+"""Options of cleaning and scoring a corpus, independent of the command line."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -64,19 +64,53 @@ class GateOptions:
 
 
 @dataclass(frozen=True)
-class CleaningOptions:
-    """What is cleaned, into which folder, and how. Can be pickled.
+class CorpusOptions:
+    """Which corpus is worked on, where the results go, and which share of it.
 
     Arguments
     ---------
     input : str
         Folder or manifest.
     output : str
-        Folder of the results.
-    model : ModelChoice
-        Restores; workers load it themselves.
+        Where the results go.
     kind, columns, placeholders
         See ``open_manifest``.
+    restart : bool
+        Discard what earlier runs have done.
+    shard : tuple of int
+        Number of this share of the files, from 1, and number of shares, at most
+        ``MOST_SHARDS``.
+
+    Raises
+    ------
+    UsageError
+        For a number outside its range.
+    """
+
+    input: str
+    output: str
+    kind: str | None = None
+    columns: tuple[str, ...] = ()
+    placeholders: Mapping[str, str] = field(default_factory=dict)
+    restart: bool = False
+    shard: tuple[int, int] = (1, 1)
+
+    def __post_init__(self):
+        number, shards = self.shard
+        whole_number("N in --shard I/N", shards, 1, MOST_SHARDS)
+        whole_number("I in --shard I/N", number, 1, shards)
+
+
+@dataclass(frozen=True)
+class CleaningOptions(CorpusOptions):
+    """What is cleaned, into which folder, and how. Can be pickled.
+
+    Arguments
+    ---------
+    input, output, kind, columns, placeholders, restart, shard
+        See ``CorpusOptions``. The output is a folder.
+    model : ModelChoice
+        Restores; workers load it themselves.
     sample_rate : str
         "keep" writes at each file's sample rate, "model" at the model's.
     format : str
@@ -86,13 +120,8 @@ class CleaningOptions:
         manifest's kind, or else of each file, see ``recording_writer``.
     gate : GateOptions
         See there.
-    restart : bool
-        Discard what earlier runs have done.
     io_threads : int
         Threads that read ahead, and as many that judge and write; 1 to 256.
-    shard : tuple of int
-        Number of this share of the files, from 1, and number of shares, at most
-        ``MOST_SHARDS``.
     engine : str
         "local" or "ray".
     workers : int, optional
@@ -106,27 +135,18 @@ class CleaningOptions:
         For a number outside its range.
     """
 
-    input: str
-    output: str
     model: ModelChoice = ModelChoice()
-    kind: str | None = None
-    columns: tuple[str, ...] = ()
-    placeholders: Mapping[str, str] = field(default_factory=dict)
     sample_rate: str = "keep"
     format: str = "same"
     subtype: str | None = None
     gate: GateOptions = GateOptions()
-    restart: bool = False
     io_threads: int = 2
-    shard: tuple[int, int] = (1, 1)
     engine: str = "local"
     workers: int | None = None
     ray_address: str | None = None
 
     def __post_init__(self):
+        super().__post_init__()
         whole_number("--io-threads", self.io_threads, 1, 256)
         if self.workers is not None:
             whole_number("--workers", self.workers, 1, 10_000)
-        number, shards = self.shard
-        whole_number("N in --shard I/N", shards, 1, MOST_SHARDS)
-        whole_number("I in --shard I/N", number, 1, shards)

@@ -7,9 +7,8 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -20,7 +19,7 @@ from lafufu_sb import __version__
 from lafufu_sb.cleaning.manifests import Cleaned, open_manifest
 from lafufu_sb.cleaning.measures import MEASURES, measure_all
 from lafufu_sb.cleaning.opinions import OPINIONS, opinions
-from lafufu_sb.cleaning.options import MOST_SHARDS
+from lafufu_sb.cleaning.options import CorpusOptions
 from lafufu_sb.cleaning.originals import change_of, memory_errors, one_line, opened
 from lafufu_sb.cleaning.pipeline import read_ahead
 from lafufu_sb.cleaning.plan import planned_files, split
@@ -41,27 +40,19 @@ _PACKAGES += ("silero-vad", "pyloudnorm")
 
 
 @dataclass(frozen=True)
-class ScoringOptions:
+class ScoringOptions(CorpusOptions):
     """What is scored, and how.
 
     Arguments
     ---------
-    input : str
-        Folder or manifest.
-    output : str
-        The table, a .csv file.
+    input, output, kind, columns, placeholders, restart, shard
+        See ``CorpusOptions``. The output is a table, a .csv file.
     metrics : sequence of str, optional
         Of ``METRICS``; by default all whose packages are installed.
-    kind, columns, placeholders
-        See ``open_manifest``.
     pieces : int
         Pieces of 9 s of a file's speech that opinions hear; 0 for all of it.
-    restart : bool
-        Discard what earlier runs have done.
     threads : int
         Number of files that are scored at once. Scores do not depend on it.
-    shard : tuple of int
-        Number of this share of the files, from 1, and number of shares.
 
     Raises
     ------
@@ -69,23 +60,14 @@ class ScoringOptions:
         For a number outside its range.
     """
 
-    input: str
-    output: str
     metrics: tuple[str, ...] | None = None
-    kind: str | None = None
-    columns: tuple[str, ...] = ()
-    placeholders: Mapping[str, str] = field(default_factory=dict)
     pieces: int = 3
-    restart: bool = False
     threads: int = 1
-    shard: tuple[int, int] = (1, 1)
 
     def __post_init__(self):
+        super().__post_init__()
         whole_number("--pieces", self.pieces, 0, 1000)
         whole_number("--threads", self.threads, 1, 1024)
-        number, shards = self.shard
-        whole_number("N in --shard I/N", shards, 1, MOST_SHARDS)
-        whole_number("I in --shard I/N", number, 1, shards)
 
 
 def score(options):

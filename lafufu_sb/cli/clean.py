@@ -6,9 +6,10 @@ from lafufu_sb.cleaning.options import CleaningOptions, GateOptions
 from lafufu_sb.cli.options import (
     add_manifest_options,
     add_model_options,
+    add_share_options,
     add_subtype,
+    corpus_options,
     model_choice,
-    shard_of,
 )
 
 _DATA, _GATE = CleaningOptions, GateOptions  # whose defaults the options have
@@ -115,22 +116,13 @@ def _add_gate_options(parser):
 
 def _add_engine_options(parser):
     group = parser.add_argument_group("running")
-    group.add_argument(
-        "--restart", action="store_true", help="discard what earlier runs have done"
-    )
+    add_share_options(group)
     group.add_argument(
         "--io-threads",
         type=int,
         default=_DATA.io_threads,
         help="threads that read ahead, and as many that judge and write (default "
         "%(default)s)",
-    )
-    group.add_argument(
-        "--shard",
-        type=shard_of,
-        default=_DATA.shard,
-        metavar="I/N",
-        help="clean only this share of the files, for job arrays: 1/8 to 8/8",
     )
     group.add_argument("--engine", choices=["local", "ray"], default=_DATA.engine)
     group.add_argument(
@@ -165,8 +157,7 @@ def cleaning_options(options):
     CleaningOptions
     """
     gate = GateOptions(**{f.name: getattr(options, f.name) for f in fields(_GATE)})
-    same = {f.name for f in fields(_DATA)} - {"model", "gate"}
-    values = {name: getattr(options, name) for name in same}
-    values |= {"columns": tuple(options.columns)}
-    values |= {"placeholders": dict(options.placeholders)}
+    values = corpus_options(options)
+    own = {f.name for f in fields(_DATA)} - {"model", "gate"} - values.keys()
+    values |= {name: getattr(options, name) for name in own}
     return CleaningOptions(**values, model=model_choice(options), gate=gate)

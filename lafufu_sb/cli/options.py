@@ -98,6 +98,33 @@ def add_manifest_options(group):
     )
 
 
+def add_share_options(group):
+    """Add the options of interrupted and shared work: ``--restart``, ``--shard``."""
+    group.add_argument(
+        "--restart", action="store_true", help="discard what earlier runs have done"
+    )
+    group.add_argument(
+        "--shard",
+        type=_shard,
+        default=(1, 1),
+        metavar="I/N",
+        help="work on this share of the files only, for job arrays: 1/8 to 8/8",
+    )
+
+
+def corpus_options(options):
+    """Arguments of ``CorpusOptions`` from a parsed command line, a dict."""
+    return {
+        "input": options.input,
+        "output": options.output,
+        "kind": options.kind,
+        "columns": tuple(options.columns),
+        "placeholders": dict(options.placeholders),
+        "restart": options.restart,
+        "shard": options.shard,
+    }
+
+
 class _Once(argparse.Action):
     """An option that may be given once: a second one would silently win."""
 
@@ -181,8 +208,7 @@ def _placeholder(text):
     return name, folder
 
 
-def shard_of(text):
-    """(number, count) of a share such as 1/8."""
+def _shard(text):
     number, _, count = text.partition("/")
     if not (number.isdigit() and count.isdigit()):
         raise argparse.ArgumentTypeError(f"must be I/N such as 1/8, got {text!r}")

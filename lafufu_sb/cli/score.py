@@ -2,7 +2,11 @@
 
 import os
 
-from lafufu_sb.cli.options import add_manifest_options, shard_of
+from lafufu_sb.cli.options import (
+    add_manifest_options,
+    add_share_options,
+    corpus_options,
+)
 
 
 def add_parser(commands):
@@ -30,21 +34,12 @@ def add_parser(commands):
         "(default %(default)s)",
     )
     add_manifest_options(parser)
-    parser.add_argument(
-        "--restart", action="store_true", help="discard what earlier runs have done"
-    )
+    add_share_options(parser)
     parser.add_argument(
         "--threads",
         type=int,
         default=os.cpu_count() or 1,
         help="files that are scored at once, by default one per core",
-    )
-    parser.add_argument(
-        "--shard",
-        type=shard_of,
-        default=(1, 1),
-        metavar="I/N",
-        help="score only this share of the files, for job arrays: 1/8 to 8/8",
     )
     parser.set_defaults(run=score_command)
 
@@ -55,16 +50,10 @@ def score_command(options):
 
     rows = score(
         ScoringOptions(
-            options.input,
-            options.output,
+            **corpus_options(options),
             metrics=options.metrics and tuple(options.metrics),
-            kind=options.kind,
-            columns=tuple(options.columns),
-            placeholders=dict(options.placeholders),
             pieces=options.pieces,
-            restart=options.restart,
             threads=options.threads,
-            shard=options.shard,
         )
     )
     return 1 if any(row["decision"] == "failed" for row in rows) else 0
