@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy
-import soundfile
 import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
 
 from lafufu_sb.audio.recordings import read, read_header
 from lafufu_sb.audio.resampling import resample
+from lafufu_sb.corpora.excerpts import write_wav
 from lafufu_sb.corpora.spectra import bandwidth
-from lafufu_sb.files import written_whole
 from lafufu_sb.lobes.pre_enhancer import SignalPreEnhancer
 
 
@@ -226,12 +225,8 @@ class PairEnhancer:
         """Path of the enhanced version of a recording, computed if it is missing."""
         path = self.folder / f"{item}.wav"
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
             enhanced = self(read_wav(distorted_path, self.sample_rate))
-            with written_whole(path) as temporary:
-                soundfile.write(
-                    temporary, enhanced.numpy(), self.sample_rate, "FLOAT", format="WAV"
-                )
+            write_wav(path, enhanced.numpy(), self.sample_rate, "FLOAT")
         return path
 
 

@@ -1,6 +1,5 @@
 """Pre-enhancers by name, and model folders as pre-enhancers."""
 
-from lafufu_sb.errors import UsageError
 from lafufu_sb.inference.shipped import model_folder
 from lafufu_sb.lobes.deepfilternet import DeepFilterNet3
 from lafufu_sb.lobes.other_enhancers import NSNet2, RNNoise
@@ -21,14 +20,11 @@ class ModelPreEnhancer(SignalPreEnhancer):
     def __init__(self, restorer):
         super().__init__()
         self.restorer = restorer
+        self.sample_rate = restorer.sample_rate
 
     def enhance(self, signal, sample_rate):
         """See ``SignalPreEnhancer``."""
-        if sample_rate != self.restorer.sample_rate:
-            raise UsageError(
-                f"the pre-enhancer works at {self.restorer.sample_rate} Hz, the model "
-                f"at {sample_rate}"
-            )
+        self.check_rate(sample_rate)
         return self.restorer.restore(signal[None].to(self.restorer.device))[0].cpu()
 
 

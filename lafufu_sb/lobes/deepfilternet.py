@@ -9,7 +9,6 @@ import torch
 from lafufu_sb.errors import MissingPackageError, UsageError
 from lafufu_sb.lobes.pre_enhancer import Framed, StreamingPreEnhancer
 
-SAMPLE_RATE = 48000  # Hz
 FRAME = 480  # samples
 LAG = 1440  # samples by which a frame's output lags: STFT overlap and look-ahead
 
@@ -38,6 +37,7 @@ class DeepFilterNet3(StreamingPreEnhancer):
     torch.Size([1000])
     """
 
+    sample_rate = 48000
     delay = LAG + FRAME
 
     def __init__(self, limit_db=100.0):
@@ -49,10 +49,7 @@ class DeepFilterNet3(StreamingPreEnhancer):
 
     def open(self, sample_rate):
         """See ``StreamingPreEnhancer``."""
-        if sample_rate != SAMPLE_RATE:
-            raise UsageError(
-                f"DeepFilterNet3 works at {SAMPLE_RATE} Hz, the model at {sample_rate}"
-            )
+        self.check_rate(sample_rate)
         return Framed(_State(self.limit_db), FRAME)
 
 

@@ -3,7 +3,7 @@
 import numpy
 import torch
 
-from lafufu_sb.errors import MissingPackageError, UsageError
+from lafufu_sb.errors import MissingPackageError
 from lafufu_sb.lobes.pre_enhancer import (
     Framed,
     SignalPreEnhancer,
@@ -26,6 +26,8 @@ class NSNet2(SignalPreEnhancer):
         If the package is not installed.
     """
 
+    sample_rate = SAMPLE_RATE
+
     def __init__(self):
         super().__init__()
         self._enhancer = None
@@ -44,7 +46,7 @@ class NSNet2(SignalPreEnhancer):
 
     def enhance(self, signal, sample_rate):
         """See ``SignalPreEnhancer``."""
-        _check_rate("NSNet2", sample_rate)
+        self.check_rate(sample_rate)
         enhanced = self._loaded()(signal.double().numpy(), SAMPLE_RATE)
         enhanced = torch.from_numpy(numpy.asarray(enhanced, dtype=numpy.float32))
         # It may return a frame more or less.
@@ -77,6 +79,7 @@ class RNNoise(StreamingPreEnhancer):
         If the package is not installed.
     """
 
+    sample_rate = SAMPLE_RATE
     delay = RNNOISE_LAG + RNNOISE_FRAME
 
     def __init__(self):
@@ -85,7 +88,7 @@ class RNNoise(StreamingPreEnhancer):
 
     def open(self, sample_rate):
         """See ``StreamingPreEnhancer``."""
-        _check_rate("RNNoise", sample_rate)
+        self.check_rate(sample_rate)
         return Framed(_RNNoiseState(), RNNOISE_FRAME)
 
 
@@ -111,10 +114,3 @@ def _rnnoise():
             'RNNoise needs pyrnnoise: pip install "lafufu_sb[enhancers]"'
         ) from error
     return package
-
-
-def _check_rate(name, sample_rate):
-    if sample_rate != SAMPLE_RATE:
-        raise UsageError(
-            f"{name} works at {SAMPLE_RATE} Hz, the model at {sample_rate}"
-        )

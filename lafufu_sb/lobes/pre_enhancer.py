@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import nn
 
+from lafufu_sb.errors import UsageError
+
 
 class PreEnhancer(nn.Module, ABC):
     """A module on the features of a window. It is computed in float32.
@@ -21,7 +23,22 @@ class SignalPreEnhancer(nn.Module, ABC):
     """An enhancer of whole signals, which needs all of a recording at once.
 
     A causal or block-wise one derives from ``StreamingPreEnhancer`` instead.
+
+    Attributes
+    ----------
+    sample_rate : int or None
+        Hz of the only rate that it works at; None for any.
     """
+
+    sample_rate = None
+
+    def check_rate(self, sample_rate):
+        """Raise ``UsageError`` for a rate (Hz) that the enhancer does not have."""
+        if self.sample_rate not in (None, sample_rate):
+            raise UsageError(
+                f"{type(self).__name__} works at {self.sample_rate} Hz, the model at "
+                f"{sample_rate}"
+            )
 
     @abstractmethod
     def enhance(self, signal, sample_rate):

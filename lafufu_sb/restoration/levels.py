@@ -1,5 +1,6 @@
 """Levels that windows are divided by, and the removal of what lies below 20 Hz."""
 
+import functools
 import math
 
 import numpy
@@ -118,13 +119,9 @@ class LevelledSignal:
                 "finite"
             )
         frame = max(1, round(FRAME * rate))
-        spans = [
-            (start // frame, -(-(start + plan.window) // frame))
-            for start in plan.starts(signal.samples)
-        ]
-        self._middles = [
-            start + plan.window / 2 for start in plan.starts(signal.samples)
-        ]
+        starts = list(plan.starts(signal.samples))
+        spans = [(s // frame, -(-(s + plan.window) // frame)) for s in starts]
+        self._middles = [start + plan.window / 2 for start in starts]
         around = round(CONTEXT / FRAME)
         levels = _levels(rest, spans, around)
         self._filtered = any(
@@ -132,6 +129,8 @@ class LevelledSignal:
             for (begin, end), level in zip(spans, levels, strict=True)
         )
         self.levels = levels if self._filtered else _levels(whole, spans, around)
+        self._highest = max(self.levels)
+        self._shares = numpy.log(numpy.array(self.levels) / self._highest)
         self.silent = (_largest(rest) if self._filtered else peak) <= ROUNDING * peak
 
     def __getattr__(self, name):  # key, samples, seed and begin
@@ -139,12 +138,10 @@ class LevelledSignal:
 
     def level_curve(self, start, stop):
         """A level for each sample, (samples,), interpolated between windows."""
-        highest = max(self.levels)
-        if highest == min(self.levels):
-            return torch.full((stop - start,), highest)
-        shares = numpy.log(numpy.array(self.levels) / highest)
-        shares = numpy.interp(numpy.arange(start, stop), self._middles, shares)
-        return torch.from_numpy(highest * numpy.exp(shares)).float()
+        if not self._shares.any():
+            return torch.full((stop - start,), self._highest)
+        shares = numpy.interp(numpy.arange(start, stop), self._middles, self._shares)
+        return torch.from_numpy(self._highest * numpy.exp(shares)).float()
 
     def read(self, start, stop):
         """Samples from ``start`` up to ``stop``, fewer where the signal ends."""
@@ -253,6 +250,7 @@ def _split(signal, start, stop, rate):
     return piece.float(), low.float()
 
 
+@functools.lru_cache(maxsize=8)
 def _weights(reach, rate, device):
     """Taps of the low-pass filter, (2 * reach + 1,), of sum one."""
     shape = torch.kaiser_window(

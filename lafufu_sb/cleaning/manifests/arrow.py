@@ -20,6 +20,8 @@ class ArrowManifest(PackedManifest):
     decoded nor encoded here. Only Arrow is needed (``pyarrow``).
     """
 
+    adds_fields = True
+
     @abstractmethod
     def schema(self, path):
         """The Arrow schema of a part."""
@@ -27,8 +29,6 @@ class ArrowManifest(PackedManifest):
     @abstractmethod
     def batches(self, path, columns=None):
         """Iterate over record batches of at most ``ROWS`` rows."""
-
-    adds_fields = True
 
     @abstractmethod
     def writer(self, path, like, schema):
