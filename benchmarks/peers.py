@@ -24,7 +24,7 @@ PEERS = {"DeepFilterNet3": DeepFilterNet3, "NSNet2": NSNet2, "RNNoise": RNNoise}
 
 
 class Whisper:
-    """Whisper base on CTranslate2; transcribes 48-kHz English, (time,)."""
+    """Whisper base on CTranslate2, for 48-kHz speech, (time,)."""
 
     def __init__(self):
         self._folder = tempfile.TemporaryDirectory()
@@ -38,12 +38,20 @@ class Whisper:
                     if ".part" not in other.name:
                         shutil.copy(other, folder)
         self.recogniser = FasterWhisper(
-            folder, language="en", temperature=WHISPER_TEMPERATURES, seed=0
+            folder, temperature=WHISPER_TEMPERATURES, seed=0
         )
 
-    def __call__(self, wav):
+    def language_of(self, wav):
+        """Code of the language that Whisper hears."""
+        return self.recogniser.model.detect_language(self._resampled(wav).numpy())[0]
+
+    def __call__(self, wav, language="en"):
         """Text in lower case without punctuation."""
-        wav = torch.from_numpy(wav.astype(np.float32))
-        wav = resample(wav, RATE, self.recogniser.sample_rate)
-        words, _ = self.recogniser.transcribe_batch(wav[None], torch.ones(1))
+        self.recogniser.language = language
+        wavs = self._resampled(wav)[None]
+        words, _ = self.recogniser.transcribe_batch(wavs, torch.ones(1))
         return " ".join(normalise_text(words[0]))
+
+    def _resampled(self, wav):
+        wav = torch.from_numpy(wav.astype(np.float32))
+        return resample(wav, RATE, self.recogniser.sample_rate)

@@ -23,7 +23,7 @@ import yaml
 from speechbrain.utils.edit_distance import count_ops, op_table
 
 from common import write_text
-from lafufu_sb.cli.evaluate import find_pairs
+from lafufu_sb.cli.evaluate import add_comparison_options, find_pairs
 from lafufu_sb.evaluation.clips import read_signal
 from lafufu_sb.evaluation.metrics import METRICS, available, missing_hints
 from lafufu_sb.evaluation.report import REPORT, write_report
@@ -104,20 +104,29 @@ def evaluate_system(name, build, pairs, folder, listen=None, metrics=None):
 
 
 def word_errors(pairs, pattern):
-    """A function that counts word errors of restored clips whose ids match a glob."""
+    """A function that counts word errors of restored clips whose ids match a glob.
+
+    The reference is what the recogniser hears in the clean clip, in the language that
+    it hears there.
+    """
     transcribe = Whisper()
-    said = {
-        name: transcribe(read_signal(clean, RATE).numpy())
-        for name, _, clean in pairs
-        if fnmatch.fnmatch(name, pattern)
-    }
+    languages, said = {}, {}
+    for name, _, clean in pairs:
+        if fnmatch.fnmatch(name, pattern):
+            signal = read_signal(clean, RATE).numpy()
+            languages[name] = transcribe.language_of(signal)
+            said[name] = transcribe(signal, languages[name])
 
     def listen(folder):
         signals = {name: read_signal(folder / f"{name}.wav", RATE) for name in said}
-        texts = {name: transcribe(signal.numpy()) for name, signal in signals.items()}
+        texts = {
+            name: transcribe(signal.numpy(), languages[name])
+            for name, signal in signals.items()
+        }
         counts = [count_errors(said[name], texts[name]) for name in said]
         errors, words = (sum(column) for column in zip(*counts, strict=True))
-        return {"errors": errors, "words": words, "texts": texts}
+        clips = dict(zip(said, counts, strict=True))
+        return {"errors": errors, "words": words, "clips": clips, "texts": texts}
 
     return listen
 
@@ -157,9 +166,10 @@ def main():
     parser.add_argument("--data", required=True, help="folder with noisy and clean")
     parser.add_argument("--models", nargs="*", default=[], help="[name=]model[?...]")
     parser.add_argument("--peers", nargs="*", default=[], choices=list(PEERS))
-    parser.add_argument("--wer", help="glob on ids of English clips")
+    parser.add_argument("--wer", help="glob on ids of clips whose words are counted")
     parser.add_argument("--clips", type=int, help="number of clips, spread over all")
     parser.add_argument("--output", required=True, type=Path)
+    add_comparison_options(parser)
     options = parser.parse_args()
     pairs = find_pairs(options.data, options.clips)
     systems = {name: partial(Peer, name) for name in options.peers}
@@ -169,7 +179,8 @@ def main():
     for name, build in systems.items():
         evaluate_system(name, build, pairs, options.output / name, listen)
     folders = [options.output / name for name in systems]
-    write_report(folders, options.output)
+    comparison = {"reference": options.reference, "groups": dict(options.groups)}
+    write_report(folders, options.output, **comparison)
     hints = [f"- not measured: {hint}" for hint in missing_hints(METRICS)]
     report = options.output / REPORT
     text = "\n".join([report.read_text(), *error_lines(folders), *hints])

@@ -33,7 +33,34 @@ def add_parser(commands):
         help="titles and families of further systems, in the form of "
         "lafufu_sb/evaluation/systems.yaml",
     )
+    add_comparison_options(report)
     report.set_defaults(run=run_report)
+
+
+def add_comparison_options(parser):
+    """Add the options of ``write_report`` that compare clip by clip."""
+    parser.add_argument(
+        "--reference",
+        metavar="SYSTEM",
+        help="compare the others with this one clip by clip, and count the clips that "
+        "are made worse",
+    )
+    parser.add_argument(
+        "--groups",
+        nargs="+",
+        type=_group,
+        default=(),
+        metavar="NAME=GLOB",
+        help="tables for groups of clips by their ids, the first that matches; such as "
+        "'acted=ravdess*' 'others=*'",
+    )
+
+
+def _group(text):
+    name, equals, glob = text.partition("=")
+    if not (name and equals and glob):
+        raise argparse.ArgumentTypeError(f"must be NAME=GLOB, got {text!r}")
+    return name, glob
 
 
 def _add_evaluate(commands):
@@ -269,6 +296,13 @@ def run_report(options):
     """Write tables and plots."""
     from lafufu_sb.evaluation.report import write_report
 
-    for path in write_report(options.results, options.output, options.systems):
+    written = write_report(
+        options.results,
+        options.output,
+        options.systems,
+        options.reference,
+        dict(options.groups),
+    )
+    for path in written:
         say(path)
     return 0

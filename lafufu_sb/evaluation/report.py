@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from lafufu_sb.errors import printable
+from lafufu_sb.errors import UsageError, printable
 from lafufu_sb.evaluation.figures import save_png
+from lafufu_sb.evaluation.pairing import grouped, paired_table, worse_table
 from lafufu_sb.evaluation.plots import draw_quality_over_rtf
 from lafufu_sb.evaluation.results import read_results
 from lafufu_sb.evaluation.systems import read_naming
@@ -22,7 +23,7 @@ from lafufu_sb.files import file_stem, written_whole
 REPORT = "report.md"
 
 
-def write_report(folders, output, systems=()):
+def write_report(folders, output, systems=(), reference=None, groups=None):
     """Write tables in Markdown and LaTeX, and plots.
 
     Arguments
@@ -34,6 +35,11 @@ def write_report(folders, output, systems=()):
         quality against real-time factor (.png).
     systems : sequence of str or Path
         Files of titles and families, see ``read_naming``.
+    reference : str, optional
+        System to which the others are compared clip by clip, see ``paired_table``;
+        with it, clips made worse are counted too.
+    groups : dict of str to str, optional
+        Tables for these groups of clips, see ``grouped``; by default one for all.
 
     Returns
     -------
@@ -42,6 +48,10 @@ def write_report(folders, output, systems=()):
     """
     naming = read_naming(*systems)
     results = read_results(folders, naming)
+    if groups:
+        results = grouped(results, groups)
+        if not results:
+            raise UsageError(f"no clip belongs to a group: {', '.join(groups)}")
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     sections, written = ["# Evaluation", _legend(results)], []
@@ -49,7 +59,7 @@ def write_report(folders, output, systems=()):
         here = [result for result in results if result.place == place]
         figure = draw_quality_over_rtf(whole_systems(here), naming.families)
         sections.append(f"## {markdown_text(f'{place[0].capitalize()}, {place[1]}')}")
-        for table in tables_of(here):
+        for table in tables_of(here, reference):
             written.append(
                 _write(output / f"{file_stem(table.name)}.tex", to_latex(table))
             )
@@ -68,9 +78,14 @@ def whole_systems(results):
     return [r for r in results if r.ablation_of is None] or results
 
 
-def tables_of(results):
-    """Tables of one task and corpus: quality, cost, ablations."""
+def tables_of(results, reference=None):
+    """Tables of one task and corpus: quality, comparisons, cost, ablations."""
     yield quality_table(whole_systems(results))
+    if reference is not None:
+        yield paired_table(whole_systems(results), reference)
+        worse = worse_table(whole_systems(results))
+        if worse is not None:
+            yield worse
     cost = cost_table(whole_systems(results))
     if cost is not None:
         yield cost
