@@ -48,8 +48,8 @@ def add_model_options(parser, several=False):
     group.add_argument(
         "--pre-enhancer",
         metavar="NAME",
-        help="in place of the model's: deepfilternet3, nsnet2, rnnoise or a model "
-        "folder",
+        help="in place of the model's: deepfilternet3, nsnet2, rnnoise, wpe or a "
+        "model folder",
     )
     group.add_argument(
         "--trust",

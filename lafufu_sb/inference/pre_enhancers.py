@@ -4,8 +4,14 @@ from lafufu_sb.inference.shipped import model_folder
 from lafufu_sb.lobes.deepfilternet import DeepFilterNet3
 from lafufu_sb.lobes.other_enhancers import NSNet2, RNNoise
 from lafufu_sb.lobes.pre_enhancer import SignalPreEnhancer
+from lafufu_sb.lobes.wpe import WPE
 
-PRE_ENHANCERS = {"deepfilternet3": DeepFilterNet3, "nsnet2": NSNet2, "rnnoise": RNNoise}
+PRE_ENHANCERS = {
+    "deepfilternet3": DeepFilterNet3,
+    "nsnet2": NSNet2,
+    "rnnoise": RNNoise,
+    "wpe": WPE,
+}
 
 
 class ModelPreEnhancer(SignalPreEnhancer):
