@@ -6,7 +6,7 @@ from lafufu_sb.errors import real_number, whole_number
 from lafufu_sb.lobes.pre_enhancer import StreamingPreEnhancer
 
 CROSSOVER = 4000  # Hz
-BINS = 128  # that are computed at once, which bounds the memory
+BINS = 16  # that are computed at once: their frames fit into a cache
 FLOOR = 1e-10  # of the power of a frame, relative to the largest in its bin
 LOADING = 1e-6  # of the correlation matrix, relative to its mean eigenvalue
 HOP = 0.008  # seconds between frames; a frame is four of them long
