@@ -15,12 +15,14 @@ from lafufu_sb.audio.resampling import resample
 from lafufu_sb.inference.asr import FasterWhisper, normalise_text
 from lafufu_sb.lobes.deepfilternet import DeepFilterNet3
 from lafufu_sb.lobes.other_enhancers import NSNet2, RNNoise
+from lafufu_sb.lobes.wpe import WPE
 
 RATE = 48000
 WHISPER_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # Whisper's own
 
 
 PEERS = {"DeepFilterNet3": DeepFilterNet3, "NSNet2": NSNet2, "RNNoise": RNNoise}
+PEERS |= {"WPE": WPE}  # linear dereverberation, nothing trained
 
 
 class Whisper:

@@ -200,14 +200,12 @@ class PairEnhancer:
         Hz.
     folder : str or Path
         Keeps the results of whole recordings, so that each is computed once.
-    lead_seconds : float
-        Seconds before a mixed crop that the enhancer hears first.
     """
 
-    def __init__(self, pre_enhancer, sample_rate, folder, lead_seconds=1.0):
+    def __init__(self, pre_enhancer, sample_rate, folder):
         self.pre_enhancer, self.sample_rate = pre_enhancer, sample_rate
         self.folder = Path(folder)
-        self.lead = round(lead_seconds * sample_rate)
+        self.lead = round(pre_enhancer.lead_seconds * sample_rate)
 
     @classmethod
     def of(cls, pre_enhancer, sample_rate, folder):

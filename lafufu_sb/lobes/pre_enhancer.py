@@ -28,9 +28,12 @@ class SignalPreEnhancer(nn.Module, ABC):
     ----------
     sample_rate : int or None
         Hz of the only rate that it works at; None for any.
+    lead_seconds : float
+        Seconds that it hears before a training crop that is mixed anew.
     """
 
     sample_rate = None
+    lead_seconds = 1.0
 
     def check_rate(self, sample_rate):
         """Raise ``UsageError`` for a rate (Hz) that the enhancer does not have."""

@@ -46,6 +46,8 @@ class WPE(StreamingPreEnhancer):
     torch.Size([1000])
     """
 
+    lead_seconds = 4.0
+
     def __init__(
         self,
         sample_rate=48000,
@@ -68,7 +70,12 @@ class WPE(StreamingPreEnhancer):
         return _Blocks(self.dereverberate, self.delay, round(FADE * sample_rate))
 
     def dereverberate(self, signal):
-        """Dereverberate a signal as one block, (samples,) to (samples,)."""
+        """Dereverberate a signal as one block, (samples,) to (samples,).
+
+        Digital silence at the end, such as padding, does not count.
+        """
+        samples = len(signal)
+        signal = signal[: 1 + int(signal.nonzero().max())] if signal.any() else signal
         hop = round(HOP * self.sample_rate)
         window = torch.hann_window(4 * hop, device=signal.device)
         form = {"n_fft": 4 * hop, "hop_length": hop, "window": window}
@@ -79,7 +86,8 @@ class WPE(StreamingPreEnhancer):
             self._filtered(spectrum[first : first + BINS], taps[first])
             for first in range(0, len(spectrum), BINS)
         ]
-        return torch.istft(torch.cat(parts), **form, length=len(signal))
+        enhanced = torch.istft(torch.cat(parts), **form, length=len(signal))
+        return torch.nn.functional.pad(enhanced, (0, samples - len(signal)))
 
     def _filtered(self, spectrum, taps):
         """(bins, frames), complex, to the same."""

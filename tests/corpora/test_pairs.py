@@ -296,7 +296,9 @@ def test_mixed_crops_are_enhanced_with_a_lead(tmp_path):
         clean = ramp(samples).astype(numpy.float32)
         return clean + 0.25, clean
 
-    enhancer = PairEnhancer(Halved(), RATE, tmp_path / "enhanced", lead_seconds=0.01)
+    halved = Halved()
+    halved.lead_seconds = 0.01
+    enhancer = PairEnhancer(halved, RATE, tmp_path / "enhanced")
     data = dataset(tmp_path, LONG, crop=200, mixer=mixer, enhancer=enhancer)
     for item in data:
         signals = [item[f"{side}_sig"] for side in ("noisy", "clean", "enhanced")]

@@ -60,5 +60,7 @@ def test_a_name_is_a_pre_enhancer_or_a_model():
     assert isinstance(chosen.pre_enhancer, ModelPreEnhancer)
     behind(model, "dereverb", load)
     assert asked == [("my/model", True), (shipped_model("dereverb"), False)]
-    with pytest.raises(FileNotFoundError, match="deepfilternet3, nsnet2, rnnoise, wpe or"):
+    with pytest.raises(
+        FileNotFoundError, match="deepfilternet3, nsnet2, rnnoise, wpe or"
+    ):
         behind(model, "./missing", EnhanceLatent.from_hparams)

@@ -59,8 +59,9 @@ def test_what_follows_a_recording_does_not_change_it():
     wet = convolve(speech_like(6.0), room(0.4))
     padded = torch.nn.functional.pad(wet, (0, 4 * RATE))
     enhancer = WPE(RATE)
-    alone = enhancer.dereverberate(wet)
-    assert ratio_db(alone, enhancer.dereverberate(padded)[: len(wet)]) > 25
+    assert torch.equal(
+        enhancer.dereverberate(padded)[: len(wet)], enhancer.dereverberate(wet)
+    )
 
 
 @pytest.mark.parametrize("sizes", [[1], [160, 7], [48000], [1_000_000]])
