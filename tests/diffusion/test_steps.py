@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from lafufu_sb.diffusion.processes import OUVESDE, SchroedingerBridge
+from lafufu_sb.diffusion.processes import BBED, OUVESDE, VP, SchroedingerBridge
 from lafufu_sb.diffusion.samplers.steps import SPACINGS, extrapolate, time_grid
 from lafufu_sb.errors import UsageError
 
 PROCESSES = [OUVESDE(), SchroedingerBridge(), SchroedingerBridge(c=10.0)]
+PROCESSES += [BBED(), VP(), VP(schedule="linear", t_max=1.0)]
 
 
 @pytest.mark.parametrize("process", PROCESSES)
@@ -17,7 +18,7 @@ PROCESSES = [OUVESDE(), SchroedingerBridge(), SchroedingerBridge(c=10.0)]
 def test_grid_falls_from_its_start_to_t_eps(process, spacing, t_start, count):
     times = time_grid(process, count, spacing=spacing, t_start=t_start)
     assert times.shape == (count,) and times.dtype == torch.float32
-    assert float(times[0]) == (t_start or 1.0)
+    assert times[0] == torch.tensor(t_start or process.t_max)
     assert (times.diff() < 0).all()
     if count > 1:
         assert times[-1] == torch.tensor(process.t_eps)
