@@ -41,6 +41,8 @@ def test_grid_is_equally_spaced_on_its_scale(process, spacing, scale):
 
 @pytest.mark.parametrize("process", PROCESSES)
 def test_steps_near_the_clean_end_are_smaller_unless_uniform(process):
+    if isinstance(process, BBED):
+        pytest.skip("its level rises fastest near the other end")
     last = {s: -float(time_grid(process, 10, spacing=s).diff()[-1]) for s in SPACINGS}
     assert last["quadratic"] < 0.5 * last["uniform"]
     assert last["log_sigma"] < 0.5 * last["uniform"]
