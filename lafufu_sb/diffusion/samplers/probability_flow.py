@@ -42,8 +42,7 @@ def probability_flow(
     ------
     UsageError
         For another method or spacing, or a ``t_start`` outside the process. For "euler"
-        and "heun", also where the noise of the process falls towards its end, as that
-        of a Brownian bridge does, and a step would leave far too much of it.
+        and "heun" also for steps after which there would be far too much noise.
 
     (The other arguments: see ``lafufu_sb.diffusion.samplers``.)
     """
@@ -54,9 +53,7 @@ def probability_flow(
     times = times.to(mean.device)
     x = process.prior(mean, generator, t_start)
     if method in ("exponential", "multistep"):
-        return _exponential_flow(
-            estimate, process, x, mean, times, method == "multistep"
-        )
+        return _exponential_flow(estimate, process, x, mean, times, method)
 
     def slope(x, t):
         """Right-hand side of the ODE."""
@@ -79,8 +76,9 @@ def probability_flow(
 
 
 def _check_noise(process, times, method):
-    """Refuse steps that multiply the noise where it grows, see ``probability_flow``.
+    """Refuse steps of the ODE that multiply the noise.
 
+    They occur where the process has less noise towards its end, as a Brownian bridge.
     Along the flow of a point mass the noise changes at the rate ``std' / std``, which
     is the drift's factor of ``x`` plus ``g**2 / (2 std**2)``. One step of Euler
     continues the line of the slope at its beginning.
@@ -101,7 +99,7 @@ def _check_noise(process, times, method):
         )
 
 
-def _exponential_flow(estimate, process, x, mean, times, extrapolates):
+def _exponential_flow(estimate, process, x, mean, times, method):
     """Steps that are exact for a constant estimate of ``x_0``.
 
     With ``x_t = a x_0 + b y + sigma z`` the flow is ``d((x - b y) / sigma) =
@@ -115,7 +113,7 @@ def _exponential_flow(estimate, process, x, mean, times, extrapolates):
             return x0_hat
         following = times[i + 1]
         data = x0_hat
-        if extrapolates:
+        if method == "multistep":
             data = extrapolate(process, x0_hat, now, following, last)
         last = now, x0_hat
         keep = process.std(following) / process.std(now)
