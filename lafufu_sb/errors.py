@@ -52,6 +52,22 @@ def whole_numbers(name, values, least, most, longest):
     return tuple(whole_number(name, value, least, most) for value in values)
 
 
+def one_of(name, value, choices):
+    """The value, if it is one of the choices; otherwise UsageError names them.
+
+    Example
+    -------
+    >>> one_of("corrector", "langevin", ("ald", "none"))
+    Traceback (most recent call last):
+    ...
+    lafufu_sb.errors.UsageError: corrector must be 'ald' or 'none', got 'langevin'
+    """
+    if value not in choices:
+        *others, last = map(repr, choices)
+        raise UsageError(f"{name} must be {', '.join(others)} or {last}, got {value!r}")
+    return value
+
+
 _JOINERS = "\u200c\u200d"  # invisible, and part of words in several scripts
 _HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, bidirectional overrides, breaks
 

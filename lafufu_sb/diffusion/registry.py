@@ -49,7 +49,8 @@ def register_sampler(*processes, estimates):
     *processes : type
         Process classes that it fits; subclasses fit too.
     estimates : str
-        "score" or "data": what the network must estimate.
+        "score" or "data": what ``estimate`` returns. A network that estimates the other
+        fits too where the process ``has_score``: it is converted.
 
     Returns
     -------
@@ -60,10 +61,10 @@ def register_sampler(*processes, estimates):
     -------
     >>> from lafufu_sb.diffusion.processes import Process
     >>> @register_sampler(Process, estimates="data")
-    ... def one_call(estimate, process, mean, *, num_steps=1, generator=None):
+    ... def first_call(estimate, process, mean, *, num_steps=1, generator=None):
     ...     t = torch.full(mean.shape[:1], process.t_max)
     ...     return estimate(process.prior(mean, generator), t)
-    >>> SAMPLERS.pop("one_call").estimates
+    >>> SAMPLERS.pop("first_call").estimates
     'data'
     """
 
@@ -81,7 +82,7 @@ def fitting_samplers(process, estimates=None):
         name
         for name, sampler in SAMPLERS.items()
         if isinstance(process, sampler.processes)
-        and estimates in (None, sampler.estimates)
+        and (process.has_score or estimates in (None, sampler.estimates))
     )
 
 
@@ -118,7 +119,8 @@ def get_sampler(name, process, *, estimates=None, **options):
     process : Process
         The process that it will walk back.
     estimates : str, optional
-        What the network estimates, "score" or "data".
+        What the network estimates, "score" or "data"; by default, what the sampler
+        asks for.
     **options
         Keyword arguments of the sampler, such as ``num_steps``.
 
@@ -148,15 +150,22 @@ def get_sampler(name, process, *, estimates=None, **options):
             f"sampler {name!r} {known}. A {type(process).__name__}{what} can use "
             f"{', '.join(fitting) or 'no registered sampler'}"
         )
-    function = SAMPLERS[name].function
+    function, wanted = SAMPLERS[name].function, SAMPLERS[name].estimates
     _check_options(name, function, options)
 
     def sampler(estimate, mean, generator=None):
         """The sampler with its process and options."""
+        if estimates not in (None, wanted):
+            estimate = _converted(estimate, process, mean, wanted)
         return function(estimate, process, mean, generator=generator, **options)
 
     sampler.calls = _count_calls(sampler)
     return sampler
+
+
+def _converted(estimate, process, mean, wanted):
+    convert = {"score": process.to_score, "data": process.to_data}[wanted]
+    return lambda x, t: convert(estimate(x, t), x, mean, t)
 
 
 def _check_options(name, function, options):

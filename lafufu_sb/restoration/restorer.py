@@ -215,6 +215,7 @@ class Restorer(Method):
         return WindowMethod(
             self._networks(),
             self.conditioning,
+            self.process,
             self.objective,
             self.sampler,
             self.settings,

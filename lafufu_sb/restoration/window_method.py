@@ -14,6 +14,8 @@ class WindowMethod:
         Inference copies.
     conditioning : Conditioning
         Roles of the inputs.
+    process : Process
+        The diffusion process.
     objective : Objective
         Turns the score network into an estimate.
     sampler : callable
@@ -24,9 +26,12 @@ class WindowMethod:
         Measures the parts.
     """
 
-    def __init__(self, networks, conditioning, objective, sampler, settings, timer):
+    def __init__(
+        self, networks, conditioning, process, objective, sampler, settings, timer
+    ):
         self.networks = networks
         self.conditioning = conditioning
+        self.process = process
         self.objective = objective
         self.sampler = sampler
         self.settings = settings
@@ -57,7 +62,7 @@ class WindowMethod:
             network = networks.bind(condition, mean)
 
             def estimate(x_t, t):
-                return self.objective.estimate(network, x_t, mean, t)
+                return self.objective.estimate(network, self.process, x_t, mean, t)
 
             with self.timer.part("sampler"):
                 latent = self.sampler(estimate, mean, generator=noise)

@@ -240,8 +240,10 @@ class ScoreBrain(RestorationBrain):
         return self.latent_weight * latent + decoded
 
     def _sort_by_time(self, predictions):
-        """Log the losses by quarter of the diffusion time."""
+        """Log the losses by quarter of the diffusion time, unless it is fixed."""
         start, end = self.process.t_eps, self.process.t_max
+        if start == end:
+            return
         share = (predictions.t - start) / (end - start)
         quarters = (share * QUARTERS).long().clamp(max=QUARTERS - 1)
         for quarter in range(QUARTERS):

@@ -123,6 +123,7 @@ class RecognitionDistance(nn.Module):
 
 
 def _at_rated_level(estimate, target):
+    estimate, target = estimate.float(), target.float()  # as the networks have it
     # One gain for both: the estimate's level is part of what is judged.
     gain = RATED_LEVEL / target.square().mean(dim=1, keepdim=True).sqrt()
     return gain * estimate, gain * target

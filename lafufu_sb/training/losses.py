@@ -161,6 +161,8 @@ class PerceptualLoss(SpectrogramLoss):
         To resynthesise.
     sample_rate : int
         In Hz.
+    waveform_weight : float
+        Of the mean absolute difference of the samples.
     pesq_weight : float
         Of the PESQ disturbance, about 1.5 for noisy speech.
     estoi_weight : float
@@ -192,6 +194,7 @@ class PerceptualLoss(SpectrogramLoss):
         spectrogram,
         sample_rate,
         *,
+        waveform_weight=0.0,
         pesq_weight=0.0,
         estoi_weight=0.0,
         si_sdr_weight=0.0,
@@ -203,6 +206,7 @@ class PerceptualLoss(SpectrogramLoss):
         super().__init__(**weights)
         self.spectrogram = spectrogram
         self.pooled = math.ceil(POOLED_SECONDS * sample_rate)  # samples
+        self.waveform_weight = waveform_weight
         self.pesq_weight = pesq_weight
         self.estoi_weight = estoi_weight
         self.si_sdr_weight = si_sdr_weight
@@ -235,22 +239,20 @@ class PerceptualLoss(SpectrogramLoss):
         # In single precision the gradient of near-silent bins was NaN. The padding also
         # copies, as torch_pesq fades its input in place.
         missing = max(self.pooled - samples, 1)
-        estimate, target = (pad(w.double(), (0, missing)) for w in wavs)
+        est, ref = (pad(w.double(), (0, missing)) for w in wavs)
         counts = audible.double()
+        measures = (
+            (self.waveform_weight, lambda: (est - ref).abs().sum(dim=1) / samples),
+            (self.si_sdr_weight, lambda: -si_sdr(est, ref)),
+            (self.pesq_weight, lambda: self.pesq(ref, est)),
+            (self.estoi_weight, lambda: self.estoi(est, ref)),
+            (self.dnsmos_weight, lambda: self.shortfall(est, ref)),
+            (self.recognition_weight, lambda: self.recognition(est, ref)),
+        )
         extra = torch.zeros_like(counts[0])
-        if self.si_sdr_weight:
-            extra = extra - self.si_sdr_weight * counts @ si_sdr(estimate, target)
-        if self.pesq_weight:
-            extra = extra + self.pesq_weight * counts @ self.pesq(target, estimate)
-        if self.estoi_weight:
-            extra = extra + self.estoi_weight * counts @ self.estoi(estimate, target)
-        judged = (estimate.float(), target.float())
-        if self.dnsmos_weight:
-            shortfall = self.shortfall(*judged).double()
-            extra = extra + self.dnsmos_weight * counts @ shortfall
-        if self.recognition_weight:
-            distance = self.recognition(*judged).double()
-            extra = extra + self.recognition_weight * counts @ distance
+        for weight, measure in measures:
+            if weight:
+                extra = extra + weight * counts @ measure().double()
         return loss + extra.to(loss) / len(audible)
 
 

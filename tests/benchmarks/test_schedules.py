@@ -8,7 +8,7 @@ import soundfile
 from small import Entangled, small_model
 
 import schedules as study
-from lafufu_sb.diffusion.processes import OUVESDE, SchroedingerBridge
+from lafufu_sb.diffusion.processes import OUVESDE, VP, SchroedingerBridge
 from lafufu_sb.diffusion.registry import fitting_samplers
 
 GRID = "[{sampler: bridge_ode, spacing: [uniform, quadratic], num_steps: [2, 1]}]"
@@ -47,7 +47,7 @@ def arguments(tmp_path, small_models):
     ]
 
 
-@pytest.mark.parametrize("process", [OUVESDE(), SchroedingerBridge()])
+@pytest.mark.parametrize("process", [OUVESDE(), VP(), SchroedingerBridge()])
 def test_default_grid_fits_every_process(process):
     settings = study.settings_for(process, study.read_grid())
     samplers = {setting.sampler for setting in settings}
@@ -82,7 +82,7 @@ def test_heun_is_found_by_its_odd_calls():
 @pytest.mark.parametrize(
     ("grid", "message"),
     [
-        ([{"sampler": "magic"}], "'magic': choose from bridge_ode"),
+        ([{"sampler": "magic"}], "'magic': choose from ancestral, bridge_ode"),
         ([{"num_steps": 3}], "sampler None"),
         ([{"sampler": "bridge_ode"}], "no entry of the grid fits a OUVESDE"),
         ([{"sampler": "probability_flow", "snr": 1}], "no option snr"),

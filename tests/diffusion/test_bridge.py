@@ -19,7 +19,7 @@ def test_exact_data_prediction_recovers_the_clean_latent(name, num_steps):
     x0, y = latents(2, 2, 4, 4), latents(2, 2, 4, 4, seed=1)
 
     def estimate(x, t):
-        return DataPrediction().estimate(lambda x_t, t: x0 - y, x, y, t)
+        return DataPrediction().estimate(lambda *_: x0 - y, None, x, y, t)
 
     sampler = get_sampler(name, SchroedingerBridge(), num_steps=num_steps)
     restored = sampler(estimate, y, generator=generator())

@@ -7,12 +7,22 @@ from torch import nn
 from lafufu_sb.diffusion.objectives import (
     DataPrediction,
     FewStepCorrection,
+    MeanPrediction,
+    PreconditionedPrediction,
     ScoreMatching,
 )
-from lafufu_sb.diffusion.processes import OUVESDE, SchroedingerBridge
+from lafufu_sb.diffusion.processes import BBED, OUVESDE, VP, Direct, SchroedingerBridge
 from lafufu_sb.diffusion.samplers import get_sampler
+from lafufu_sb.errors import UsageError
 
-PAIRS = [(ScoreMatching(), OUVESDE()), (DataPrediction(), SchroedingerBridge())]
+PAIRS = [
+    (ScoreMatching(), OUVESDE()),
+    (DataPrediction(), SchroedingerBridge()),
+    (MeanPrediction(), BBED()),
+    (ScoreMatching("sigma"), VP()),
+    (PreconditionedPrediction(0.9, 0.6), OUVESDE()),
+    (PreconditionedPrediction(0.9, 0.6, "one"), SchroedingerBridge()),
+]
 # objective, process, sampler, its options, calls of the network
 FEW_STEPS = [
     (*PAIRS[0], "predictor_corrector", {"num_steps": 1, "corrector": "none"}, 1),
@@ -22,6 +32,8 @@ FEW_STEPS = [
     (*PAIRS[1], "bridge_ode", {"num_steps": 1}, 1),
     (*PAIRS[1], "bridge_ode", {"num_steps": 4}, 4),
     (*PAIRS[1], "bridge_sde", {"num_steps": 3}, 3),
+    (*PAIRS[2], "predictor_corrector", {"num_steps": 1, "t_start": 0.5}, 2),
+    (*PAIRS[3], "ancestral", {"num_steps": 3}, 3),
 ]
 
 
@@ -83,8 +95,63 @@ def test_signs_of_the_estimates():
     def network(x_t, t):
         return 2 * x_t
 
-    assert torch.equal(ScoreMatching().estimate(network, x, y, t), -2 * x)
-    assert torch.equal(DataPrediction().estimate(network, x, y, t), y + 2 * x)
+    ouve, bridge = OUVESDE(), SchroedingerBridge()
+    assert torch.equal(ScoreMatching().estimate(network, ouve, x, y, t), -2 * x)
+    assert torch.equal(DataPrediction().estimate(network, bridge, x, y, t), y + 2 * x)
+
+
+@pytest.mark.parametrize("process", [OUVESDE(), BBED(), VP()])
+def test_scaling_divides_the_output_of_the_network(process):
+    x, y, t = latents(2, 2, 3, 3), latents(2, 2, 3, 3, seed=1), torch.tensor([0.2, 0.9])
+    factors = {"none": torch.ones(2), "time": t, "sigma": process.std(t)}
+    for scaling, factor in factors.items():
+        objective = ScoreMatching(scaling)
+        score = objective.estimate(lambda x_t, t: 2 * x_t, process, x, y, t)
+        torch.testing.assert_close(score, -2 * x / factor.reshape(-1, 1, 1, 1))
+    with pytest.raises(UsageError, match="scaling must be 'none', 'time' or 'sigma'"):
+        ScoreMatching("edm")
+
+
+def test_score_scaled_by_sigma_is_a_prediction_of_the_noise():
+    """The loss of DDPM: half the squared distance of the output to the noise."""
+    process, x0, y = VP(), latents(4, 2, 4, 4), latents(4, 2, 4, 4, seed=1)
+    seen = {}
+
+    def network(x_t, t):
+        seen.update(x_t=x_t, t=t)
+        return torch.tanh(x_t)
+
+    loss = ScoreMatching("sigma")(network, process, x0, y, generator())
+    std = process.std(seen["t"]).reshape(-1, 1, 1, 1)
+    noise = (seen["x_t"] - process.mean(x0, y, seen["t"])) / std
+    expected = 0.5 * (noise - torch.tanh(seen["x_t"])).square().flatten(1).sum(dim=1)
+    torch.testing.assert_close(loss.per_item, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("process", [OUVESDE(), BBED(), SchroedingerBridge()])
+def test_mean_prediction_is_the_denoiser_loss_of_the_process_mean(process):
+    x0, y = latents(8, 2, 4, 4), latents(8, 2, 4, 4, seed=1)
+    loss = MeanPrediction()(lambda x_t, t: 0.3 * x_t, process, x0, y, generator())
+    denoised = process.mean(loss.estimate, y, loss.t)
+    error = 0.5 * (denoised - process.mean(x0, y, loss.t)).square().flatten(1).sum(1)
+    torch.testing.assert_close(loss.per_item, error, rtol=1e-4, atol=1e-6)
+    plain = DataPrediction()(lambda x_t, t: 0.3 * x_t, process, x0, y, generator())
+    assert torch.equal(plain.estimate, loss.estimate)
+    weight = process.data_weight(loss.t).square()
+    torch.testing.assert_close(loss.per_item, weight * plain.per_item)
+
+
+def test_regression_sees_the_distorted_latent_at_one_time():
+    x0, y, seen = latents(3, 2, 4, 4), latents(3, 2, 4, 4, seed=1), {}
+
+    def network(x_t, t):
+        seen.update(x_t=x_t, t=t)
+        return 0.5 * x_t
+
+    loss = DataPrediction()(network, Direct(), x0, y, generator())
+    assert torch.equal(seen["x_t"], y) and torch.equal(seen["t"], torch.ones(3))
+    expected = 0.5 * (1.5 * y - x0).square().flatten(1).sum(dim=1)
+    torch.testing.assert_close(loss.per_item, expected)
 
 
 @pytest.mark.parametrize(("objective", "process"), PAIRS)
@@ -100,10 +167,14 @@ def test_network_sees_the_perturbed_latent_at_its_time(objective, process):
     assert torch.equal(seen["t"], loss.t)
     assert loss.t.shape == (256,)
     assert float(loss.t.min()) >= process.t_eps and float(loss.t.max()) <= process.t_max
-    assert float(loss.t.mean()) == pytest.approx((process.t_eps + 1) / 2, abs=0.06)
+    middle = (process.t_eps + process.t_max) / 2
+    assert float(loss.t.mean()) == pytest.approx(middle, abs=0.06)
+    x_t = seen["x_t"]
+    if isinstance(objective, PreconditionedPrediction):
+        x_t = x_t / objective.factors(process, loss.t)[2].reshape(-1, 1, 1, 1)
     std = process.std(loss.t).reshape(-1, 1, 1, 1)
-    z = (seen["x_t"] - process.mean(x0, y, loss.t)) / std
-    assert float(z.square().mean()) == pytest.approx(0.5, rel=0.1)
+    z = (x_t - process.mean(x0, y, loss.t)) / std
+    assert float(z.square().mean()) == pytest.approx(process.noise_variance, rel=0.1)
 
 
 @pytest.mark.parametrize(("objective", "process"), PAIRS)
@@ -152,7 +223,8 @@ class WeightPerCall(nn.Module):
 def test_few_step_gradient_goes_through_the_last_call_only(
     base, process, name, options, calls
 ):
-    objective = FewStepCorrection(base, get_sampler(name, process, **options))
+    sampler = get_sampler(name, process, estimates=base.estimates, **options)
+    objective = FewStepCorrection(base, sampler)
     network = WeightPerCall(calls)
     x0, y = latents(2, 2, 4, 4), latents(2, 2, 4, 4, seed=1)
     objective(network, process, x0, y, generator()).per_item.mean().backward()
@@ -164,7 +236,7 @@ def test_few_step_gradient_goes_through_the_last_call_only(
 @pytest.mark.parametrize(("base", "process", "name", "options", "calls"), FEW_STEPS)
 def test_few_step_result_is_that_of_the_sampler(base, process, name, options, calls):
     """Training cannot drift from inference: the same calls, the same noise."""
-    sampler = get_sampler(name, process, **options)
+    sampler = get_sampler(name, process, estimates=base.estimates, **options)
     x0, y = latents(2, 2, 4, 4), latents(2, 2, 4, 4, seed=1)
 
     def network(x_t, t):
@@ -172,7 +244,7 @@ def test_few_step_result_is_that_of_the_sampler(base, process, name, options, ca
 
     loss = FewStepCorrection(base, sampler)(network, process, x0, y, generator(3))
     restored = sampler(
-        lambda x, t: base.estimate(network, x, y, t), y, generator=generator(3)
+        lambda x, t: base.estimate(network, process, x, y, t), y, generator=generator(3)
     )
     assert torch.equal(loss.estimate, restored)
     expected = 0.5 * (restored - x0).square().flatten(1).sum(dim=1)
@@ -190,7 +262,7 @@ def test_one_step_of_a_bridge_is_its_data_prediction():
 
     objective = FewStepCorrection(base, get_sampler("bridge_ode", process, num_steps=1))
     loss = objective(run, process, x0, y)
-    direct = base.estimate(run, y, y, torch.ones(2))
+    direct = base.estimate(run, process, y, y, torch.ones(2))
     assert torch.equal(loss.estimate, direct)
     gradient = torch.autograd.grad(loss.per_item.sum(), network.weight)[0]
     error = 0.5 * (direct - x0).square().sum()
@@ -203,7 +275,7 @@ def test_few_step_correction_estimates_what_its_base_does_and_compares_data():
     objective = FewStepCorrection(ScoreMatching(), sampler)
     assert (objective.estimates, objective.compares) == ("score", "data")
     x, y, t = latents(1, 2, 3, 3), latents(1, 2, 3, 3, seed=1), torch.tensor([0.5])
-    assert torch.equal(objective.estimate(lambda *a: 2 * x, x, y, t), -2 * x)
+    assert torch.equal(objective.estimate(lambda *a: 2 * x, OUVESDE(), x, y, t), -2 * x)
 
 
 def test_few_step_correction_mends_what_the_exact_score_cannot():

@@ -31,7 +31,7 @@ def test_exact_score_recovers_the_clean_latent(name, options):
         return (x_t - process.mean(x0, y, t)) / std.square()
 
     def score(x, t):
-        return ScoreMatching().estimate(network, x, y, t)
+        return ScoreMatching().estimate(network, process, x, y, t)
 
     sampler = get_sampler(name, process, num_steps=30, **options)
     restored = sampler(score, y, generator=generator())

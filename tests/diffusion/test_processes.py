@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from lafufu_sb.diffusion.noise import draw_noise
-from lafufu_sb.diffusion.processes import OUVESDE, SchroedingerBridge
+from lafufu_sb.diffusion.processes import BBED, OUVESDE, VP, SchroedingerBridge
 
+LINEAR = VP(schedule="linear", t_max=1.0)
+ALL = [OUVESDE(), SchroedingerBridge(), BBED(), VP(), LINEAR]
 TIMES = torch.tensor([0.03, 0.10, 0.25, 0.50, 0.75, 1.0])
 SGMSE_48K = {"theta": 2.0, "sigma_min": 0.1, "sigma_max": 1.0}
 SGMSE_16K = {"theta": 1.5, "sigma_min": 0.05, "sigma_max": 0.5}
@@ -115,7 +117,7 @@ def test_noise_variance_is_per_channel(kind, variance):
     torch.testing.assert_close(channels, expected, atol=0, rtol=0.1)
 
 
-@pytest.mark.parametrize("process", [OUVESDE(), SchroedingerBridge()])
+@pytest.mark.parametrize("process", ALL)
 def test_perturbation_is_mean_plus_scaled_noise(process):
     x0, y, z = torch.randn(3, 2, 2, 3, 3, generator=generator())
     t = torch.tensor([0.2, 0.7])
@@ -147,14 +149,14 @@ def test_noise_comes_from_the_generator_or_the_caller():
     assert torch.equal(draw_noise(like, lambda x: x + 7), like + 7)
 
 
-@pytest.mark.parametrize("process", [OUVESDE(), SchroedingerBridge()])
+@pytest.mark.parametrize("process", ALL)
 def test_noise_level_rises_and_the_log_snr_falls_with_time(process):
-    t = torch.linspace(process.t_eps, 1, 50)
+    t = torch.linspace(process.t_eps, process.t_max, 50)
     assert (process.noise_level(t).diff() > 0).all()
     assert (process.half_log_snr(t).diff() < 0).all()
 
 
-@pytest.mark.parametrize("process", [OUVESDE(), SchroedingerBridge()])
+@pytest.mark.parametrize("process", ALL)
 def test_log_snr_is_that_of_the_perturbed_data(process):
     t = torch.tensor([0.1, 0.5, 0.9])
     data, zero = torch.ones(3, 1, 1, 1), torch.zeros(3, 1, 1, 1)
@@ -172,3 +174,41 @@ def test_ouve_starts_around_the_distorted_latent(t_start, std):
     x = OUVESDE().prior(y, generator(), t_start)
     assert float(x.mean()) == pytest.approx(3, abs=0.02)
     assert float(x.std()) == pytest.approx(0.5**0.5 * std, rel=0.03)
+
+
+@pytest.mark.parametrize("process", [OUVESDE(), BBED()])
+def test_start_has_the_whole_of_the_distorted_latent(process):
+    """The weights of both ends add up to one without any rounding."""
+    y = torch.randn(1, 1, 4, 4, generator=generator())
+    for t_start in torch.linspace(process.t_eps, process.t_max, 40).tolist():
+        assert torch.equal(process.prior(y, torch.zeros_like, t_start), y)
+
+
+@pytest.mark.parametrize("process", [OUVESDE(), BBED(), VP(), LINEAR])
+def test_score_and_data_mean_each_other(process):
+    x, y, data = torch.randn(3, 2, 1, 4, 4, generator=generator())
+    t = torch.tensor([process.t_eps, 0.7])
+    score = process.to_score(data, x, y, t)
+    std = process.std(t).reshape(-1, 1, 1, 1)
+    noise = (x - process.mean(data, y, t)) / std
+    torch.testing.assert_close(score, -noise / std)
+    back = process.to_data(score, x, y, t)
+    torch.testing.assert_close(back, data, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("process", [BBED(), VP(), LINEAR])
+def test_simulated_paths_have_the_stated_mean_and_deviation(process):
+    """Euler-Maruyama from a clean value, looked at half-way and near the end."""
+    paths, steps, end = 20000, 900, 0.9
+    x0, y = torch.tensor([1.0]), torch.tensor([-1.0])
+    x, draws, dt = x0.expand(paths).clone(), generator(), end / steps
+    for i in range(steps):
+        now, middle = torch.tensor([i * dt]), torch.tensor([(i + 0.5) * dt])
+        z = torch.randn(paths, generator=draws)
+        x = x + process.drift(x, y, now) * dt + process.diffusion(middle) * dt**0.5 * z
+        if i + 1 in (steps // 2, steps):
+            t = torch.tensor([(i + 1) * dt])
+            assert float(x.mean()) == pytest.approx(
+                float(process.mean(x0, y, t)), abs=0.02
+            )
+            assert float(x.std()) == pytest.approx(float(process.std(t)), rel=0.02)

@@ -2,9 +2,22 @@
 
 import pytest
 import torch
+from estimates import generator, latents
 
-from lafufu_sb.diffusion.objectives import DataPrediction, Objective, ScoreMatching
-from lafufu_sb.diffusion.processes import OUVESDE, Process, SchroedingerBridge
+from lafufu_sb.diffusion.objectives import (
+    DataPrediction,
+    MeanPrediction,
+    Objective,
+    ScoreMatching,
+)
+from lafufu_sb.diffusion.processes import (
+    BBED,
+    OUVESDE,
+    VP,
+    Direct,
+    Process,
+    SchroedingerBridge,
+)
 from lafufu_sb.diffusion.registry import (
     OBJECTIVES,
     PROCESSES,
@@ -31,6 +44,9 @@ def restored_registries():
         registry.update(entries)
 
 
+OF_SDES = ["ancestral", "predictor_corrector", "probability_flow"]
+
+
 class Straight(Process):
     """Noiseless line from one end to the other."""
 
@@ -44,10 +60,14 @@ class Straight(Process):
 @pytest.mark.parametrize(
     ("process", "estimates", "names"),
     [
-        (OUVESDE(), "score", ["predictor_corrector", "probability_flow"]),
-        (OUVESDE(), "data", []),
+        (OUVESDE(), "score", OF_SDES),
+        (OUVESDE(), "data", OF_SDES),
+        (BBED(), "score", OF_SDES),
+        (VP(), "data", OF_SDES),
+        (Direct(), "data", ["direct"]),
         (SchroedingerBridge(), "data", ["bridge_ode", "bridge_sde"]),
         (SchroedingerBridge(), None, ["bridge_ode", "bridge_sde"]),
+        (SchroedingerBridge(), "score", []),
         (Straight(), None, []),
     ],
 )
@@ -62,25 +82,59 @@ def test_objective_that_does_not_fit_the_process_is_refused_with_those_that_do()
 
 
 def test_objective_without_a_sampler_is_refused_with_the_samplers_of_the_process():
+    class BridgeScore(ScoreMatching):
+        processes = (SchroedingerBridge,)
+
     message = (
-        "no sampler walks OUVESDE back with an estimate of the data, which "
-        "DataPrediction trains. .*: predictor_corrector, probability_flow"
+        "no sampler walks SchroedingerBridge back with an estimate of the score, which "
+        "BridgeScore trains. .*: bridge_ode, bridge_sde"
     )
     with pytest.raises(UsageError, match=message):
-        check_objective(OUVESDE(), DataPrediction())
+        check_objective(SchroedingerBridge(), BridgeScore())
     with pytest.raises(UsageError, match="Samplers of this process: none"):
         check_objective(Straight(), DataPrediction())
 
 
-def test_combinations_that_fit_pass():
-    check_objective(OUVESDE(), ScoreMatching())
-    check_objective(SchroedingerBridge(), DataPrediction())
+@pytest.mark.parametrize(
+    ("process", "objective"),
+    [
+        (OUVESDE(), ScoreMatching()),
+        (OUVESDE(), DataPrediction()),
+        (BBED(), MeanPrediction()),
+        (VP(), ScoreMatching()),
+        (Direct(), DataPrediction()),
+        (SchroedingerBridge(), DataPrediction()),
+    ],
+)
+def test_combinations_that_fit_pass(process, objective):
+    check_objective(process, objective)
 
 
-def test_sampler_that_asks_for_another_estimate_is_refused():
-    message = "A OUVESDE and a network that estimates the data can use no registered"
+def test_sampler_that_asks_for_another_estimate_is_refused_where_none_can_be_made():
+    message = "A SchroedingerBridge and a network that estimates the score can use no"
     with pytest.raises(UsageError, match=message):
-        get_sampler("probability_flow", OUVESDE(), estimates="data")
+        get_sampler("bridge_ode", SchroedingerBridge(), estimates="score")
+
+
+@pytest.mark.parametrize("name", OF_SDES)
+@pytest.mark.parametrize("process", [OUVESDE(), BBED(), VP()])
+def test_estimates_of_score_and_data_give_the_same_result(name, process):
+    """One network of the data, once as it is and once as the score that it means."""
+    y = latents(2, 2, 4, 4)
+
+    def data(x, t):
+        return torch.tanh(x)
+
+    def score(x, t):
+        return process.to_score(data(x, t), x, y, t)
+
+    results = [
+        get_sampler(name, process, estimates=kind, num_steps=12, spacing="log_sigma")(
+            estimate, y, generator=generator()
+        )
+        for kind, estimate in (("data", data), ("score", score))
+    ]
+    torch.testing.assert_close(*results, rtol=1e-3, atol=1e-3)
 
 
 def test_registered_process_sampler_and_objective_are_found_and_work():
@@ -98,7 +152,7 @@ def test_registered_process_sampler_and_objective_are_found_and_work():
     class Ratio(Objective):
         processes = (Straight,)
 
-        def estimate(self, network, x_t, mean, t):
+        def estimate(self, network, process, x_t, mean, t):
             return mean * network(x_t, t)
 
         def error(self, estimate, process, x0, t, z):
@@ -107,7 +161,9 @@ def test_registered_process_sampler_and_objective_are_found_and_work():
     process, objective = Straight(), Ratio()
     assert PROCESSES["Straight"] is Straight and OBJECTIVES["Ratio"] is Ratio
     check_objective(process, objective)
-    with pytest.raises(UsageError, match="does not fit .* use one of DataPrediction$"):
+    with pytest.raises(
+        UsageError, match="does not fit .* use one of DataPrediction, M"
+    ):
         check_objective(SchroedingerBridge(), objective)
     sampler = get_sampler("halves", process, estimates=objective.estimates, num_steps=3)
     assert sampler.calls == 3

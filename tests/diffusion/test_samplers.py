@@ -6,12 +6,14 @@ import pytest
 import torch
 from estimates import Estimate, generator, latents
 
-from lafufu_sb.diffusion.processes import OUVESDE, SchroedingerBridge
+from lafufu_sb.diffusion.processes import OUVESDE, VP, Direct, SchroedingerBridge
 from lafufu_sb.diffusion.registry import SAMPLERS, get_sampler
 from lafufu_sb.diffusion.samplers.steps import SPACINGS
 from lafufu_sb.errors import UsageError
 
 PROCESSES = {
+    "ancestral": VP(),
+    "direct": Direct(),
     "predictor_corrector": OUVESDE(),
     "probability_flow": OUVESDE(),
     "bridge_ode": SchroedingerBridge(),
@@ -28,6 +30,9 @@ CASES = [
     ("probability_flow", {"num_steps": 1, "method": "euler"}, 1),
     ("probability_flow", {"num_steps": 7, "method": "heun"}, 13),
     ("probability_flow", {"num_steps": 1, "method": "heun"}, 1),
+    ("ancestral", {}, 30),
+    ("ancestral", {"num_steps": 1}, 1),
+    ("direct", {}, 1),
     ("bridge_ode", {"num_steps": 6}, 6),
     ("bridge_ode", {"num_steps": 1}, 1),
     ("bridge_sde", {"num_steps": 6}, 6),
@@ -35,6 +40,7 @@ CASES = [
 ]
 # What every sampler can be told without a change of its calls.
 VARIATIONS = {
+    "ancestral": {"t_start": [0.5], "eta": [0.0, 1.0]},
     "predictor_corrector": {"t_start": [0.5], "snr": [0.3]},
     "probability_flow": {"t_start": [0.5]},
     "bridge_ode": {
@@ -50,11 +56,12 @@ CASES += [
 ]
 CASES += [
     (name, {"num_steps": 6} | dict(zip(options, values, strict=True)), calls)
-    for name, calls in zip(VARIATIONS, (12, 11, 6, 6), strict=True)
+    for name, calls in zip(VARIATIONS, (6, 12, 11, 6, 6), strict=True)
     for options in [{"spacing": SPACINGS} | VARIATIONS[name]]
     for values in itertools.product(*options.values())
 ]
 WITHOUT_NOISE = [("bridge_ode", 6), ("bridge_ode", 1), ("bridge_sde", 1)]
+WITHOUT_NOISE += [("direct", None)]
 
 
 @pytest.mark.parametrize(("name", "options", "calls"), CASES)
@@ -95,7 +102,8 @@ def test_contract_covers_all_samplers():
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
 def test_items_of_a_batch_do_not_mix(name):
     y = latents(3, 2, 4, 4)
-    sampler = get_sampler(name, PROCESSES[name], num_steps=4)
+    steps = {} if name == "direct" else {"num_steps": 4}
+    sampler = get_sampler(name, PROCESSES[name], **steps)
 
     def noise(like):
         # Depends on the place in the item alone, not on the batch.
@@ -113,9 +121,9 @@ def test_unknown_sampler_is_refused_with_those_that_fit():
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
 def test_sampler_of_another_process_is_refused(name):
-    other = {OUVESDE: SchroedingerBridge, SchroedingerBridge: OUVESDE}
+    other = OUVESDE() if "bridge" in name or name == "direct" else SchroedingerBridge()
     with pytest.raises(UsageError, match=f"{name}' does not fit this model"):
-        get_sampler(name, other[type(PROCESSES[name])]())
+        get_sampler(name, other)
 
 
 @pytest.mark.parametrize("num_steps", [0, -1, 1.5, True, None, "8"])
@@ -138,12 +146,17 @@ def test_unknown_option_is_refused(option):
         ("bridge_ode", "method"),
         ("bridge_ode", "network_time"),
         ("bridge_sde", "network_time"),
-        *[(name, "spacing") for name in SAMPLERS],
+        *[(name, "spacing") for name in SAMPLERS if name != "direct"],
     ],
 )
 def test_unknown_choice_is_refused_before_sampling(name, option):
     with pytest.raises(UsageError, match=f"{option} must be '.*' or '.*', got 'other'"):
         get_sampler(name, PROCESSES[name], **{option: "other"})
+
+
+def test_more_than_one_call_without_diffusion_is_refused():
+    with pytest.raises(UsageError, match="makes one call: set num_steps to 1, got 8"):
+        get_sampler("direct", Direct(), num_steps=8)
 
 
 def test_counting_the_calls_leaves_the_global_generator_alone():

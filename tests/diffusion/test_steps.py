@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from lafufu_sb.diffusion.processes import OUVESDE, SchroedingerBridge
+from lafufu_sb.diffusion.processes import BBED, OUVESDE, VP, SchroedingerBridge
 from lafufu_sb.diffusion.samplers.steps import SPACINGS, extrapolate, time_grid
 from lafufu_sb.errors import UsageError
 
 PROCESSES = [OUVESDE(), SchroedingerBridge(), SchroedingerBridge(c=10.0)]
+PROCESSES += [BBED(), VP(), VP(schedule="linear", t_max=1.0)]
 
 
 @pytest.mark.parametrize("process", PROCESSES)
@@ -17,7 +18,7 @@ PROCESSES = [OUVESDE(), SchroedingerBridge(), SchroedingerBridge(c=10.0)]
 def test_grid_falls_from_its_start_to_t_eps(process, spacing, t_start, count):
     times = time_grid(process, count, spacing=spacing, t_start=t_start)
     assert times.shape == (count,) and times.dtype == torch.float32
-    assert float(times[0]) == (t_start or 1.0)
+    assert times[0] == torch.tensor(t_start or process.t_max)
     assert (times.diff() < 0).all()
     if count > 1:
         assert times[-1] == torch.tensor(process.t_eps)
@@ -40,6 +41,8 @@ def test_grid_is_equally_spaced_on_its_scale(process, spacing, scale):
 
 @pytest.mark.parametrize("process", PROCESSES)
 def test_steps_near_the_clean_end_are_smaller_unless_uniform(process):
+    if isinstance(process, BBED):
+        pytest.skip("its level rises fastest near the other end")
     last = {s: -float(time_grid(process, 10, spacing=s).diff()[-1]) for s in SPACINGS}
     assert last["quadratic"] < 0.5 * last["uniform"]
     assert last["log_sigma"] < 0.5 * last["uniform"]

@@ -16,12 +16,15 @@ from lafufu_sb.training.stages import Stage, learns, trains_pre_enhancer
 
 
 def distinct_recipes():
-    """Names of the recipes, once those that differ in task or width alone."""
+    """Names of the recipes, once those that differ in task, width or PESQ alone."""
     names = {}
     for path in sorted((RECIPE / "hparams").glob("*.yaml"), reverse=True):
         recipe = read_recipe(path)
         del recipe["output_folder"], recipe["task"]
         recipe["score_model"]["base_channels"] = 8  # as the tiny ones have
+        loss = recipe["score_decoded_loss"]
+        if loss and "pesq_weight" in loss:
+            loss["pesq_weight"] = 1.0
         names[repr(recipe)] = path.stem
     return sorted(names.values())
 

@@ -241,12 +241,13 @@ def test_restorer_needs_a_sampler_or_a_preset():
         ),
         (
             {"process": OUVESDE(), "objective": DataPrediction()},
-            "Samplers of this process: predictor_corrector, probability_flow",
+            "'bridge_ode' does not fit this model.*estimates the data can use "
+            "ancestral, predictor_corrector, probability_flow",
         ),
         (
             {"process": OUVESDE(), "objective": ScoreMatching()},
             "'bridge_ode' does not fit this model.*estimates the score can use "
-            "predictor_corrector, probability_flow",
+            "ancestral, predictor_corrector, probability_flow",
         ),
     ],
 )

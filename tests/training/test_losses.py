@@ -236,6 +236,20 @@ def test_perceptual_loss_without_its_terms_is_the_spectral_one():
     assert torch.equal(perceptual(**weights)(estimate, target), expected)
 
 
+def test_waveform_term_is_the_mean_difference_of_the_samples():
+    """Of the samples of the crop, whatever PESQ and ESTOI pad it to."""
+    loss = perceptual(waveform_weight=3.0)
+    for samples in (48000, 9600):
+        clean = speech(samples=samples)
+        noisy = clean + 0.01 * noise(1, samples)
+        pair = loss.spectrogram(noisy), loss.spectrogram(clean)
+        length = loss.spectrogram.samples(pair[0].shape[-1])
+        estimate, target = (loss.spectrogram.inverse(s, length) for s in pair)
+        expected = 3 * float((estimate - target).abs().mean())
+        assert float(loss(*pair)) == pytest.approx(expected, rel=1e-4)
+        assert float(loss(pair[1], pair[1])) == 0
+
+
 @pytest.mark.parametrize("ratio", [10.0, 0.0, -10.0])
 @pytest.mark.parametrize("gain", [1.0, 0.25])
 def test_si_sdr_term_is_the_metric_and_ignores_level(ratio, gain):

@@ -42,7 +42,8 @@ class Objective(ABC):
     Attributes
     ----------
     estimates : str
-        What ``estimate`` returns, "score" or "data". Samplers ask for one of them.
+        What ``estimate`` returns, "score" or "data". Where the process ``has_score``,
+        ``get_sampler`` converts it to what a sampler asks for.
     compares : str
         What the loss compares, "score" or "data". A decoded loss needs "data".
     processes : tuple of type
@@ -58,13 +59,15 @@ class Objective(ABC):
         return process.t_eps + (process.t_max - process.t_eps) * uniform
 
     @abstractmethod
-    def estimate(self, network, x_t, mean, t):
+    def estimate(self, network, process, x_t, mean, t):
         """Estimate from a state.
 
         Arguments
         ---------
         network : callable
             ``network(x_t, t)``.
+        process : Process
+            The process.
         x_t, mean : torch.Tensor
             State, and the end of the process: (batch, channels, ...).
         t : torch.Tensor
@@ -107,6 +110,6 @@ class Objective(ABC):
         t = self.times(process, uniform).to(x0.device)
         z = process.noise(x0, generator)
         x_t = process.perturb(x0, mean, t, z)
-        estimate = self.estimate(network, x_t, mean, t)
+        estimate = self.estimate(network, process, x_t, mean, t)
         error = self.error(estimate, process, x0, t, z)
         return Loss(self.distance(error), t, estimate)

@@ -39,7 +39,7 @@ class DataPrediction(Objective):
         """Uniform times, and ``t_max`` for the upper ``prior_share`` of the draws."""
         return super().times(process, (uniform / (1 - self.prior_share)).clamp(max=1.0))
 
-    def estimate(self, network, x_t, mean, t):
+    def estimate(self, network, process, x_t, mean, t):
         """The clean latent."""
         return mean + network(x_t, t).float()
 

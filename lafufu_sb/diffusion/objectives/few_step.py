@@ -51,9 +51,9 @@ class FewStepCorrection(Objective):
         self.sampler = sampler
         self.calls = sampler.calls
 
-    def estimate(self, network, x_t, mean, t):
+    def estimate(self, network, process, x_t, mean, t):
         """The estimate of the wrapped objective."""
-        return self.objective.estimate(network, x_t, mean, t)
+        return self.objective.estimate(network, process, x_t, mean, t)
 
     def distance(self, error):
         """The distance of the wrapped objective."""
@@ -66,7 +66,7 @@ class FewStepCorrection(Objective):
     def __call__(self, network, process, x0, mean, generator=None):
         """Loss of a batch; its ``estimate`` is the sampler's result.
 
-        ``process`` is not used, because the sampler has it. See ``Objective``.
+        ``process`` must be that of the sampler. See ``Objective``.
 
         Raises
         ------
@@ -80,9 +80,9 @@ class FewStepCorrection(Objective):
             nonlocal made
             made += 1
             if made == self.calls:
-                return self.estimate(network, x_t, mean, t)
+                return self.estimate(network, process, x_t, mean, t)
             with torch.no_grad():
-                result = self.estimate(network, x_t, mean, t)
+                result = self.estimate(network, process, x_t, mean, t)
             # Before torch 2.11 autocast kept the weights that it cast here, and the
             # last call would have had no gradient through them.
             torch.clear_autocast_cache()

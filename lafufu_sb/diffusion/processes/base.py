@@ -7,13 +7,14 @@ from lafufu_sb.diffusion.noise import along_batch, draw_noise
 
 
 class Process(ABC):
-    """``x_t = a(t) x_0 + (1 - a(t)) y + std(t) z`` for ``t`` in [t_eps, t_max].
+    """``x_t = a(t) x_0 + b(t) y + std(t) z`` for ``t`` in [t_eps, t_max].
 
-    ``y`` is the end of the process, such as the distorted latent. ``z`` is normal with
-    ``noise_variance`` per real channel. SGMSE+ draws complex noise of total variance
-    one, which is 0.5 for the real and 0.5 for the imaginary part. The processes here
-    keep 0.5 in a latent too, so that the ratio of signal to noise stays the published
-    one. Times are (batch,) tensors. Notation: Richter et al. 2023 (SGMSE+).
+    ``b`` is ``1 - a`` unless overridden. ``y`` is the end of the process, such as the
+    distorted latent. ``z`` is normal with ``noise_variance`` per real channel. SGMSE+
+    draws complex noise of total variance one, which is 0.5 for the real and 0.5 for the
+    imaginary part. The processes that lead to ``y`` keep 0.5 in a latent too, so that
+    the ratio of signal to noise stays the published one. Times are (batch,) tensors.
+    Notation: Richter et al. 2023 (SGMSE+).
 
     A subclass defines ``data_weight`` and ``std``, and is registered with
     ``@register_process``. Public attributes hold its parameters: two processes of one
@@ -27,15 +28,24 @@ class Process(ABC):
         Largest time; samplers start there.
     noise_variance : float
         Variance of ``z`` per real channel.
+    has_score : bool
+        Whether ``a`` and ``std`` are positive from ``t_eps`` to ``t_max``. A score then
+        means an estimate of ``x_0`` and the other way round, and a sampler may be
+        called with either.
     """
 
     t_eps = 1e-4
     t_max = 1.0
     noise_variance = 0.5
+    has_score = False
 
     @abstractmethod
     def data_weight(self, t):
-        """Weight ``a`` of ``x_0`` in the mean, (batch,). That of ``y`` is 1 - a."""
+        """Weight ``a`` of ``x_0`` in the mean, (batch,)."""
+
+    def end_weight(self, t):
+        """Weight ``b`` of ``y`` in the mean, (batch,): ``1 - a`` unless overridden."""
+        return 1 - self.data_weight(t)
 
     @abstractmethod
     def std(self, t):
@@ -56,6 +66,8 @@ class Process(ABC):
     def prior(self, mean, generator=None, t_start=None):
         """Draw the start of the reverse process.
 
+        ``x_0`` is unknown there, and ``y`` takes its place.
+
         Arguments
         ---------
         mean : torch.Tensor
@@ -68,11 +80,14 @@ class Process(ABC):
         Returns
         -------
         torch.Tensor
-            ``mean + std(t_start) z``, the shape of ``mean``.
+            ``(a + b) y + std z`` at ``t_start``, the shape of ``mean``. Where the
+            weights add up to one, this is ``y + std z``.
         """
         t_start = self.t_max if t_start is None else t_start
         t = mean.new_full(mean.shape[:1], t_start)
-        return mean + along_batch(self.std(t), mean) * self.noise(mean, generator)
+        weight = along_batch(self.data_weight(t) + self.end_weight(t), mean)
+        noise = along_batch(self.std(t), mean) * self.noise(mean, generator)
+        return weight * mean + noise
 
     def noise(self, like, generator=None):
         """Draw ``z`` in the shape of a tensor."""
@@ -80,12 +95,24 @@ class Process(ABC):
 
     def mean(self, x0, y, t):
         """Mean of ``x_t`` given both ends, the shape of ``x0``."""
-        weight = along_batch(self.data_weight(t), x0)
-        return weight * x0 + (1 - weight) * y
+        a, b = self.data_weight(t), self.end_weight(t)
+        return along_batch(a, x0) * x0 + along_batch(b, x0) * y
 
     def perturb(self, x0, y, t, z):
         """``x_t`` for noise ``z``."""
         return self.mean(x0, y, t) + along_batch(self.std(t), y) * z
+
+    def to_data(self, score, x, y, t):
+        """``x_0`` that a score at ``x`` means (Tweedie's formula), the shape of ``x``.
+
+        Scores are in units of the noise: ``-z / std``.
+        """
+        a, b = along_batch(self.data_weight(t), x), along_batch(self.end_weight(t), x)
+        return (x - b * y + along_batch(self.std(t), x).square() * score) / a
+
+    def to_score(self, data, x, y, t):
+        """Score at ``x`` that an estimate of ``x_0`` means, the shape of ``x``."""
+        return (self.mean(data, y, t) - x) / along_batch(self.std(t), x).square()
 
     def __repr__(self):
         """Class and public parameters, by which processes are compared."""
@@ -94,10 +121,13 @@ class Process(ABC):
 
 
 class SDE(Process):
-    """A process that is given as ``dx = drift dt + diffusion dw``.
+    """A process that is given as ``dx = drift dt + diffusion dw``, linear in ``x``.
 
-    The samplers ``predictor_corrector`` and ``probability_flow`` fit every subclass.
+    The samplers ``predictor_corrector``, ``probability_flow`` and ``ancestral`` fit
+    every subclass.
     """
+
+    has_score = True
 
     @abstractmethod
     def drift(self, x, y, t):

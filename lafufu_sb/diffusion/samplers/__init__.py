@@ -4,7 +4,8 @@ All have the signature ``sampler(estimate, process, mean, *, num_steps, generato
 ...)`` and keep no state between calls. They return the sample, the shape of ``mean``.
 
 estimate : callable
-    ``estimate(x, t)``: the score or the clean latent, as ``@register_sampler`` says.
+    ``estimate(x, t)``: the score or the clean latent, as ``@register_sampler`` says;
+    ``get_sampler`` converts one into the other where the process allows it.
     ``t`` is a (batch,) tensor.
 process : Process
     The process.
@@ -21,8 +22,8 @@ spacing : str
 t_start : float, optional
     Reverse starting point of the SDE samplers (Lay et al. 2023, "Reducing the prior
     mismatch of stochastic differential equations for diffusion-based speech
-    enhancement"): start at ``mean + sigma(t_start) z`` instead of at time 1. At 0.5,
-    half the steps give the same step size.
+    enhancement"): start at ``process.prior`` there instead of at ``t_max``. At half of
+    it, half the steps give the same step size.
 
 Spacing and start change where the network is called, not how often. The docstrings
 give the number of calls, and ``get_sampler`` counts them. Every module of this package
@@ -33,7 +34,9 @@ import importlib
 import pkgutil
 
 from lafufu_sb.diffusion.registry import get_sampler
+from lafufu_sb.diffusion.samplers.ancestral import ancestral
 from lafufu_sb.diffusion.samplers.bridge import bridge_ode, bridge_sde
+from lafufu_sb.diffusion.samplers.direct import direct
 from lafufu_sb.diffusion.samplers.predictor_corrector import predictor_corrector
 from lafufu_sb.diffusion.samplers.probability_flow import probability_flow
 
@@ -41,8 +44,10 @@ for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
 __all__ = [
+    "ancestral",
     "bridge_ode",
     "bridge_sde",
+    "direct",
     "get_sampler",
     "predictor_corrector",
     "probability_flow",

@@ -2,12 +2,13 @@
 
 from lafufu_sb.diffusion.processes.bridge import SchroedingerBridge
 from lafufu_sb.diffusion.registry import register_sampler
-from lafufu_sb.diffusion.samplers.steps import check_choice, extrapolate, time_grid
+from lafufu_sb.diffusion.samplers.steps import extrapolate, time_grid
+from lafufu_sb.errors import one_of
 
 
 def _bridge_times(process, mean, num_steps, spacing, network_time):
     """Times of the states, and for each step the time that the network is told."""
-    check_choice("network_time", network_time, ("previous", "new"))
+    one_of("network_time", network_time, ("previous", "new"))
     times = time_grid(process, num_steps + 1, spacing=spacing, device=mean.device)
     told = times[:-1] if network_time == "previous" else times[1:]
     return times, told[:, None].expand(-1, mean.shape[0])
@@ -50,7 +51,7 @@ def bridge_ode(
 
     (The other arguments: see ``lafufu_sb.diffusion.samplers``.)
     """
-    check_choice("method", method, ("exponential", "multistep"))
+    one_of("method", method, ("exponential", "multistep"))
     x, last = mean, None
     times, told = _bridge_times(process, mean, num_steps, spacing, network_time)
     for i, (now, following) in enumerate(zip(times[:-1], times[1:], strict=True)):

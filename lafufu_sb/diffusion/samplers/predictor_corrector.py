@@ -5,7 +5,8 @@ import torch
 from lafufu_sb.diffusion.noise import along_batch
 from lafufu_sb.diffusion.processes.base import SDE
 from lafufu_sb.diffusion.registry import register_sampler
-from lafufu_sb.diffusion.samplers.steps import check_choice, time_grid
+from lafufu_sb.diffusion.samplers.steps import time_grid
+from lafufu_sb.errors import one_of
 
 
 @register_sampler(SDE, estimates="score")
@@ -42,7 +43,7 @@ def predictor_corrector(
 
     (The other arguments: see ``lafufu_sb.diffusion.samplers``.)
     """
-    check_choice("corrector", corrector, ("ald", "none"))
+    one_of("corrector", corrector, ("ald", "none"))
     times = time_grid(
         process, num_steps, spacing=spacing, t_start=t_start, device=mean.device
     )

@@ -1,9 +1,15 @@
 """Deterministic samplers of the probability-flow ODE."""
 
+import torch
+
 from lafufu_sb.diffusion.noise import along_batch
 from lafufu_sb.diffusion.processes.base import SDE
 from lafufu_sb.diffusion.registry import register_sampler
-from lafufu_sb.diffusion.samplers.steps import check_choice, extrapolate, time_grid
+from lafufu_sb.diffusion.samplers.steps import extrapolate, time_grid
+from lafufu_sb.errors import UsageError, one_of
+
+METHODS = ("euler", "heun", "exponential", "multistep")
+MOST_NOISE = 1.5  # after a step of the ODE as it stands, relative to the process
 
 
 @register_sampler(SDE, estimates="score")
@@ -35,19 +41,19 @@ def probability_flow(
     Raises
     ------
     UsageError
-        For another method or spacing, or a ``t_start`` outside the process.
+        For another method or spacing, or a ``t_start`` outside the process. For "euler"
+        and "heun" also for steps after which there would be far too much noise.
 
     (The other arguments: see ``lafufu_sb.diffusion.samplers``.)
     """
-    check_choice("method", method, ("euler", "heun", "exponential", "multistep"))
-    times = time_grid(
-        process, num_steps, spacing=spacing, t_start=t_start, device=mean.device
-    )
+    one_of("method", method, METHODS)
+    times = time_grid(process, num_steps, spacing=spacing, t_start=t_start)
+    if method in ("euler", "heun"):
+        _check_noise(process, times, method)
+    times = times.to(mean.device)
     x = process.prior(mean, generator, t_start)
     if method in ("exponential", "multistep"):
-        return _exponential_flow(
-            estimate, process, x, mean, times, method == "multistep"
-        )
+        return _exponential_flow(estimate, process, x, mean, times, method)
 
     def slope(x, t):
         """Right-hand side of the ODE."""
@@ -69,24 +75,48 @@ def probability_flow(
     return x - times[-1] * (process.drift(x, mean, t) - g2 * estimate(x, t))
 
 
-def _exponential_flow(estimate, process, x, mean, times, extrapolates):
+def _check_noise(process, times, method):
+    """Refuse steps of the ODE that multiply the noise.
+
+    They occur where the process has less noise towards its end, as a Brownian bridge.
+    Along the flow of a point mass the noise changes at the rate ``std' / std``, which
+    is the drift's factor of ``x`` plus ``g**2 / (2 std**2)``. One step of Euler
+    continues the line of the slope at its beginning.
+    """
+    now, following = times[:-1], times[1:]
+    zeros, std = torch.zeros_like(now), process.std(times)
+    factor = process.drift(zeros + 1, zeros, now) - process.drift(zeros, zeros, now)
+    rate = factor + 0.5 * (process.diffusion(now) / std[:-1]).square()
+    left = (1 - (now - following) * rate) * std[:-1] / std[1:]
+    refused = (rate < 0) & (left > MOST_NOISE)
+    if refused.any():
+        step = int(refused.nonzero()[0])
+        raise UsageError(
+            f"method {method!r} would leave {left[step]:.1f} times the noise of the "
+            f"{type(process).__name__} after its step from t = {now[step]:.3g} to "
+            f"{following[step]:.3g}: use method 'exponential' or 'multistep', spacing "
+            "'log_sigma', a t_start of 0.9 or less, or more steps"
+        )
+
+
+def _exponential_flow(estimate, process, x, mean, times, method):
     """Steps that are exact for a constant estimate of ``x_0``.
 
-    With ``x_t = a x_0 + (1 - a) y + sigma z`` the flow is ``d((x - (1 - a) y) / sigma)
-    = x_0 d(a / sigma)``: see docs/method.md.
+    With ``x_t = a x_0 + b y + sigma z`` the flow is ``d((x - b y) / sigma) =
+    x_0 d(a / sigma)``: see docs/method.md.
     """
     last = None
     for i, now in enumerate(times):
-        a, sigma = process.data_weight(now), process.std(now)
         score = estimate(x, now.expand(mean.shape[0]))
-        x0_hat = (x - (1 - a) * mean + sigma.square() * score) / a  # Tweedie's formula
+        x0_hat = process.to_data(score, x, mean, now)
         if i == len(times) - 1:
             return x0_hat
         following = times[i + 1]
         data = x0_hat
-        if extrapolates:
+        if method == "multistep":
             data = extrapolate(process, x0_hat, now, following, last)
         last = now, x0_hat
-        a_next, keep = process.data_weight(following), process.std(following) / sigma
-        to_data, to_prior = a_next - keep * a, (1 - a_next) - keep * (1 - a)
-        x = keep * x + to_data * data + to_prior * mean
+        keep = process.std(following) / process.std(now)
+        to_data = process.data_weight(following) - keep * process.data_weight(now)
+        to_end = process.end_weight(following) - keep * process.end_weight(now)
+        x = keep * x + to_data * data + to_end * mean

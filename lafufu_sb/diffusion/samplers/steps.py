@@ -4,16 +4,9 @@ import math
 
 import torch
 
-from lafufu_sb.errors import UsageError
+from lafufu_sb.errors import UsageError, one_of
 
 SPACINGS = ("uniform", "quadratic", "log_sigma")
-
-
-def check_choice(name, value, choices):
-    """Raise UsageError, naming the option and the choice, for a value outside it."""
-    if value not in choices:
-        *others, last = map(repr, choices)
-        raise UsageError(f"{name} must be {', '.join(others)} or {last}, got {value!r}")
 
 
 def time_grid(process, count, *, spacing="uniform", t_start=None, device=None):
@@ -51,7 +44,7 @@ def time_grid(process, count, *, spacing="uniform", t_start=None, device=None):
     >>> time_grid(OUVESDE(), 3, spacing="log_sigma", t_start=0.5)
     tensor([0.5000, 0.1637, 0.0300])
     """
-    check_choice("spacing", spacing, SPACINGS)
+    one_of("spacing", spacing, SPACINGS)
     t_start = process.t_max if t_start is None else t_start
     number = isinstance(t_start, int | float) and not isinstance(t_start, bool)
     if not number or not process.t_eps < t_start <= process.t_max:
