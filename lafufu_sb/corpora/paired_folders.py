@@ -116,9 +116,6 @@ def pair_folders(
             "partners have the same name, or agree in what --name finds in it"
         )
     usable = _checked(pairs, limits or PairLimits(), refused)
-    if not usable:
-        example = "; ".join(refused[-1][2:])
-        raise UsageError(f"none of {len(pairs)} pairs can be used, such as: {example}")
     groups = _groups(usable, group_pattern)
     report = PairReport(_divide(groups, shares, seed), sorted(refused))
     _write(report, Path(output))
@@ -216,6 +213,9 @@ def _checked(pairs, limits, refused):
                 continue
             first[content] = pair.key
             usable.append(replace(pair, facts=facts))
+    if not usable:
+        example = "; ".join(refused[-1][2:])
+        raise UsageError(f"none of {len(pairs)} pairs can be used, such as: {example}")
     return usable
 
 
