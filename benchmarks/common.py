@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import resource
 import shlex
 import subprocess
 import sys
@@ -38,19 +37,6 @@ def describe_run(device="cpu"):
 def with_sampler(restorer, sampler, **options):
     """A restorer with the same networks, another sampler and one phase average."""
     return restorer.with_settings(sampler=sampler, phase_averages=1, **options)
-
-
-def peak_rss():
-    """Largest resident memory of this process so far, bytes."""
-    # Not ru_maxrss on Linux: there a child starts with the value of its parent.
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def run_alone(script, *arguments):

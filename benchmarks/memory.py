@@ -19,13 +19,13 @@ import torch
 from common import (
     bench_parser,
     describe_run,
-    peak_rss,
     publish,
     run_alone,
     significant,
 )
 from lafufu_sb.evaluation.tables import markdown_table
 from lafufu_sb.inference.loading import ModelChoice
+from lafufu_sb.restoration.devices import peak_rss
 
 BLOCK = 48000 * 10  # samples written at once, so that writing needs little memory
 

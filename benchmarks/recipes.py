@@ -19,8 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from common import bench_parser, describe_run, peak_rss, publish, run_alone, significant
+from common import bench_parser, describe_run, publish, run_alone, significant
 from lafufu_sb.evaluation.tables import markdown_table
+from lafufu_sb.restoration.devices import peak_rss
 from lafufu_sb.training.recipe import load_recipe
 from systems import RECIPES
 from timing import count_cost

@@ -20,8 +20,9 @@ import torch
 
 import rtf_tables as tables
 import timing
-from common import bench_parser, describe_run, peak_rss, publish, run_alone, write_json
+from common import bench_parser, describe_run, publish, run_alone, write_json
 from lafufu_sb.errors import UsageError
+from lafufu_sb.restoration.devices import peak_rss
 from systems import PUBLISHED, find_system, known_systems
 
 MEASURES = ("cost", "peak", "latency", "throughput", "memory")

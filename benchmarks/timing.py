@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from common import peak_rss
-from lafufu_sb.restoration.devices import synchronize
+from lafufu_sb.restoration.devices import peak_rss, synchronize
 from systems import with_calls
 
 

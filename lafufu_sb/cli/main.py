@@ -14,6 +14,7 @@ SUBCOMMANDS = (
     "enhance",
     "clean",
     "score",
+    "pairs",
     "evaluate",
     "export",
     "import_sgmse",

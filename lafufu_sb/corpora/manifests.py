@@ -198,3 +198,45 @@ def write_manifest(subset_folder, manifest):
     with written_whole(manifest) as temporary:
         temporary.write_text(json.dumps(entries, indent=1))
     return len(entries)
+
+
+def copy_manifest(source, manifest):
+    """Copy a manifest of pairs, such as ``lafufu pairs`` writes, with absolute paths.
+
+    Arguments
+    ---------
+    source : str or Path
+        As ``write_manifest`` writes it; relative paths begin at its folder.
+    manifest : str or Path
+        Output file.
+
+    Returns
+    -------
+    int
+        Number of pairs.
+
+    Raises
+    ------
+    UsageError
+        If it is no such manifest, lists nothing, or names files that do not exist; the
+        message lists all of them.
+    """
+    source, entries, problems = Path(source), {}, []
+    try:
+        for key, entry in json.loads(source.read_text()).items():
+            paths = {n: source.parent / entry[n] for n in ("noisy_wav", "clean_wav")}
+            problems += [f"{p} is missing" for p in paths.values() if not p.is_file()]
+            paths = {name: str(path.resolve()) for name, path in paths.items()}
+            entries[key] = paths | {"length": float(entry["length"])}
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{source} is no manifest of pairs ({error}): `lafufu pairs` writes them"
+        ) from error
+    if not entries:
+        raise UsageError(f"{source} lists no pairs")
+    if problems:
+        listing = "\n".join(f"  {problem}" for problem in problems)
+        raise UsageError(f"{source}: run `lafufu pairs` again:\n{listing}")
+    with written_whole(manifest) as temporary:
+        temporary.write_text(json.dumps(entries, indent=1))
+    return len(entries)

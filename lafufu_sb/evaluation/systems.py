@@ -92,8 +92,8 @@ def recipe_facts(text):
 
     Example
     -------
-    >>> recipe_facts("seed: 7\\nae_init: a/7/b.ckpt\\nsde: !new:x.Y\\n    theta: 2")
-    {'ae_init': 'a/<seed>/b.ckpt', 'sde.!': 'new:x.Y', 'sde.theta': 2}
+    >>> recipe_facts("seed: 7\\ninit_from: a/7/b\\nsde: !new:x.Y\\n    theta: 2")
+    {'init_from': 'a/<seed>/b', 'sde.!': 'new:x.Y', 'sde.theta': 2}
     """
     try:
         recipe = yaml.load(text, _Plain)

@@ -57,7 +57,7 @@ def open_model(
     FileNotFoundError, UsageError
         See ``UntrustedModel``, ``load_weights`` and ``explained``.
     """
-    fetcher = _Fetcher(source, trust, fetched_with)
+    fetcher = ModelFiles(source, trust, fetched_with)
     path = fetcher.file(hparams_file)
     describe = _Trusted if trust else _untrusted
     with explained(source, hparams_file):
@@ -101,11 +101,26 @@ def _parts(hparams):
     return {name: parts[name] for name in loadables(parts)}
 
 
-class _Fetcher:
-    """Finds the files of a model, links and downloads them as the caller asks."""
+class ModelFiles:
+    """Finds the files of a model, links and downloads them as the caller asks.
 
-    def __init__(self, source, trust, options):
-        self.source, self.options = source, options
+    Arguments
+    ---------
+    source : str or FetchSource
+        As ``check_source`` returns it.
+    trust : bool
+        Whether links may lead out of the model's folder.
+    options : dict
+        Of ``fetch``.
+
+    Raises
+    ------
+    FileNotFoundError, UsageError
+        If a file is missing or a link leads out of the folder, see ``checked_file``.
+    """
+
+    def __init__(self, source, trust=False, options=()):
+        self.source, self.options = source, dict(options)
         self.folder = local_folder(source)
         self.confined = not trust
 

@@ -110,7 +110,7 @@ class UntrustedModel:
         NoModelError, UsageError
             If the YAML describes no restorer of this version.
         """
-        builder = _Builder(self.root)
+        builder = Builder(self.root)
         restorer = builder.node_of(["restorer"])
         if restorer.tag != f"{_NEW}{Restorer.__module__}.{Restorer.__name__}":
             raise NoModelError(f"its restorer is no {Restorer.__name__}")
@@ -140,7 +140,7 @@ class UntrustedModel:
             If a value does not fit, or an object is built that is no part of the
             restorer.
         """
-        builder = _Builder(self.root)
+        builder = Builder(self.root)
         restorer = builder.build(builder.node_of(["restorer"]))
         for node in nodes_of(self.root):
             if node.tag.startswith(_NEW) and id(node) not in builder.built:
@@ -225,7 +225,7 @@ def _refuse(name, what, node):
     )
 
 
-class _Builder:
+class Builder:
     """Builds values from checked nodes: each node once, references the same object."""
 
     def __init__(self, root):
@@ -281,9 +281,13 @@ class _Builder:
             return options, size
         if node.tag == SEQUENCE:
             return arguments, size
+        return self.construct(node, arguments, options), size
+
+    def construct(self, node, arguments, options):
+        """The object of a ``!new:`` node."""
         part = _part(node.tag.removeprefix(_NEW))
         try:
-            return part(*arguments, **options), size
+            return part(*arguments, **options)
         except (UsageError, MemoryError):
             raise
         except Exception as error:  # whatever a wrong value leads to

@@ -1,9 +1,11 @@
 """Devices and precisions that the machine has, and copies to a device."""
 
+import contextlib
 import functools
 import logging
 import os
 import platform
+import sys
 from pathlib import Path
 
 import torch
@@ -171,3 +173,23 @@ def synchronize(device):
     """Wait until the device has finished its queue."""
     if device.type != "cpu":
         torch.accelerator.synchronize()
+
+
+def peak_rss():
+    """Largest resident memory of this process so far, bytes."""
+    # Not ru_maxrss on Linux: there a child starts with the value of its parent.
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    import resource  # not on Windows
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def peak_memory(device):
+    """Peak bytes of a CUDA device's allocator, on others of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return peak_rss()

@@ -4,18 +4,12 @@ import os
 import shutil
 from pathlib import Path
 
-import torch
 from speechbrain.utils.checkpoints import Checkpointer
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
-from speechbrain.utils.logger import get_logger
 
 from lafufu_sb.errors import UsageError
 from lafufu_sb.files import written_whole
-from lafufu_sb.inference.folder import weights_file
-from lafufu_sb.inference.weights import read_weights
 from lafufu_sb.lobes.fingerprint import fingerprint
-
-logger = get_logger(__name__)
 
 UNFINISHED = "UNFINISHED_"
 
@@ -85,50 +79,4 @@ def check_pairing(restorer, score_folder):
         raise UsageError(
             f"{score_folder} was trained in the latent of another representation: "
             "delete it to train anew, or bring that representation back"
-        )
-
-
-def check_latent(weights, score_file):
-    """Refuse weights of a score model that were trained in another latent.
-
-    They have the right shapes and restore nothing. The representation that belongs to
-    them is beside them in a model folder, two folders up in a run. Its decoder may be
-    another one: the latent does not depend on it.
-
-    Arguments
-    ---------
-    weights : dict of str to torch.Tensor
-        Those of the representation in whose latent the score model is to work.
-    score_file : str or Path
-        Weights of the score model.
-
-    Raises
-    ------
-    UsageError
-        If the encoders differ.
-    """
-    score_file = Path(score_file).resolve()
-    folders = (score_file.parent, *score_file.parents[2:3])
-    found = [weights_file(folder, "representation") for folder in folders]
-    found = next((path for path in found if path.is_file()), None)
-    if found is None:
-        logger.warning(
-            "%s has no weights of a representation beside it: whether it was trained "
-            "in the latent of this representation cannot be checked",
-            score_file,
-        )
-        return
-    theirs = read_weights(found)
-    names = {name for name in {*theirs, *weights} if not name.startswith("decoder.")}
-    # Model folders may hold half precision.
-    if not all(
-        name in theirs
-        and name in weights
-        and torch.equal(theirs[name].half(), weights[name].cpu().half())
-        for name in names
-    ):
-        raise UsageError(
-            f"score_init {score_file} was trained in the latent of another "
-            f"representation, {found}: start from that one too, with "
-            f"--ae_init={found} --ae_epochs=0, or leave score_init out"
         )

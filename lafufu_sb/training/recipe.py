@@ -43,8 +43,24 @@ def read_recipe(path):
     if "base" not in recipe:
         return recipe
     merged = read_recipe(Path(os.path.realpath(path)).parent / recipe.pop("base"))
-    _merge_into(merged, recipe)
+    _add(merged, recipe)
     return merged
+
+
+def _add(recipe, layer):
+    """Merge a variant or options over a recipe.
+
+    Where they set ``init_from``, the values of ``fine_tuning`` are put in place first,
+    so that all other values of the layer win.
+    """
+    fine_tuning = layer.get("fine_tuning") or {}
+    _merge_into(recipe, {"fine_tuning": fine_tuning} if fine_tuning else {})
+    if layer.get("init_from") is not None and recipe.get("init_from") is None:
+        parts = layer.get("init_parts", recipe.get("init_parts"))
+        for part, values in (recipe.get("fine_tuning") or {}).items():
+            if parts is None or part in parts:
+                _merge_into(recipe, values)
+    _merge_into(recipe, layer)
 
 
 def _merge_into(old, new):
@@ -108,7 +124,7 @@ def load_recipe(path, overrides="", debug=False):
     unknown = sorted(set(changes) - set(recipe))
     if unknown:
         raise UsageError(f"{path} has no key {', '.join(unknown)}")
-    _merge_into(recipe, changes)
+    _add(recipe, changes)
     if debug:
         folder = recipe["output_folder"]
         if hasattr(folder, "tag"):  # "!ref <...>/...", which more text may follow

@@ -1,20 +1,18 @@
 """Checks of a recipe's values before anything is trained or written."""
 
-from pathlib import Path
-
 from lafufu_sb.diffusion.registry import OBJECTIVES
 from lafufu_sb.errors import UsageError
 from lafufu_sb.evaluation.metrics import check_metrics
-from lafufu_sb.inference.weights import read_weights
-from lafufu_sb.training.checkpoints import check_latent
+from lafufu_sb.inference.folder import loadables
 from lafufu_sb.training.stages import (
     PRE_ENHANCER,
     REPRESENTATION,
     STAGES,
+    given_parts,
     has_begun,
     last_stage,
     learns,
-    starts_from_model,
+    taken_stages,
     trains_pre_enhancer,
 )
 
@@ -44,11 +42,10 @@ def check_settings(hparams, folder):
             "the recipe has no pre_enhancer to train: set one, as "
             "lafufu_mini_pre_enhancer_wham.yaml does, or choose another stage"
         )
-    for key in ("ae_init", "score_init"):
-        if hparams[key] is not None and not Path(hparams[key]).is_file():
-            raise FileNotFoundError(f"{key} {hparams[key]} does not exist")
-    _check_few_step(hparams)
+    _check_init_parts(hparams)
+    _check_epochs(hparams)
     _check_earlier_stages(hparams, folder)
+    _check_given_latent(hparams, folder)
     check_metrics({*hparams["metrics"], *hparams["test_metrics"]})
     if hparams["best_key"] not in hparams["metrics"]:
         raise UsageError(
@@ -58,33 +55,58 @@ def check_settings(hparams, folder):
     hparams["restorer"].with_settings(**hparams["score_sampler_options"] or {})
     _check_representation(hparams)
     _check_decoded_loss(hparams)
-    _check_score_init(hparams, folder)
+    _check_trained(hparams)
 
 
-def takes_representation(hparams, folder):
-    """Whether ``ae_init`` stands for stage one, without training.
+def _check_init_parts(hparams):
+    wanted, parts = hparams["init_parts"], loadables(hparams)
+    if wanted is None:
+        return
+    if hparams["init_from"] is None:
+        raise UsageError(f"init_parts {wanted} needs init_from: the model to take")
+    known = isinstance(wanted, list | tuple) and wanted and set(wanted) <= set(parts)
+    if not known:
+        raise UsageError(
+            f"init_parts must be a list of {', '.join(parts)} (the parts of this "
+            f"recipe that have weights), got {wanted!r}"
+        )
+    if "score_model" in wanted and "representation" not in wanted:
+        raise UsageError(
+            "a score_model works in the latent of its own representation: add "
+            "representation to init_parts"
+        )
 
-    So it does with ``ae_epochs`` 0, and where a later stage is asked for alone.
-    """
-    return (
-        hparams["ae_init"] is not None
-        and not (folder / REPRESENTATION).exists()
-        and (not hparams["ae_epochs"] or hparams["stage"] == "score")
-    )
+
+def _check_epochs(hparams):
+    stage = hparams["stage"]
+    if stage == "few_step" and last_stage(hparams) != "few_step":
+        raise UsageError(
+            "few_step_epochs is 0, so there is no few-step stage: set it, or use a "
+            "recipe lafufu_*crp_*.yaml"
+        )
+    if stage not in ("all", "score") or hparams["score_epochs"]:
+        return
+    given = "score_model" in given_parts(hparams)
+    if not given and not has_begun("score", hparams):
+        raise UsageError("score_epochs is 0: give the model to take as init_from")
+    if stage == "score" or not hparams["few_step_epochs"]:
+        raise UsageError(
+            "score_epochs is 0, so nothing is left to train: set it, or few_step_epochs"
+        )
 
 
 def _check_earlier_stages(hparams, folder):
     stage = hparams["stage"]
-    if (folder / REPRESENTATION).exists() or starts_from_model(hparams):
+    if (folder / REPRESENTATION).exists():
         return
-    untrained = not hparams["ae_epochs"] and hparams["ae_init"] is None
-    if untrained and learns(hparams["representation"]):
-        raise UsageError("ae_epochs is 0: give the representation to take as ae_init")
-    taken = takes_representation(hparams, folder)
-    if stage in LATER and not taken:
+    taken = taken_stages(hparams, folder) if stage != "test" else []
+    if not hparams["ae_epochs"] and "autoencoder" not in taken:
+        if stage != "test" and learns(hparams["representation"]):
+            raise UsageError("ae_epochs is 0: give the model to take as init_from")
+    if stage in LATER and "autoencoder" not in taken:
         raise FileNotFoundError(
             f"{folder / REPRESENTATION} does not exist: run --stage autoencoder first, "
-            "or give a trained representation as --ae_init with --ae_epochs=0"
+            "or give a trained model as --init_from"
         )
     alone = stage == "autoencoder" or stage in LATER
     needed = folder / PRE_ENHANCER
@@ -94,16 +116,34 @@ def _check_earlier_stages(hparams, folder):
         )
 
 
-def _check_few_step(hparams):
-    stage, init = hparams["stage"], hparams["few_step_init"]
-    if last_stage(hparams) != "few_step" and (stage == "few_step" or init is not None):
+def _check_given_latent(hparams, folder):
+    """A given score model works in the latent that it was trained in."""
+    given, epochs = given_parts(hparams), hparams["ae_epochs"]
+    if "score_model" not in given or (folder / REPRESENTATION).exists():
+        return
+    changes = learns(hparams["representation"]) or hparams["latent_std"] is not None
+    if epochs and changes and not has_begun("score", hparams):
         raise UsageError(
-            "few_step_epochs is 0, so there is no few-step stage: set it, or use a "
-            "recipe lafufu_*crp_*.yaml"
+            f"ae_epochs is {epochs}: stage one would train another latent than that of "
+            "the score model of init_from. Leave ae_epochs at 0, or take no score "
+            "model with --init_parts='[representation]'"
         )
-    if init is not None and stage in ("pre_enhancer", "autoencoder", "score"):
+
+
+def _check_trained(hparams):
+    if hparams["train_score_model"]:
+        return
+    stages = [name for name in ("score", "few_step") if hparams[f"{name}_epochs"]]
+    losses = all(hparams[f"{name}_decoded_loss"] is not None for name in stages)
+    if not hparams["train_decoder"] or not losses:
         raise UsageError(
-            f"few_step_init {init} takes the place of stage {stage}: leave one out"
+            "train_score_model is False, so the decoder alone learns: that needs "
+            "train_decoder and a decoded loss (score_decoded_loss)"
+        )
+    if "score_model" not in given_parts(hparams):
+        raise UsageError(
+            "train_score_model is False: give the model whose score model to keep as "
+            "init_from"
         )
 
 
@@ -132,25 +172,3 @@ def _check_decoded_loss(hparams):
         f"{type(objective).__name__} compares the {objective.compares}. Set "
         f"score_decoded_loss to null, or the objective to {' or '.join(fitting)}"
     )
-
-
-def _check_score_init(hparams, folder):
-    """The latent of ``score_init`` must be this run's, which is known before stage one
-    unless that trains an encoder: then it is another one."""
-    given = hparams["score_init"]
-    wanted = hparams["stage"] in ("all", "score") and hparams["few_step_init"] is None
-    if given is None or not wanted or has_begun("score", hparams):
-        return
-    if (folder / REPRESENTATION).exists():
-        file = folder / REPRESENTATION
-    elif takes_representation(hparams, folder):
-        file = hparams["ae_init"]
-    elif learns(hparams["representation"]):
-        raise UsageError(
-            f"score_init {given} works in the latent that it was trained in, and stage "
-            "one would train another: give the representation that belongs to it "
-            "as --ae_init with --ae_epochs=0"
-        )
-    else:
-        return
-    check_latent(read_weights(file), given)

@@ -8,13 +8,12 @@ from pathlib import Path
 
 from speechbrain.utils.distributed import run_on_main
 from speechbrain.utils.epoch_loop import EpochCounter
+from speechbrain.utils.logger import get_logger
 from torch.nn import Module, ModuleDict
 
 from lafufu_sb.errors import UsageError
-from lafufu_sb.inference.folder import loadables, weights_file, weights_name
-from lafufu_sb.inference.interface import EnhanceLatent
+from lafufu_sb.inference.folder import loadables, weights_name
 from lafufu_sb.inference.weights import load_weights, save_weights
-from lafufu_sb.lobes.fingerprint import fingerprint
 from lafufu_sb.lobes.pre_enhancer import PreEnhancer
 from lafufu_sb.lobes.representations import LatentRepresentation
 from lafufu_sb.training.checkpoints import (
@@ -24,8 +23,11 @@ from lafufu_sb.training.checkpoints import (
 )
 from lafufu_sb.training.ema import ExponentialMovingAverage
 
+logger = get_logger(__name__)
+
 STAGES = ("pre_enhancer", "autoencoder", "score", "few_step", "test")
 PREFIXES = {"autoencoder": "ae"}  # of a stage's keys in a recipe, else its name
+FIRST = {"pre_enhancer": "pre_enhancer", "autoencoder": "representation"}  # and part
 # Weights in the output folder, of stages that are finished
 PRE_ENHANCER = weights_name("pre_enhancer")
 REPRESENTATION = weights_name("representation")
@@ -60,8 +62,7 @@ class Stage:
         self.report_folder = self.folder.with_name(report_name(name))
         self.best_key = hparams["best_key"]
         self.modules = trained_modules(name, hparams)
-        prefix = PREFIXES.get(name, name)
-        self.counter = EpochCounter(limit=hparams[f"{prefix}_epochs"])
+        self.counter = EpochCounter(limit=stage_value("epochs", name, hparams))
         followed = list(self.modules.values())
         one = len(followed) == 1
         self.ema = ExponentialMovingAverage(
@@ -92,12 +93,12 @@ class Stage:
         UsageError
             If the stage is not finished, with the options that help.
         """
-        checkpoints = self.checkpointer.list_checkpoints()
-        done = max((c.meta.get("epoch", 0) for c in checkpoints), default=0)
+        done = epochs_done(self.checkpointer)
         if not done or not self.load_best():
             raise UsageError(
                 f"{self.folder} has no checkpoint of a validated epoch: run --stage "
-                f"{self.name} first, or give a model folder as few_step_init"
+                f"{self.name} first, or give a model folder as init_from, with "
+                f"--{self.name}_epochs=0"
             )
         if done < self.counter.limit:
             raise UsageError(
@@ -107,11 +108,22 @@ class Stage:
             )
 
 
+def stage_value(key, stage, hparams):
+    """Value of a recipe's key for a stage, such as ``ae_epochs``."""
+    return hparams[f"{PREFIXES.get(stage, stage)}_{key}"]
+
+
+def epochs_done(checkpointer):
+    """Number of validated epochs that checkpoints were left of."""
+    checkpoints = checkpointer.list_checkpoints()
+    return max((c.meta.get("epoch", 0) for c in checkpoints), default=0)
+
+
 def trained_modules(name, hparams):
     """Networks that a stage trains, by name; all others are frozen.
 
     With ``train_decoder`` the decoder learns along with the score model, if there is a
-    decoded loss.
+    decoded loss; without ``train_score_model`` it learns alone.
     """
     representation, pre_enhancer = hparams["representation"], hparams["pre_enhancer"]
     if name == "pre_enhancer":
@@ -127,6 +139,8 @@ def trained_modules(name, hparams):
         return {"representation": representation}
     representation.requires_grad_(False)
     modules = {"score_model": hparams["score_model"]}
+    if not hparams["train_score_model"]:
+        modules["score_model"].requires_grad_(False)
     if hparams["train_decoder"]:
         learns = hparams[f"{name}_decoded_loss"] is not None
         modules["decoder"] = representation.decoder.requires_grad_(learns)
@@ -149,6 +163,73 @@ def trains_pre_enhancer(hparams):
         and bool(hparams["pre_enhancer_epochs"])
         and any(True for _ in pre_enhancer.parameters())
     )
+
+
+def given_parts(hparams):
+    """Parts whose weights ``init_from`` gives, in the order of ``loadables``."""
+    parts, wanted = loadables(hparams), hparams["init_parts"]
+    if hparams["init_from"] is None:
+        return []
+    return parts if wanted is None else [part for part in parts if part in wanted]
+
+
+def taken_stages(hparams, folder):
+    """First stages that ``init_from`` takes the place of: given, and no epochs."""
+    given = given_parts(hparams)
+    return [
+        stage
+        for stage, part in FIRST.items()
+        if part in given
+        and not stage_value("epochs", stage, hparams)
+        and not (folder / weights_name(part)).exists()
+    ]
+
+
+def due_stages(hparams, folder):
+    """Stages that are asked for, train something and have left no result.
+
+    Arguments
+    ---------
+    hparams : dict
+        Objects of the recipe.
+    folder : Path
+        The run folder.
+
+    Returns
+    -------
+    list of str
+        In the order of ``STAGES``, without "test". Of score and few-step stage, which
+        leave checkpoints, epochs may be done.
+    """
+    trains = {
+        "pre_enhancer": trains_pre_enhancer(hparams),
+        "autoencoder": True,
+        "score": bool(hparams["score_epochs"]),
+        "few_step": bool(hparams["few_step_epochs"]),
+    }
+    taken = taken_stages(hparams, folder)
+    due = []
+    for stage, some in trains.items():
+        if not some or hparams["stage"] not in ("all", stage) or stage in taken:
+            continue
+        if stage in FIRST and (folder / weights_name(FIRST[stage])).exists():
+            file = folder / weights_name(FIRST[stage])
+            logger.info("Stage %s is finished: %s", stage, file)
+        else:
+            due.append(stage)
+    return due
+
+
+def epochs_left(hparams, folder):
+    """{stage: epochs} of the due stages that still have steps to make."""
+    left = {}
+    for stage in due_stages(hparams, folder):
+        done = 0
+        if has_begun(stage, hparams):
+            done = epochs_done(AtomicCheckpointer(folder / stage))
+        if stage != "autoencoder" or learns(hparams["representation"]):
+            left[stage] = stage_value("epochs", stage, hparams) - done
+    return {stage: epochs for stage, epochs in left.items() if epochs > 0}
 
 
 def has_begun(name, hparams):
@@ -185,7 +266,7 @@ def save_part(name, hparams, folder):
 
 
 def take_parts(name, hparams, folder):
-    """Load what the earlier stages left and bind a later stage's checkpoints to it.
+    """Load what the earlier stages left, and bind a later stage's checkpoints to it.
 
     To be called before each later stage: the one before may have trained the decoder.
     """
@@ -194,70 +275,12 @@ def take_parts(name, hparams, folder):
     run_on_main(mark_pairing, args=[hparams["restorer"], folder / name])
 
 
-def starts_from_model(hparams):
-    """Whether ``few_step_init`` is still to be taken over, see ``adopt_model``."""
-    return (
-        hparams["few_step_init"] is not None
-        and hparams["stage"] in ("all", "few_step")
-        and not has_begun("few_step", hparams)
-    )
-
-
-def adopt_model(hparams, run_folder):
-    """Take the model folder ``few_step_init`` as the result of the earlier stages.
-
-    Loads all its weights and writes those of representation and pre-enhancer into the
-    run folder.
-
-    Arguments
-    ---------
-    hparams : dict
-        Objects of the recipe.
-    run_folder : Path
-        The output folder.
-
-    Raises
-    ------
-    FileNotFoundError, UsageError
-        If the folder is no model folder, its process, objective or networks are not
-        those of the recipe, or the run already has another representation.
-    """
-    folder = Path(hparams["few_step_init"])
-    given = EnhanceLatent.from_hparams(source=folder).restorer
-    # Networks of another process can have the same shapes: their weights would load.
-    theirs, ours = _method(given), _method(hparams["restorer"])
-    if theirs != ours:
-        raise UsageError(
-            f"few_step_init {folder} was trained with {theirs}, this recipe has "
-            f"{ours}: use the recipe of that model"
-        )
-    own = run_folder / REPRESENTATION
-    if own.exists():
-        load_weights(hparams["representation"], own)
-        if fingerprint(hparams["representation"]) != fingerprint(given.representation):
-            raise UsageError(
-                f"{own} is not the representation of few_step_init {folder}: choose "
-                "another output_folder"
-            )
-    names = loadables(hparams)
-    for name in names:
-        load_weights(hparams[name], weights_file(folder, name))
-    for name in names[:-1]:  # the score model has checkpoints
-        save_part(name, hparams, run_folder)
-
-
-def _method(restorer):
-    values = vars(restorer.process).items()
-    numbers = (f"{k}={v}" for k, v in values if not k.startswith("_"))
-    process, objective = type(restorer.process), type(restorer.objective)
-    return f"{process.__name__}({', '.join(numbers)}) and {objective.__name__}"
-
-
 def begin_few_step(hparams, folder):
     """Make the few-step stage, its score model filled with what it starts from.
 
-    These are the averaged weights of the score stage's best epoch, unless
-    ``adopt_model`` has loaded others. A stage with a checkpoint resumes from that.
+    These are the averaged weights of the score stage's best epoch, or with
+    ``score_epochs`` 0 those of ``init_from``. A stage with a checkpoint resumes from
+    that.
 
     Arguments
     ---------
@@ -275,7 +298,8 @@ def begin_few_step(hparams, folder):
     UsageError
         If the score stage is not finished.
     """
-    if not has_begun("few_step", hparams) and hparams["few_step_init"] is None:
+    given = "score_model" in given_parts(hparams) and not hparams["score_epochs"]
+    if not has_begun("few_step", hparams) and not given:
         check_pairing(hparams["restorer"], folder / "score")
         Stage("score", hparams).load_finished()
     return Stage("few_step", hparams)

@@ -16,7 +16,7 @@ from pathlib import Path
 from speechbrain.utils.logger import get_logger
 
 from lafufu_sb.corpora.ears.generate import main
-from lafufu_sb.corpora.manifests import write_manifest
+from lafufu_sb.corpora.manifests import copy_manifest, write_manifest
 from lafufu_sb.corpora.mini_corpus import mini_corpus_folder
 from lafufu_sb.corpora.tasks import SUBSETS
 from lafufu_sb.errors import UsageError
@@ -31,9 +31,10 @@ def prepare_ears(data_folder, save_folder, task, skip_prep=False):
     ---------
     data_folder : str
         Folder with train, valid and test, each with noisy (or reverberant, reverb) and
-        clean (or anechoic): EARS-WHAM, EARS-Reverb, or your own pairs; or "embedded"
-        for the mini corpus of the package, which is too small to learn from.
-    save_folder : str
+        clean (or anechoic): EARS-WHAM, EARS-Reverb, or your own pairs; or a folder of
+        ``lafufu pairs``; or "embedded" for the mini corpus of the package, which is too
+        small to learn from.
+    save_folder : str or Path
         Where the manifests are written.
     task : str
         "EARS-WHAM" or "EARS-Reverb".
@@ -60,17 +61,22 @@ def prepare_ears(data_folder, save_folder, task, skip_prep=False):
         data_folder = mini_corpus_folder(task)
         _warn_about_mini_corpus(task)
     folder = Path(data_folder)
+    listed = all((folder / f"{name}.json").is_file() for name in SUBSETS)
     missing = [name for name in SUBSETS if not (folder / name).is_dir()]
-    if missing:
+    if missing and not listed:
         raise FileNotFoundError(
             f"data_folder {folder} has no {', '.join(missing)}: it must hold {task} or "
-            "your own pairs in train, valid and test (see recipes/EARS/README.md), or "
-            "be 'embedded' for the mini corpus"
+            "your own pairs in train, valid and test (see recipes/EARS/README.md), be "
+            "what `lafufu pairs` wrote, or 'embedded' for the mini corpus"
         )
     problems = []
     for name in SUBSETS:
+        manifest = Path(save_folder) / f"{name}.json"
         try:
-            pairs = write_manifest(folder / name, Path(save_folder) / f"{name}.json")
+            if listed:
+                pairs = copy_manifest(folder / f"{name}.json", manifest)
+            else:
+                pairs = write_manifest(folder / name, manifest)
         except UsageError as error:
             problems.append(str(error))
         else:

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from common import describe_run, peak_rss, publish, run_alone, significant
+from common import describe_run, publish, run_alone, significant
 from lafufu_sb.errors import UsageError
+from lafufu_sb.restoration.devices import peak_rss
 
 
 def test_peak_memory_includes_freed_memory():

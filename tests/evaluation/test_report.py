@@ -206,7 +206,7 @@ def test_folders_without_a_result_are_refused(tmp_path):
 RECIPE = """
 seed: {seed}
 output_folder: !ref results/net/<seed>
-score_init: {init}
+init_from: {init}
 score_lr: {lr}
 objective: !new:lafufu_sb.diffusion.objectives.DataPrediction
 """
@@ -226,8 +226,8 @@ def test_only_runs_that_differ_in_the_seed_alone_are_one_system(result):
     plain, fitted = read_results(folders)
     assert len(plain.runs) == len(fitted.runs) == 2
     assert plain.numbers["si_sdr"].mean == 10.5
-    assert plain.title == "net (score_init=None)"
-    assert fitted.title == "net (score_init=scratch/<seed>/model.ckpt)"
+    assert plain.title == "net (init_from=None)"
+    assert fitted.title == "net (init_from=scratch/<seed>/model.ckpt)"
 
 
 def test_other_hyperparameters_or_settings_are_other_systems(result):

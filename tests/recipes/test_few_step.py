@@ -57,7 +57,8 @@ def test_finished_run_goes_on_to_few_steps(tiny_run, tmp_path):
 def test_few_step_stage_starts_from_a_model_folder(tiny_run, tmp_path):
     """Alone, without the run that the folder was exported from."""
     model, run = shutil.copytree(tiny_run / "model", tmp_path / "m"), tmp_path / "run"
-    process = train(few_step_recipe(tmp_path), f"--few_step_init={model}")
+    given = f"--init_from={model}", "--score_epochs=0"
+    process = train(few_step_recipe(tmp_path), *given)
     assert process.returncode == 0, process.stderr[-3000:]
     log = (run / "train_log.txt").read_text()
     assert "FewStepBrain" in log and "ScoreBrain" not in log

@@ -129,8 +129,7 @@ def test_score_stage_alone_starts_from_a_model_folder(tiny_run, tmp_path):
     process = train(
         write_tiny_recipe(tmp_path / "a.yaml", tmp_path / "run"),
         *["--stage=score", "--score_lr=0.0", "--seed=5", "--score_epochs=1"],
-        f"--ae_init={tiny_run / 'model' / 'representation.safetensors'}",
-        f"--score_init={tiny_run / 'model' / 'score_model.safetensors'}",
+        f"--init_from={tiny_run / 'model'}",
     )
     assert process.returncode == 0, process.stderr[-3000:]
     _, *before = weights(tiny_run)
@@ -238,22 +237,21 @@ WRONG_USE = [
         "must be all, pre_enhancer, autoencoder, score, few_step, test, got 'both'",
     ),
     (["--stage", "pre_enhancer"], "has no pre_enhancer to train"),
-    (["--stage", "score"], "run --stage autoencoder first, or give a trained repr"),
-    (["--ae_epochs=0"], "give the representation to take as ae_init"),
+    (["--stage", "score"], "run --stage autoencoder first, or give a trained model"),
+    (["--ae_epochs=0"], "give the model to take as init_from"),
     (["--stage", "few_step"], "few_step_epochs is 0"),
     (
         ["--stage", "few_step", "--few_step_epochs=1"],
         "run --stage autoencoder first",
     ),
     (
-        ["--few_step_init=/nowhere", "--few_step_epochs=1"],
+        ["--init_from=/nowhere", "--score_epochs=0", "--few_step_epochs=1"],
         "model folder /nowhere does not exist",
     ),
     (["--score_sampler_options={steps: 9}"], "has no option steps"),
     (["--data_folder=/nowhere"], "/nowhere has no train, valid, test"),
     (["--ae_epoch=3"], "has no key ae_epoch"),
-    (["--ae_init=/nope.ckpt"], "ae_init /nope.ckpt does not exist"),
-    (["--score_init=/nope.ckpt"], "score_init /nope.ckpt does not exist"),
+    (["--init_from=wham", "--init_parts=[net]"], "a list of representation, score_m"),
     (["--best_key=pesqq"], "best_key pesqq must be one of metrics"),
     (["--grad_accumulation_factor=8"], "too few for one step"),
 ]

@@ -318,3 +318,54 @@ def test_mini_sgmse_costs_a_call_what_mini_lafufu_does(tmp_path):
     recipes = [read_recipe(HPARAMS / f"{name}.yaml") for name in names]
     networks = {"latent_channels", "representation", "score_model", "train_decoder"}
     assert differing(*recipes) == networks | {"output_folder"}
+
+
+TUNED = """
+init_from: null
+init_parts: null
+fine_tuning:
+    net: {width: 40}
+    other: {seed: 70}
+"""
+
+
+@pytest.fixture
+def tuned(folder):
+    """A recipe that says what fine-tuning changes."""
+    (folder / "base.yaml").write_text(BASE + TUNED)
+    return folder / "base.yaml"
+
+
+def seed_and_width(*arguments):
+    hparams = load(*arguments)
+    return hparams["seed"], hparams["width"]
+
+
+def test_a_model_to_start_from_puts_the_values_of_fine_tuning_in_place(tuned):
+    assert seed_and_width(tuned) == (7, 4)
+    assert seed_and_width(tuned, {"init_from": "model"}) == (70, 40)
+    assert load(tuned, {"init_from": "model"})["double"] == 80
+
+
+def test_options_win_over_the_values_of_fine_tuning(tuned):
+    assert seed_and_width(tuned, {"init_from": "model", "width": 5}) == (70, 5)
+    own = {"init_from": "model", "fine_tuning": {"net": {"width": 6}}}
+    assert seed_and_width(tuned, own) == (70, 6)
+
+
+def test_only_the_values_of_the_parts_that_are_taken_change(tuned):
+    assert seed_and_width(tuned, {"init_from": "m", "init_parts": ["net"]}) == (7, 40)
+
+
+def test_a_variant_that_names_a_model_wins_too(tuned):
+    variant = tuned.with_name("variant.yaml")
+    variant.write_text("base: base.yaml\ninit_from: model\nwidth: 5\n")
+    assert seed_and_width(variant) == (70, 5)
+    assert seed_and_width(variant, {"init_from": "another"}) == (70, 5)
+
+
+def test_the_kept_recipe_gives_the_same_values_again(tuned):
+    _, text = load_recipe(tuned, {"init_from": "model", "width": 5})
+    kept = tuned.with_name("recipe.yaml")
+    kept.write_text(text)
+    assert seed_and_width(kept) == (70, 5)

@@ -1,19 +1,14 @@
 """What a recipe is refused for before anything is trained."""
 
-import logging
-import shutil
-
 import pytest
 import torch
 from runs import RECIPE, write_tiny_recipe
 
 from lafufu_sb.errors import UsageError
-from lafufu_sb.inference.weights import read_weights, save_weights
-from lafufu_sb.training.checkpoints import check_latent
 from lafufu_sb.training.cost import step_cost, warn_of_cost
 from lafufu_sb.training.losses import SpectrogramLoss
 from lafufu_sb.training.recipe import load_recipe
-from lafufu_sb.training.settings import check_settings, takes_representation
+from lafufu_sb.training.settings import check_settings
 
 
 @pytest.fixture
@@ -34,66 +29,6 @@ def test_a_decoded_loss_on_scores_is_refused_and_what_fits_is_named(recipe, tmp_
     fits = "ScoreMatching compares the score.*to null.*objective to DataPrediction"
     with pytest.raises(UsageError, match=fits):
         check_settings(hparams, tmp_path / "run")
-
-
-@pytest.mark.parametrize("stage", ["all", "score"])
-def test_score_weights_go_with_the_autoencoder_of_their_model(
-    recipe, tiny_model, tmp_path, stage
-):
-    options = {
-        "ae_init": str(tiny_model / "representation.safetensors"),
-        "score_init": str(tiny_model / "score_model.safetensors"),
-        "ae_epochs": 0,
-        "stage": stage,
-    }
-    hparams = recipe(**options)
-    check_settings(hparams, tmp_path / "run")
-    assert takes_representation(hparams, tmp_path / "run")
-    save_weights(hparams["representation"], tmp_path / "other.ckpt")
-    hparams["ae_init"] = str(tmp_path / "other.ckpt")
-    with pytest.raises(
-        UsageError, match="latent of another representation.*--ae_init="
-    ):
-        check_settings(hparams, tmp_path / "run")
-
-
-def test_score_weights_are_refused_where_an_autoencoder_is_trained(
-    recipe, tiny_model, tmp_path
-):
-    hparams = recipe(score_init=str(tiny_model / "score_model.safetensors"))
-    with pytest.raises(UsageError, match="one would train another.*--ae_epochs=0"):
-        check_settings(hparams, tmp_path / "run")
-
-
-def test_a_run_that_began_needs_no_score_weights(recipe, tiny_run, tmp_path):
-    shutil.copytree(tiny_run, tmp_path / "run")
-    (tmp_path / "run" / "representation.safetensors").unlink()
-    given = str(tiny_run / "model" / "score_model.safetensors")
-    check_settings(recipe(score_init=given), tmp_path / "run")
-
-
-def test_score_weights_of_a_run_are_bound_to_its_encoder(tiny_run, caplog):
-    """The decoder of the model folder is another one, its latent is the same."""
-    (checkpoint,) = (tiny_run / "score").glob("CKPT*")
-    file = checkpoint / "score_model.ckpt"
-    for folder in (tiny_run, tiny_run / "model"):
-        weights = read_weights(folder / "representation.safetensors")
-        check_latent(weights, file)
-    assert "WARNING" not in caplog.text
-    weights["encoder.stem.weight"] += 1
-    with pytest.raises(UsageError, match="latent of another representation"):
-        check_latent(weights, file)
-
-
-def test_score_weights_of_unknown_origin_are_taken_with_a_warning(
-    tiny_model, tmp_path, caplog
-):
-    shutil.copy(
-        tiny_model / "score_model.safetensors", tmp_path / "score_model.safetensors"
-    )
-    with caplog.at_level(logging.WARNING):
-        check_latent({}, tmp_path / "score_model.safetensors")
-    assert "cannot be checked" in caplog.text
 
 
 def test_step_cost_counts_multiplications_and_kept_activations():

@@ -1,4 +1,4 @@
-"""What the few-step stage starts from, and what it refuses."""
+"""What stages start from, which are due, and what they refuse."""
 
 import shutil
 
@@ -12,9 +12,11 @@ from lafufu_sb.training.recipe import load_recipe
 from lafufu_sb.training.settings import check_settings
 from lafufu_sb.training.stages import (
     Stage,
-    adopt_model,
     begin_few_step,
-    starts_from_model,
+    due_stages,
+    epochs_left,
+    learns,
+    taken_stages,
 )
 
 FEW_STEP = {"stage": "few_step", "few_step_epochs": 1}
@@ -104,56 +106,33 @@ def test_best_of_a_stage_without_checkpoint_is_none(recipe):
     assert Stage("few_step", recipe()).load_best() is False
 
 
-def test_model_folder_takes_the_place_of_the_first_stages(recipe, tiny_model, tmp_path):
-    hparams = recipe(few_step_init=str(tiny_model))
-    assert starts_from_model(hparams)
-    (tmp_path / "run").mkdir(exist_ok=True)
-    for _ in range(2):  # a run killed in between does it again
-        adopt_model(hparams, tmp_path / "run")
-    # With the decoder that learnt along.
-    assert_weights(hparams["representation"], tiny_model / "representation.safetensors")
-    stage = begin_few_step(hparams, tmp_path / "run")
-    assert_weights(hparams["score_model"], tiny_model / "score_model.safetensors")
-    with stage.ema.averaged():
-        assert_weights(hparams["score_model"], tiny_model / "score_model.safetensors")
-    stage.checkpointer.save_checkpoint()
-    assert not starts_from_model(hparams)
-
-
-@pytest.mark.parametrize(
-    "base, overrides, message",
-    [
-        ("lafufu_mini_ouve_wham", {}, "SchroedingerBridge.*this recipe has OUVESDE"),
-        ("lafufu_mini_wham", {"process": {"c": 0.4}}, "c=10.0.*this recipe has.*c=0.4"),
-        ("lafufu_mini_wham", {"score_model": {"base_channels": 12}}, "does not fit"),
-    ],
-)
-def test_model_of_another_recipe_is_refused(
-    recipe, tiny_model, tmp_path, base, overrides, message
-):
-    hparams = recipe(base=base, few_step_init=str(tiny_model), **overrides)
-    with pytest.raises(ValueError, match=message):
-        adopt_model(hparams, tmp_path)
-    assert not (tmp_path / "representation.safetensors").exists()
-
-
-def test_run_with_another_autoencoder_is_not_overwritten(recipe, tiny_model, tmp_path):
-    hparams = recipe(few_step_init=str(tiny_model))
-    own = tmp_path / "representation.safetensors"
-    save_weights(hparams["representation"], own)
-    before = own.read_bytes()
-    with pytest.raises(UsageError, match="choose another output_folder"):
-        adopt_model(hparams, tmp_path)
-    assert own.read_bytes() == before
-
-
 @pytest.mark.parametrize(
     "overrides, message",
     [
         ({"few_step_epochs": 0}, "few_step_epochs is 0"),
-        ({"stage": "all", "few_step_epochs": 0, "few_step_init": "model"}, "is 0"),
-        ({"stage": "score", "few_step_init": "model"}, "takes the place of stage sc"),
-        ({"stage": "autoencoder", "few_step_init": "m"}, "takes the place of stage au"),
+        ({"stage": "score", "score_epochs": 0}, "give the model to take as init_from"),
+        ({"stage": "all", "init_parts": ["score_model"]}, "needs init_from"),
+        (
+            {"init_from": "m", "init_parts": ["score_model"]},
+            "add representation to init_parts",
+        ),
+        ({"init_from": "m", "init_parts": "all"}, "list of representation, score_m"),
+        (
+            {"stage": "all", "init_from": "m", "ae_epochs": 3},
+            "another latent than that of the score model",
+        ),
+        (
+            {"stage": "all", "init_from": "m", "score_epochs": 0, "few_step_epochs": 0},
+            "nothing is left to train",
+        ),
+        (
+            {"stage": "all", "train_score_model": False, "few_step_epochs": 0},
+            "give the model whose score model to keep",
+        ),
+        (
+            {"init_from": "m", "train_score_model": False, "train_decoder": False},
+            "needs train_decoder and a decoded loss",
+        ),
     ],
 )
 def test_contradictions_are_refused(recipe, tmp_path, overrides, message):
@@ -165,13 +144,28 @@ def test_contradictions_are_refused(recipe, tmp_path, overrides, message):
 def test_stages_that_begin_with_a_model_folder_need_no_autoencoder(
     recipe, tmp_path, stage
 ):
-    hparams = recipe(stage=stage, few_step_init="model")
-    assert starts_from_model(hparams)
+    hparams = recipe(stage=stage, init_from="model")
     check_settings(hparams, tmp_path)
+    assert taken_stages(hparams, tmp_path) == ["autoencoder"]
+    later = ["score", "few_step"] if stage == "all" else ["few_step"]
+    assert due_stages(hparams, tmp_path) == later
 
 
 def test_test_stage_does_not_begin_anything(recipe, tmp_path):
-    hparams = recipe(stage="test", few_step_init="model")
-    assert not starts_from_model(hparams)
+    hparams = recipe(stage="test", init_from="model")
     with pytest.raises(FileNotFoundError, match="run --stage autoencoder first"):
         check_settings(hparams, tmp_path)
+
+
+def test_epochs_left_are_those_without_a_result(recipe, finished):
+    hparams = recipe(stage="all", ae_epochs=3, score_epochs=5)
+    assert epochs_left(hparams, finished) == {"score": 4, "few_step": 1}
+    (finished / "representation.safetensors").unlink()
+    assert epochs_left(hparams, finished)["autoencoder"] == 2
+
+
+def test_the_decoder_alone_learns_with_the_score_model_frozen(recipe):
+    hparams = recipe(init_from="model", train_score_model=False)
+    stage = Stage("score", hparams)
+    trained = {n for n, m in stage.modules.items() if learns(m)}
+    assert trained == {"decoder"}

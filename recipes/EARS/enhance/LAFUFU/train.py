@@ -8,6 +8,8 @@ Trains the autoencoder, then the score model in its frozen latent, fits it to fe
 sampling steps if few_step_epochs is not 0, exports and tests. A killed run resumes
 exactly, finished stages are skipped, and
 ``--stage pre_enhancer|autoencoder|score|few_step|test`` runs a single one.
+``--init_from=MODEL_FOLDER`` fine-tunes a model. ``--dry_run`` makes two steps of each
+stage and says what the training needs.
 
 Authors
  * the lafufu_sb contributors, 2026
@@ -34,14 +36,15 @@ from lafufu_sb.evaluation.runs import evaluate_models, read_manifest
 from lafufu_sb.inference.folder import RECIPE_NAME
 from lafufu_sb.inference.loading import ModelChoice
 from lafufu_sb.inference.weights import load_weights
-from lafufu_sb.training import brains, stages
-from lafufu_sb.training.checkpoints import check_latent
+from lafufu_sb.training import brains, dry_run, stages
 from lafufu_sb.training.cost import warn_of_cost
 from lafufu_sb.training.export import export_run
 from lafufu_sb.training.recipe import load_recipe
-from lafufu_sb.training.settings import check_settings, takes_representation
+from lafufu_sb.training.settings import check_settings
+from lafufu_sb.training.starting import start_from_model
 
 logger = get_logger(__name__)
+DRY_RUN = {"--dry_run", "--dry-run"}
 
 
 def datasets(hparams, crop_frames, epoch_counter):
@@ -134,8 +137,6 @@ def train_autoencoder(hparams, run_opts, folder):
     SGMSE+ has nothing to train here; its spectrogram may still be rescaled.
     """
     representation = hparams["representation"]
-    if hparams["ae_init"] is not None:
-        load_weights(representation, hparams["ae_init"])
     if (folder / stages.PRE_ENHANCER).exists():
         load_weights(hparams["pre_enhancer"], folder / stages.PRE_ENHANCER)
     representation.reset_latent_scale()
@@ -152,13 +153,6 @@ def train_autoencoder(hparams, run_opts, folder):
         )
         logger.info("latent std %.4f, rescaled to %g", measured, hparams["latent_std"])
         representation.set_latent_std(measured, hparams["latent_std"])
-    stages.save_part("representation", hparams, folder)
-
-
-def take_representation(hparams, run_opts, folder):
-    """Take ``ae_init``, latent scale included, as the result of stage one."""
-    logger.info("The representation is %s, not trained further", hparams["ae_init"])
-    load_weights(hparams["representation"], hparams["ae_init"])
     stages.save_part("representation", hparams, folder)
 
 
@@ -181,11 +175,9 @@ def autoencoder_brain(stage, hparams, run_opts):
 def train_score(hparams, run_opts, folder):
     """Stage two."""
     stages.take_parts("score", hparams, folder)
-    if hparams["score_init"] is not None:  # checkpoints of this run take precedence
-        check_latent(hparams["representation"].state_dict(), hparams["score_init"])
-        load_weights(hparams["score_model"], hparams["score_init"])
     if hparams["train_decoder"]:
-        logger.info("The decoder learns along with the score model")
+        learning = "with" if hparams["train_score_model"] else "without"
+        logger.info("The decoder learns %s the score model", learning)
     brain, data = score_brain(stages.Stage("score", hparams), hparams, run_opts)
     brain.fit(**data)
 
@@ -214,9 +206,16 @@ def score_brain(stage, hparams, run_opts):
 def train_few_step(hparams, run_opts, folder):
     """Stage three."""
     stages.take_parts("few_step", hparams, folder)
-    brain, data = stage_brain(
+    stage = stages.begin_few_step(hparams, folder)
+    brain, data = few_step_brain(stage, hparams, run_opts)
+    brain.fit(**data)
+
+
+def few_step_brain(stage, hparams, run_opts):
+    """Brain of stage three."""
+    return stage_brain(
         brains.FewStepBrain,
-        stages.begin_few_step(hparams, folder),
+        stage,
         hparams,
         run_opts,
         process=hparams["process"],
@@ -229,7 +228,20 @@ def train_few_step(hparams, run_opts, folder):
         crop_frames=hparams["few_step_crop_frames"],
         mask_bandwidth=hparams["mask_bandwidth"],
     )
-    brain.fit(**data)
+
+
+TRAINING = {
+    "pre_enhancer": train_pre_enhancer,
+    "autoencoder": train_autoencoder,
+    "score": train_score,
+    "few_step": train_few_step,
+}
+BRAINS = {
+    "pre_enhancer": pre_enhancer_brain,
+    "autoencoder": autoencoder_brain,
+    "score": score_brain,
+    "few_step": few_step_brain,
+}
 
 
 @main_process_only  # the others are done: nothing in here may wait for them
@@ -263,13 +275,7 @@ def test(hparams, run_opts, folder):
 
 
 def set_up(arguments):
-    """Read the recipe, make the output folder and the manifests.
-
-    Raises
-    ------
-    OSError, UsageError
-        The message says what to do.
-    """
+    """Read and check the recipe; writes nothing. Gives objects, options and text."""
     hparams_file, run_opts, overrides = sb.parse_arguments(arguments)
     ddp_init_group(run_opts)
     hparams, text = load_recipe(hparams_file, overrides, run_opts.debug)
@@ -285,53 +291,51 @@ def set_up(arguments):
     hparams["recipe"] = Path(hparams_file).stem  # names the system in its results
     folder = Path(hparams["output_folder"])
     check_settings(hparams, folder)
+    start_from_model(hparams, text, folder)
     warn_of_cost(hparams, folder, run_opts.device)
+    return hparams, run_opts, text
+
+
+def prepare(hparams, folder):
+    """Write the manifests."""
+    run_on_main(
+        prepare_ears,
+        [hparams["data_folder"], folder, hparams["task"], hparams["skip_prep"]],
+    )
+
+
+def run(hparams, run_opts, text):
+    """Run the stages that are asked for and not yet finished."""
+    folder = Path(hparams["output_folder"])
     folder.mkdir(parents=True, exist_ok=True)
     run_on_main((folder / RECIPE_NAME).write_text, args=[text])
     sb.create_experiment_directory(
         experiment_directory=str(folder), hyperparams_to_save=str(folder / RECIPE_NAME)
     )
-    run_on_main(
-        prepare_ears,
-        kwargs={
-            "data_folder": hparams["data_folder"],
-            "save_folder": str(folder),
-            "task": hparams["task"],
-            "skip_prep": hparams["skip_prep"],
-        },
-    )
-    if stages.starts_from_model(hparams):
-        stages.adopt_model(hparams, folder)
-    return hparams, run_opts, folder
-
-
-def run(hparams, run_opts, folder):
-    """Run the stages that are asked for and not yet finished."""
-    wanted = stages.STAGES if hparams["stage"] == "all" else (hparams["stage"],)
-    first = {}
-    if stages.trains_pre_enhancer(hparams):
-        first["pre_enhancer"] = stages.PRE_ENHANCER, train_pre_enhancer
-    first["autoencoder"] = stages.REPRESENTATION, train_autoencoder
-    if takes_representation(hparams, folder):
-        wanted = ("autoencoder", *wanted)
-        first["autoencoder"] = stages.REPRESENTATION, take_representation
-    for stage, (finished, train) in first.items():
-        if stage in wanted and (folder / finished).exists():
-            logger.info("Stage %s is finished: %s", stage, folder / finished)
-        elif stage in wanted:
-            train(hparams, run_opts, folder)
-    if "score" in wanted and hparams["few_step_init"] is None:
-        train_score(hparams, run_opts, folder)
-    if "few_step" in wanted and stages.last_stage(hparams) == "few_step":
-        train_few_step(hparams, run_opts, folder)
-    if "test" in wanted:
+    if hparams["init_from"] is not None:
+        given = hparams["init_parts"] or "all parts", hparams["init_from"]
+        changes = hparams["fine_tuning"]
+        logger.info("Starts with %s of %s; options win over %s", *given, changes)
+    prepare(hparams, folder)
+    for stage in stages.taken_stages(hparams, folder):
+        part = stages.FIRST[stage]
+        logger.info("The %s is that of init_from, not trained further", part)
+        stages.save_part(part, hparams, folder)
+    for stage in stages.due_stages(hparams, folder):
+        TRAINING[stage](hparams, run_opts, folder)
+    if hparams["stage"] in ("all", "test"):
         test(hparams, run_opts, folder)
 
 
 def main(arguments):
     """Run the recipe; refused requests end in one line, without a traceback."""
+    dry = DRY_RUN & set(arguments)
     try:
-        run(*set_up(arguments))
+        hparams, run_opts, text = set_up([a for a in arguments if a not in DRY_RUN])
+        if dry:
+            print(dry_run.rehearse(hparams, run_opts, prepare, BRAINS))
+        else:
+            run(hparams, run_opts, text)
     except (UsageError, OSError) as error:
         sys.exit(f"train.py: error: {error}")
     finally:
