@@ -7,7 +7,7 @@ import pytest
 from golden.cases import HERE, STEP, TINY, case_names, compute, inputs, tiny_folder
 
 # Of the larger of one and the peak; ``sgmse`` has peaks of 55, where rounding differs
-# by 7e-7 of the peak between one and two threads. The recurrent layers of ``gains`` give
+# by 7e-7 of the peak between one and two threads. Recurrent layers (``gains``) give
 # results that differ by 8e-6 between processors.
 TOLERANCE = {name: 1e-6 for name in TINY} | {"sgmse": 1e-5, "gains": 3e-5}
 SHIPPED_TOLERANCE = {"bf16": 2e-2, "fp32": 1e-4}  # of the peak
