@@ -81,7 +81,7 @@ class FIRResample(nn.Module):
     def __init__(self, direction):
         super().__init__()
         self.direction = direction
-        taps = torch.tensor([0.25, 0.5, 0.25])
+        taps = torch.tensor([0.25, 0.5, 0.25], device="cpu")
         # A constant, (1, 1, 3, 3), so it is neither trained nor saved.
         self.register_buffer("kernel", taps.outer(taps)[None, None], persistent=False)
 
@@ -114,7 +114,8 @@ class TimeEmbedding(nn.Module):
     def __init__(self, features, scale):
         super().__init__()
         scale = real_number("fourier_scale", scale, 0, 1e6)
-        frequencies = torch.randn(features) * scale
+        # On the meta device, where models are first built, it would import the compiler.
+        frequencies = torch.randn(features, device="cpu") * scale
         # Frozen, yet no buffer: published checkpoints and parameter counts include it.
         self.frequencies = nn.Parameter(frequencies, requires_grad=False)
         self.linear_in = _init(nn.Linear(2 * features, 4 * features))

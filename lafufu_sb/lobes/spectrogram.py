@@ -48,7 +48,9 @@ class CompressedSpectrogram(nn.Module):
         self.hop_length = whole_number("hop_length", hop_length, 1, n_fft)
         self.factor = real_number("factor", factor, 1e-6, 1e6)
         self.exponent = real_number("exponent", exponent, 0.01, 1)
-        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+        # On the meta device, where models are first built, it would import the compiler.
+        window = torch.hann_window(n_fft, device="cpu")
+        self.register_buffer("window", window, persistent=False)
 
     @property
     def bins(self):

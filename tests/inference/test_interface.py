@@ -1,5 +1,8 @@
 """EnhanceLatent: batches, files, settings of a model and of a call."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import soundfile
@@ -356,3 +359,13 @@ def test_missing_output_folders_are_made_for_sound_inputs_alone(model, tmp_path)
     soundfile.write(tmp_path / "in.wav", np.zeros(480), 48000)
     model.enhance_file(tmp_path / "in.wav", tmp_path / "new" / "er" / "out.wav")
     assert soundfile.info(tmp_path / "new" / "er" / "out.wav").frames == 480
+
+
+def test_loading_a_model_does_not_import_the_compiler():
+    # It takes longer than all the rest of the start.
+    code = (
+        "import sys; from lafufu_sb import EnhanceLatent, shipped_model; "
+        "EnhanceLatent.from_hparams(source=shipped_model('dereverb')); "
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
