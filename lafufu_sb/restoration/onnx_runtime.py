@@ -35,7 +35,7 @@ def use_graphs(restorer, find, threads=None, optimization="all"):
     ---------
     restorer : Restorer
         With the networks of the model folder, on the CPU. Its networks are replaced in
-        place. Graphs compute in "fp32": its settings must say so afterwards.
+        place. Graphs compute in "fp32", which its settings say afterwards.
     find : callable
         ``find(name)`` gives the path of a file of the model folder.
     threads : int, optional
@@ -76,6 +76,8 @@ def use_graphs(restorer, find, threads=None, optimization="all"):
     if "pre_enhancer" in graphs:
         restorer.pre_enhancer = OnnxPreEnhancer(graphs["pre_enhancer"])
     restorer.score_model = OnnxScoreModel(graphs["score_model"], grid)
+    precision = restorer.score_model.fixed_precision
+    restorer.settings = restorer.settings.changed(precision=precision)
 
 
 def graph_names(restorer):

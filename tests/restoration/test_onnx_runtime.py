@@ -96,6 +96,15 @@ def test_bridge_restores_like_pytorch_in_batches_of_any_size(bridge, preset):
     assert_equal(both(bridge, noisy(60000), **options))  # the last batch is smaller
 
 
+def test_the_graphs_of_a_model_in_half_precision_compute_in_fp32(changed):
+    path = changed / "hyperparams.yaml"
+    path.write_text(path.read_text().replace("precision: fp32", "precision: bf16"))
+    assert load(changed, "torch").settings.precision == "bf16"
+    model = load(changed)
+    assert model.settings.precision == "fp32"
+    assert model.with_settings(seed=1).settings.precision == "fp32"
+
+
 def test_spectrogram_has_the_score_graph_alone_whatever_the_process(tmp_path):
     parts = {"process": OUVESDE(), "objective": ScoreMatching()}
     sampler = {"sampler": "predictor_corrector", "sampler_options": {"num_steps": 2}}

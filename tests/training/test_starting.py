@@ -16,7 +16,7 @@ from lafufu_sb.training.starting import start_from_model, starts_from_model
 RECIPES = dict(
     zip(
         sorted(NAMES),
-        ("lafufu_dfn_wham", "lafufu_mini_wham", "lafufu_mini_reverb"),
+        ("lafufu_dfn_wham", "lafufu_mini_wham", "lafufu_wpe_reverb"),
         strict=True,
     )
 )
