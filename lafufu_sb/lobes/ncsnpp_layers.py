@@ -114,7 +114,7 @@ class TimeEmbedding(nn.Module):
     def __init__(self, features, scale):
         super().__init__()
         scale = real_number("fourier_scale", scale, 0, 1e6)
-        # On the meta device, where models are first built, it would import the compiler.
+        # On the meta device, where models are built first, it imports the compiler.
         frequencies = torch.randn(features, device="cpu") * scale
         # Frozen, yet no buffer: published checkpoints and parameter counts include it.
         self.frequencies = nn.Parameter(frequencies, requires_grad=False)

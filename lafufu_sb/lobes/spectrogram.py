@@ -48,7 +48,7 @@ class CompressedSpectrogram(nn.Module):
         self.hop_length = whole_number("hop_length", hop_length, 1, n_fft)
         self.factor = real_number("factor", factor, 1e-6, 1e6)
         self.exponent = real_number("exponent", exponent, 0.01, 1)
-        # On the meta device, where models are first built, it would import the compiler.
+        # On the meta device, where models are built first, it imports the compiler.
         window = torch.hann_window(n_fft, device="cpu")
         self.register_buffer("window", window, persistent=False)
 
