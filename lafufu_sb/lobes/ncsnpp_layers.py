@@ -114,8 +114,9 @@ class TimeEmbedding(nn.Module):
     def __init__(self, features, scale):
         super().__init__()
         scale = real_number("fourier_scale", scale, 0, 1e6)
-        # On the meta device, where models are built first, it imports the compiler.
-        frequencies = torch.randn(features, device="cpu") * scale
+        frequencies = torch.empty(features)
+        if not frequencies.is_meta:  # where normal_ imports the compiler
+            frequencies.normal_().mul_(scale)
         # Frozen, yet no buffer: published checkpoints and parameter counts include it.
         self.frequencies = nn.Parameter(frequencies, requires_grad=False)
         self.linear_in = _init(nn.Linear(2 * features, 4 * features))

@@ -33,7 +33,7 @@ class Restorer(Method):
     >>> from lafufu_sb import EnhanceLatent, shipped_model
     >>> restorer = EnhanceLatent.from_hparams(source=shipped_model("dereverb")).restorer
     >>> restorer.describe()
-    'preset balanced, 1 call, 2 phase averages'
+    'preset fast, 1 call'
     >>> restorer.with_settings(preset="fast").restore(torch.randn(1, 4800)).shape
     torch.Size([1, 4800])
     """
