@@ -189,12 +189,22 @@ def write_manifest(subset_folder, manifest):
                 f"{distorted.relative_to(subset_folder)}: {lengths[0]:.3f} s, its "
                 f"partner {lengths[1]:.3f} s"
             )
-        entries[key] = {
-            "noisy_wav": str(distorted.resolve()),
-            "clean_wav": str(clean.resolve()),
-            "length": min(lengths),
-        }
+        entries[key] = manifest_entry(distorted, clean, min(lengths))
     _refuse(subset_folder, problems)
+    return save_manifest(entries, manifest)
+
+
+def manifest_entry(distorted, clean, seconds):
+    """Entry of a pair in a manifest, from two ``Path`` and the shorter length."""
+    return {
+        "noisy_wav": str(distorted.resolve()),
+        "clean_wav": str(clean.resolve()),
+        "length": seconds,
+    }
+
+
+def save_manifest(entries, manifest):
+    """Write ``{id: manifest_entry}`` as a whole; returns the number of pairs."""
     with written_whole(manifest) as temporary:
         temporary.write_text(json.dumps(entries, indent=1))
     return len(entries)
@@ -224,10 +234,9 @@ def copy_manifest(source, manifest):
     source, entries, problems = Path(source), {}, []
     try:
         for key, entry in json.loads(source.read_text()).items():
-            paths = {n: source.parent / entry[n] for n in ("noisy_wav", "clean_wav")}
-            problems += [f"{p} is missing" for p in paths.values() if not p.is_file()]
-            paths = {name: str(path.resolve()) for name, path in paths.items()}
-            entries[key] = paths | {"length": float(entry["length"])}
+            paths = [source.parent / entry[n] for n in ("noisy_wav", "clean_wav")]
+            problems += [f"{p} is missing" for p in paths if not p.is_file()]
+            entries[key] = manifest_entry(*paths, float(entry["length"]))
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise UsageError(
             f"{source} is no manifest of pairs ({error}): `lafufu pairs` writes them"
@@ -237,6 +246,4 @@ def copy_manifest(source, manifest):
     if problems:
         listing = "\n".join(f"  {problem}" for problem in problems)
         raise UsageError(f"{source}: run `lafufu pairs` again:\n{listing}")
-    with written_whole(manifest) as temporary:
-        temporary.write_text(json.dumps(entries, indent=1))
-    return len(entries)
+    return save_manifest(entries, manifest)

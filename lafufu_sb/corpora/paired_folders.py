@@ -1,7 +1,6 @@
 """Training manifests from a folder of clean and a folder of noisy recordings."""
 
 import csv
-import json
 import os
 import re
 import zlib
@@ -13,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lafufu_sb.audio.finding import find_recordings
-from lafufu_sb.corpora.manifests import recording_id
+from lafufu_sb.corpora.manifests import manifest_entry, recording_id, save_manifest
 from lafufu_sb.corpora.pair_checks import PairLimits, UnusablePairError, check_pair
 from lafufu_sb.corpora.tasks import SUBSETS
 from lafufu_sb.errors import UsageError
@@ -274,15 +273,10 @@ def _write(report, output):
     output.mkdir(parents=True, exist_ok=True)
     for name, pairs in report.subsets.items():
         entries = {
-            pair.key: {
-                "noisy_wav": str(pair.distorted.resolve()),
-                "clean_wav": str(pair.clean.resolve()),
-                "length": pair.facts.seconds,
-            }
+            pair.key: manifest_entry(pair.distorted, pair.clean, pair.facts.seconds)
             for pair in pairs
         }
-        with written_whole(output / f"{name}.json") as temporary:
-            temporary.write_text(json.dumps(entries, indent=1))
+        save_manifest(entries, output / f"{name}.json")
     with written_whole(output / REFUSED) as temporary:
         with open(temporary, "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([COLUMNS, *report.refused])

@@ -72,7 +72,7 @@ def _by_clip(runs, column):
 
 
 def paired_table(results, reference):
-    """Differences of all systems to one of them, and clips made worse.
+    """Differences of all systems to one of them, clip by clip.
 
     Arguments
     ---------
