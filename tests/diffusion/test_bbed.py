@@ -4,7 +4,13 @@ import math
 
 import pytest
 import torch
-from estimates import Estimate, generator, latents, point_mass
+from estimates import (
+    Estimate,
+    assert_exact_for_a_point_mass,
+    generator,
+    latents,
+    point_mass,
+)
 from scipy.special import expi
 
 from lafufu_sb.diffusion.processes import BBED
@@ -104,13 +110,8 @@ def test_predictor_ends_where_it_should_for_a_point_mass(num_steps, t_start, end
 def test_exponential_steps_are_exact_for_a_point_mass(
     name, options, num_steps, t_start, spacing
 ):
-    process = BBED()
-    x0, y = latents(2, 2, 4, 4), latents(2, 2, 4, 4, seed=1)
     options = {"num_steps": num_steps, "t_start": t_start, "spacing": spacing} | options
-    sampler = get_sampler(name, process, estimates="score", **options)
-    restored = sampler(point_mass(process, x0, y), y, generator=generator())
-    # Where the data's weight is 0.001, the score's rounding counts a thousand times.
-    torch.testing.assert_close(restored, x0, atol=1e-3, rtol=0)
+    assert_exact_for_a_point_mass(BBED(), name, **options)
 
 
 @pytest.mark.parametrize("method", ["euler", "heun"])

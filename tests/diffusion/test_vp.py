@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from estimates import generator, latents, point_mass
+from estimates import assert_exact_for_a_point_mass, generator, latents, point_mass
 
 from lafufu_sb.diffusion.processes import VP
 from lafufu_sb.diffusion.samplers import get_sampler
@@ -82,13 +82,8 @@ SAMPLERS = [
 def test_few_steps_are_exact_for_a_point_mass(
     name, options, num_steps, t_start, spacing, schedule
 ):
-    process = VP(schedule=schedule)
-    x0, y = latents(2, 2, 4, 4), latents(2, 2, 4, 4, seed=1)
     options = {"num_steps": num_steps, "t_start": t_start, "spacing": spacing} | options
-    sampler = get_sampler(name, process, estimates="score", **options)
-    restored = sampler(point_mass(process, x0, y), y, generator=generator())
-    # Where the data's weight is 0.0016, the score's rounding counts 640 times.
-    torch.testing.assert_close(restored, x0, atol=1e-3, rtol=0)
+    assert_exact_for_a_point_mass(VP(schedule=schedule), name, **options)
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear"])
